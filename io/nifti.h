@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// NIfTI-1 and NIfTI-2: .nii, .nii.gz, .hdr/.img (either also .gz), both byte orders, all real scalar types.
+// Affine: sform if its code is above 0, else qform, else spacing alone. Source: nifti1.h, nifti2.h (NIMH).
+#pragma once
+#include "io/files.h"
+#include "io/volume.h"
+
+namespace metvox {
+
+// Voxels as f32 after scl_slope/inter (slope 0 or not finite means none). Non-finite voxels become 0 and a warning.
+// Refuses, with a sentence (Fault::input): 2-D, several volumes, vectors, RGB, complex, Analyze 7.5, dims that the file
+// cannot back, geometry that is not finite, truncated or corrupt data. A trailing axis of length 1 is dropped.
+Volume read_nifti(const Path& path);
+// The header alone, with the same refusals that need no voxels.
+Volume read_nifti_header(const Path& path);
+// Labels: read as above, then each voxel rounded; refuses values that are further than 1e-3 from an integer or outside
+// 0..255. Tensor is u8.
+Volume read_nifti_labels(const Path& path);
+
+// Writes voxels (u8, i16, i32 or f32) on the grid; qform, sform, codes, spacing and units repeat those of `geometry` bit for
+// bit; version 1 unless the geometry came from version 2. Compressed when the name ends in .gz.
+struct NiftiOptions {
+  int intent_code = 0;                  // 1002: label
+  std::string description;              // up to 79 characters
+};
+void write_nifti(const Path& path, const Tensor& voxels, const Geometry& geometry, const NiftiOptions& options = {});
+
+}  // namespace metvox

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+// Volume: one scalar 3-D image with its place in the world. voxels has shape (z, y, x) with x (the file's first axis)
+// fastest, so that the memory order is the file's.
+#pragma once
+#include <array>
+#include <string>
+#include <vector>
+
+#include "tensor/tensor.h"
+
+namespace metvox {
+
+// Index (i, j, k) along the file's axes to millimetres, world axes R, A, S.
+struct Affine {
+  std::array<std::array<double, 4>, 4> m{{{1, 0, 0, 0}, {0, 1, 0, 0}, {0, 0, 1, 0}, {0, 0, 0, 1}}};
+  std::array<double, 3> operator()(const std::array<double, 3>& index) const;
+  // Throws Error (Fault::input) when singular.
+  Affine inverse() const;
+};
+
+// Where a volume lies: everything of a header that a mask on the same grid must repeat bit for bit.
+struct Geometry {
+  std::array<int64_t, 3> shape{};       // along the file's axes i, j, k
+  std::array<double, 3> spacing_mm{1, 1, 1};
+  Affine affine;
+  int qform_code = 0, sform_code = 0;
+  std::array<double, 6> quatern{};      // b, c, d, offset x, y, z
+  double qfac = 1;
+  std::array<std::array<double, 4>, 3> srow{};
+  uint8_t xyzt_units = 2;
+  int version = 1;                      // NIfTI-1 or NIfTI-2
+  std::string axes() const;             // where each axis points, such as "RAS"; "unknown" when both codes are 0
+};
+
+struct Volume {
+  Tensor voxels;                        // (z, y, x)
+  Geometry geometry;
+  std::string dtype_on_disk;            // "int16", "float32", ...
+  std::vector<std::string> warnings;    // sentences, such as the number of non-finite voxels
+};
+
+// Do both lie on the same grid: equal shape, and every corner within `tolerance_mm` of the other's?
+bool same_grid(const Geometry& a, const Geometry& b, double tolerance_mm = 1e-3);
+// One line: "240x240x155 voxels of 1x1x1 mm, LPS, first voxel at (…)".
+std::string describe(const Geometry& g);
+// v with its axes permuted and flipped onto the grid of `target`; empty Tensor when the two world lattices differ.
+Tensor onto_lattice(const Volume& v, const Geometry& target, double tolerance_mm = 1e-3);
+
+}  // namespace metvox
