@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+// From a raw case to what the network sees, and the way back (nnunet.md 4 and 9.7).
+// A preprocessed case is one file, CASE.safetensors: tensors data f32 (C, z, y, x) and, with labels, seg i8 (z, y, x)
+// (-1 outside the non-zero mask) and locations_K i32 (n, 3) for each region or foreground label K; metadata "properties".
+#pragma once
+#include "segmentation/data/plans.h"
+
+namespace metvox {
+
+// All that is needed to put a segmentation back on the input's grid. (z, y, x) after transpose_forward unless said.
+struct CaseProperties {
+  std::string id;
+  Int3 shape_before_cropping{};
+  Int3 bbox_first{}, bbox_last{};                   // half open
+  Int3 shape_after_cropping{};                      // before resampling
+  Double3 spacing_mm{};                             // of the raw case
+  Geometry geometry;                                // of the raw file
+};
+
+struct PreprocessedCase {
+  CaseProperties properties;
+  Tensor data;                                      // (C, z, y, x) f32
+  Tensor seg;                                       // (z, y, x) i8, or empty
+  std::vector<Tensor> locations;                    // i32 (n, 3), one a foreground target of Labels::foreground()
+};
+
+struct CropBox {
+  Int3 first{}, last{};
+};
+// Mask: any channel non-zero, holes filled (6-connected background). Returns u8 (z, y, x).
+Tensor nonzero_mask(const Tensor& data);
+CropBox bounding_box(const Tensor& mask);
+
+// Labels may be empty (prediction). `seed` draws class locations.
+PreprocessedCase preprocess_case(const std::string& id, const CaseImages& images, const Tensor& labels, const Plans& plans,
+                                 const Configuration& configuration, const Labels& names, uint64_t seed);
+
+void write_preprocessed(const Path& path, const PreprocessedCase& c);
+PreprocessedCase read_preprocessed(const Path& path);
+CaseProperties read_properties(const Path& path);
+
+// Logits (R, z, y, x) f32 at the plan's spacing to u8 labels on the raw file's grid (z, y, x in file order), slab by slab.
+// When `probabilities` is given it becomes f32 (R, ...) on that grid: sigmoid or softmax, 0 outside the crop.
+Tensor restore_labels(const Tensor& logits, const CaseProperties& properties, const Plans& plans,
+                      const Configuration& configuration, const Labels& labels, Tensor* probabilities = nullptr);
+
+}  // namespace metvox

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// Resampling as nnU-Net does it (nnunet.md 4.4): cubic B-spline or linear, half-pixel grid, optional separate z.
+// Volumes are (z, y, x) f32 unless said otherwise.
+#pragma once
+#include "tensor/tensor.h"
+
+namespace metvox {
+
+// Cubic B-spline (order 3, edge mode: 12 edge voxels of padding, mirror-initialised prefilter) or linear (order 1).
+// `clip` limits the result to the input's range. Rows along an axis whose extent does not change are not touched.
+Tensor resize(const Tensor& volume, const Int3& shape, int order, bool clip = true);
+
+struct SeparateZ {
+  bool separate = false;
+  int axis = 0;
+};
+// nnU-Net's rule: separate when max/min > 3 of the current spacing, else of the new one; never when axes tie.
+SeparateZ separate_z(const Double3& current_mm, const Double3& target_mm);
+
+// round(spacing_old / spacing_new * shape), half to even.
+Int3 resampled_shape(const Int3& shape, const Double3& current_mm, const Double3& target_mm);
+
+// (C, z, y, x) f32 to (C, shape): order 3 for images, order 1 for logits; nearest along z when separate.
+Tensor resample_data(const Tensor& data, const Int3& shape, const Double3& current_mm, const Double3& target_mm, int order);
+// i8 labels (z, y, x), -1 allowed: label by label, ascending, linear mask >= 0.5.
+Tensor resample_labels(const Tensor& labels, const Int3& shape, const Double3& current_mm, const Double3& target_mm);
+
+}  // namespace metvox
