@@ -5,9 +5,10 @@
 #pragma once
 #include <cstdint>
 #include <filesystem>
-#include <functional>
+#include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace metvox {
@@ -17,6 +18,45 @@ using Bytes = std::vector<std::byte>;
 
 Bytes read_bytes(const Path& path);
 std::string read_text(const Path& path);
+
+// A regular file as it is stored, read front to back.
+class StoredFile {
+ public:
+  explicit StoredFile(const Path& path);
+  ~StoredFile();
+  StoredFile(const StoredFile&) = delete;
+  StoredFile& operator=(const StoredFile&) = delete;
+  // Fills `out` with the next bytes; the count is below `bytes` only at the end of the file.
+  size_t read(void* out, size_t bytes);
+  uint64_t size() const { return size_; }
+  const Path& path() const { return path_; }
+
+ private:
+  Path path_;
+  int descriptor_ = -1;
+  uint64_t size_ = 0, position_ = 0;
+};
+
+// A regular file, read front to back and gunzipped on the way when its first two bytes say gzip, whatever its name.
+// Reads concatenated members, checks each checksum, throws on a truncated or corrupt stream.
+class InputFile {
+ public:
+  explicit InputFile(const Path& path);
+  ~InputFile();
+  // As StoredFile::read().
+  size_t read(void* out, size_t bytes);
+  // Passes over bytes; returns how many there were.
+  uint64_t skip(uint64_t bytes);
+  // The most bytes that can come in all: the size of a plain file, 1032 times that of a gzip file (deflate's limit).
+  uint64_t most_bytes() const;
+  const Path& path() const { return stored_.path(); }
+
+ private:
+  StoredFile stored_;
+  Bytes buffer_;                        // the start of a plain file, then unused; the window of a gzip file
+  size_t peeked_ = 0, given_ = 0;
+  std::unique_ptr<class Inflater> inflater_;  // empty: the file is plain
+};
 
 // A file that becomes visible under its name only by commit(). The destructor of an uncommitted one removes it, and so
 // does remove_temporaries(), which the signal handler of the program calls (async-signal-safe).
@@ -31,18 +71,18 @@ class AtomicFile {
   void commit();
 
  private:
-  Path target_, temporary_;
+  Path target_;
   int descriptor_ = -1;
-  int slot_ = -1;
+  int slot_ = -1;                       // of the table that holds the temporary's path
 };
 void remove_temporaries() noexcept;
 
 void write_bytes(const Path& path, std::span<const std::byte> bytes);
-void write_text(const Path& path, const std::string& text);
+void write_text(const Path& path, std::string_view text);
 
-// gzip, whole buffers. gunzip() reads concatenated members, checks the checksum, and throws on a truncated or corrupt
-// stream, or when the output would pass `limit_bytes`. gzip() compresses independent blocks on all threads into one member
-// whose bytes do not depend on the number of threads; no time stamp, no name.
+// gzip, whole buffers. gunzip() takes what InputFile takes, and throws also when the output would pass `limit_bytes`.
+// gzip() compresses blocks on all threads into one member whose bytes do not depend on the number of threads; no time
+// stamp, no name.
 Bytes gunzip(std::span<const std::byte> compressed, size_t limit_bytes, const Path& named);
 Bytes gzip(std::span<const std::byte> plain, int level = 6);
 

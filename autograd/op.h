@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+// Op: an immutable node class with exactly one output. Prepared: the same op for fixed shapes, a device, a type and an engine,
+// with its memory needs known. An op prepares once; its steps run many times and never allocate.
+#pragma once
+#include <memory>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "kernels/engine.h"
+#include "tensor/tensor.h"
+
+namespace metvox {
+
+// What a value is decides its type in memory: an activation has the target's type, a parameter or result f32 (f64 with f64
+// activations), labels u8.
+enum class Kind { activation, parameter, result, labels };
+
+struct ValueSpec {
+  Shape shape;
+  Kind kind = Kind::activation;
+};
+Spec in_memory(const ValueSpec& spec, const Target& target);
+
+// What one step sees. Views of values that nobody needs are empty.
+struct Step {
+  Stream& stream;
+  std::span<const View> x;         // inputs
+  View y;                          // output
+  void* saved = nullptr;           // kept from forward() to backward()
+  void* packed = nullptr;          // written by pack(), kept while the parameters do not change
+  void* scratch = nullptr;         // for the time of the call
+  View dy;
+  std::span<const View> dx;        // gradients of the inputs
+  std::span<const Grad> grad;      // what to do with each
+};
+
+class Prepared {
+ public:
+  virtual ~Prepared() = default;
+  virtual size_t saved_bytes() const { return 0; }
+  virtual size_t packed_bytes() const { return 0; }
+  virtual size_t forward_scratch_bytes() const { return 0; }
+  virtual size_t backward_scratch_bytes() const { return 0; }
+  // Can backward() add to dx[input]? Where it cannot, the planner gives it a temporary and adds. Parameters: always.
+  virtual bool accumulates(int /*input*/) const { return true; }
+  virtual std::string_view engine() const { return "native"; }
+  virtual void pack(const Step&) const {}
+  virtual void forward(const Step&) const = 0;
+  virtual void backward(const Step&) const = 0;
+};
+
+// What an op is prepared for.
+struct Setting {
+  std::span<const Spec> x;
+  Spec y;
+  std::vector<bool> wants_gradient;  // of each input; all false at inference
+  Target target;
+};
+
+class Op {
+ public:
+  virtual ~Op() = default;
+  virtual std::string_view name() const = 0;
+  // Shape of the output; throws Error on inputs that do not fit, at the line that builds the graph.
+  virtual ValueSpec infer(std::span<const ValueSpec> x) const = 0;
+  // Does backward() look at x[input], at y?
+  virtual bool reads_input(int /*input*/) const { return true; }
+  virtual bool reads_output() const { return false; }
+  virtual std::unique_ptr<Prepared> prepare(const Setting&) const = 0;
+};
+
+}  // namespace metvox

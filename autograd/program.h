@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+// Program: a graph with every byte and every step decided before anything runs. Nothing allocates in a run; the peak is
+// known from the plan. Train programs run forward and backward, inference programs forward only.
+#pragma once
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "autograd/graph.h"
+#include "autograd/plan.h"
+#include "kernels/optimize.h"
+
+namespace metvox {
+
+// Memory that several programs take turns in; as large as the largest. Taken at the first run, not before.
+class Arena {
+ public:
+  void require(size_t bytes) { bytes_ = std::max(bytes_, bytes); }
+  size_t bytes() const { return bytes_; }
+  std::byte* memory();              // allocated at the first call; no require() beyond it afterwards
+
+ private:
+  size_t bytes_ = 0;
+  Tensor memory_;
+};
+
+// The parameters' flat buffers, owned by a store. version changes with the values.
+struct ParameterBuffers {
+  View values, grads;               // master type; grads empty at inference
+  const uint64_t* version = nullptr;
+};
+
+enum class Mode { train, infer };
+
+// arena: values share one arena by the plan. guarded: each value in a block of its own between sentinels, NaN before its life
+// and after it, for tests; results are the same bits.
+enum class Placement { arena, guarded };
+
+class Program {
+ public:
+  // outputs[0] is the loss in train mode (its element 0 is differentiated). Values named in outputs stay readable after a run.
+  Program(const Graph& graph, const std::vector<Value>& outputs, Mode mode, const Target& target,
+          const ParameterBuffers& parameters, std::shared_ptr<Arena> arena, Placement placement = Placement::arena);
+  ~Program();
+  Program(const Program&) = delete;
+  Program& operator=(const Program&) = delete;
+
+  void set(Value input, View data);               // copies, converting f32 to the target's type
+  View view(Value value) const;                   // an input, or a value named in outputs
+  void run(Stream&);                              // forward, then backward in train mode
+  void forward(Stream&);
+  void backward(Stream&);                         // overwrites the gradients of every parameter of the graph
+
+  // Ranges of the flat buffers that this program gives gradients for: what an optimizer steps on.
+  const std::vector<Range>& trained() const;
+  size_t arena_bytes() const;
+  size_t packed_bytes() const;                    // packed copies of the weights
+  const Plan& plan() const;
+  // Milliseconds of each step in the last timed run, by node: name, op, engine, forward, backward.
+  struct Timing {
+    std::string name, op, engine;
+    double forward_ms = 0, backward_ms = 0;
+  };
+  std::vector<Timing> time(Stream&);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace metvox

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+// ParameterStore: every parameter of a network in one flat buffer, every gradient in another, found by PyTorch's names.
+#pragma once
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "autograd/program.h"
+
+namespace metvox {
+
+// How a parameter begins. kaiming: normal with std = gain / sqrt(fan_in), fan_in = shape[1] * kernel volume (PyTorch's rule,
+// also for transposed convolutions), gain for leaky ReLU of the given slope.
+struct Initial {
+  enum class Kind { constant, kaiming } kind = Kind::constant;
+  double value = 0;                 // the constant, or the slope
+};
+
+struct Parameter {
+  std::string name;
+  Shape shape;
+  Initial initial;
+  int64_t first = 0;                // in the flat buffers
+};
+
+class ParameterStore {
+ public:
+  explicit ParameterStore(DType master = DType::f32) : master_(master) {}
+  ParameterStore(const ParameterStore&) = delete;
+  ParameterStore& operator=(const ParameterStore&) = delete;
+
+  // Only before the first use of the buffers; a name twice is an Error.
+  const Parameter& add(const std::string& name, const Shape& shape, Initial initial);
+
+  const std::vector<Parameter>& parameters() const { return parameters_; }
+  const Parameter* find(const std::string& name) const;
+  int64_t size() const { return size_; }
+  size_t bytes() const { return static_cast<size_t>(size_) * size_of(master_); }
+  DType master() const { return master_; }
+
+  // Values as a function of (seed, parameter's name) alone.
+  void initialize(uint64_t seed);
+  View value(const Parameter&) const;
+  View grad(const Parameter&) const;
+  View values() const;
+  View grads() const;
+  // To be called after every change of the values: programs pack their copies again.
+  void changed() { ++version_; }
+  ParameterBuffers buffers(Mode mode) const;
+
+ private:
+  void allocate() const;
+  DType master_;
+  std::vector<Parameter> parameters_;
+  std::unordered_map<std::string, size_t> index_;
+  int64_t size_ = 0;
+  mutable Tensor values_, grads_;
+  uint64_t version_ = 1;
+};
+
+}  // namespace metvox
