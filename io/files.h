@@ -37,6 +37,8 @@ class StoredFile {
   uint64_t size_ = 0, position_ = 0;
 };
 
+class Inflater;
+
 // A regular file, read front to back and gunzipped on the way when its first two bytes say gzip, whatever its name.
 // Reads concatenated members, checks each checksum, throws on a truncated or corrupt stream.
 class InputFile {
@@ -53,9 +55,9 @@ class InputFile {
 
  private:
   StoredFile stored_;
-  Bytes buffer_;                        // the start of a plain file, then unused; the window of a gzip file
-  size_t peeked_ = 0, given_ = 0;
-  std::unique_ptr<class Inflater> inflater_;  // empty: the file is plain
+  Bytes buffer_;                        // the first bytes of a plain file; pieces of a gzip file
+  size_t peeked_ = 0, given_ = 0;       // of the first bytes: how many were read, how many handed out
+  std::unique_ptr<Inflater> inflater_;  // empty: the file is plain
 };
 
 // A file that becomes visible under its name only by commit(). The destructor of an uncommitted one removes it, and so
