@@ -15,10 +15,15 @@ struct ConvTranspose3dProblem {
   DType dtype = DType::f32;
 
   Int3 out() const { return {in[0] * stride[0], in[1] * stride[1], in[2] * stride[2]}; }
+  Shape x_shape() const { return {n, c, in[0], in[1], in[2]}; }
+  Shape w_shape() const { return {c, k, stride[0], stride[1], stride[2]}; }
+  Shape y_shape() const { return {n, k, in[0] * stride[0], in[1] * stride[1], in[2] * stride[2]}; }
   double flops() const;
   std::string describe() const;
   DType master() const { return dtype == DType::f64 ? DType::f64 : DType::f32; }
-  void validate() const;
+  void validate() const;   // throws Error, as do the checks of views that every engine makes:
+  void check_weights(const View& w, const View& b) const;
+  void check_activations(const View& x, const View& y) const;
 };
 
 class ConvTranspose3dForward {

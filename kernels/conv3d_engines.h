@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+// The engines of conv3d, one file each; conv3d.cpp puts them in order.
+#pragma once
+#include "kernels/conv3d.h"
+
+namespace metvox {
+
+namespace reference {
+Engine<Conv3dProblem, Conv3dForward> conv3d_forward();
+Engine<Conv3dProblem, Conv3dBackwardData> conv3d_backward_data();
+Engine<Conv3dProblem, Conv3dBackwardWeights> conv3d_backward_weights();
+}  // namespace reference
+
+}  // namespace metvox

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+// Engine `reference` of conv3d: the definition as loops, every element gathered by itself, sums in double. The oracle.
+#include <cstring>
+
+#include "kernels/conv3d_engines.h"
+#include "kernels/convert.h"
+#include "tensor/threads.h"
+
+namespace metvox::reference {
+namespace {
+
+std::optional<std::string> declines(const Conv3dProblem& p) {
+  if (p.dtype == DType::f64 || p.dtype == DType::f32 || p.dtype == DType::bf16) return std::nullopt;
+  return sentence("no ", name_of(p.dtype), " on a CPU");
+}
+
+Int3 position(int64_t index, const Int3& extent) {
+  return {index / (extent[1] * extent[2]), index / extent[2] % extent[1], index % extent[2]};
+}
+int64_t index_of(const Int3& at, const Int3& extent) { return (at[0] * extent[1] + at[1]) * extent[2] + at[2]; }
+
+// The input voxel that tap t of output voxel o reads, or -1 in the padding.
+int64_t input_voxel(const Conv3dProblem& p, const Int3& o, const Int3& t) {
+  Int3 i;
+  for (int a = 0; a < 3; ++a) {
+    i[a] = o[a] * p.stride[a] - p.pad[a] + t[a];
+    if (i[a] < 0 || i[a] >= p.in[a]) return -1;
+  }
+  return index_of(i, p.in);
+}
+
+// The output voxel that reads input voxel i through tap t, or -1.
+int64_t output_voxel(const Conv3dProblem& p, const Int3& i, const Int3& t) {
+  const Int3 out = p.out();
+  Int3 o;
+  for (int a = 0; a < 3; ++a) {
+    const int64_t steps = i[a] + p.pad[a] - t[a];
+    o[a] = steps / p.stride[a];
+    if (steps < 0 || steps % p.stride[a] != 0 || o[a] >= out[a]) return -1;
+  }
+  return index_of(o, out);
+}
+
+// Two channels-last images as if concatenated.
+template <class T>
+struct Pair {
+  Pair(const View& a, const View& b, const Conv3dProblem& p)
+      : first(a ? a.as<T>() : nullptr), second(b ? b.as<T>() : nullptr), c(p.c), c2(p.c2) {}
+  T* at(int64_t voxel, int64_t channel) const {
+    return channel < c ? first + voxel * c + channel : second + voxel * c2 + channel - c;
+  }
+  T* first;
+  T* second;
+  int64_t c, c2;
+};
+
+class Forward final : public Conv3dForward {
+ public:
+  explicit Forward(const Conv3dProblem& p) : p_(p) {}
+  size_t packed_bytes() const override { return weight_bytes() + static_cast<size_t>(p_.k) * size_of(p_.master()); }
+
+  void pack(Stream&, View w, View b, void* packed) const override {
+    p_.check_weights(w, b);
+    std::memcpy(packed, w.data, weight_bytes());
+    if (p_.bias) std::memcpy(static_cast<char*>(packed) + weight_bytes(), b.data, b.bytes());
+  }
+
+  void run(Stream&, View x, View x2, const void* packed, View y, void*) const override {
+    p_.check_activations(x, x2, y);
+    dispatch_float(p_.dtype, [&]<class T>() { loop<T>(Pair<T>(x, x2, p_), static_cast<const Master<T>*>(packed), y.as<T>()); });
+  }
+
+ private:
+  size_t weight_bytes() const { return static_cast<size_t>(p_.w_shape().size()) * size_of(p_.master()); }
+
+  template <class T>
+  void loop(const Pair<T>& x, const Master<T>* w, T* y) const {
+    const int64_t taps = volume(p_.kernel), channels = p_.c + p_.c2, voxels = volume(p_.out());
+    const Master<T>* b = w + p_.k * channels * taps;
+    parallel_for(p_.n * voxels, 1, [&](int64_t first, int64_t last) {
+      for (int64_t v = first; v < last; ++v)
+        for (int64_t k = 0; k < p_.k; ++k) {
+          double sum = p_.bias ? to_double(b[k]) : 0.0;
+          for (int64_t t = 0; t < taps; ++t) {
+            const int64_t i = input_voxel(p_, position(v % voxels, p_.out()), position(t, p_.kernel));
+            if (i < 0) continue;
+            const int64_t voxel = v / voxels * volume(p_.in) + i;
+            for (int64_t c = 0; c < channels; ++c) sum += to_double(*x.at(voxel, c)) * to_double(w[(k * channels + c) * taps + t]);
+          }
+          y[v * p_.k + k] = from_double<T>(sum);
+        }
+    });
+  }
+
+  Conv3dProblem p_;
+};
+
+class BackwardData final : public Conv3dBackwardData {
+ public:
+  explicit BackwardData(const Conv3dProblem& p) : p_(p) {}
+  size_t packed_bytes() const override { return static_cast<size_t>(p_.w_shape().size()) * size_of(p_.master()); }
+  bool accumulates() const override { return true; }
+
+  void pack(Stream&, View w, void* packed) const override { std::memcpy(packed, w.data, w.bytes()); }
+
+  void run(Stream&, View dy, const void* packed, View dx, Grad grad, View dx2, Grad grad2, void*) const override {
+    p_.check_activations(dx, dx2, dy);
+    dispatch_float(p_.dtype, [&]<class T>() {
+      const auto* w = static_cast<const Master<T>*>(packed);
+      const Pair<T> out(dx, dx2, p_);
+      if (grad != Grad::ignore) loop<T>(dy.as<T>(), w, out, 0, p_.c, grad);
+      if (grad2 != Grad::ignore) loop<T>(dy.as<T>(), w, out, p_.c, p_.c + p_.c2, grad2);
+    });
+  }
+
+ private:
+  template <class T>
+  void loop(const T* dy, const Master<T>* w, const Pair<T>& dx, int64_t begin, int64_t end, Grad grad) const {
+    const int64_t taps = volume(p_.kernel), channels = p_.c + p_.c2, voxels = volume(p_.in);
+    parallel_for(p_.n * voxels, 1, [&](int64_t first, int64_t last) {
+      for (int64_t v = first; v < last; ++v)
+        for (int64_t c = begin; c < end; ++c) {
+          double sum = 0;
+          for (int64_t t = 0; t < taps; ++t) {
+            const int64_t o = output_voxel(p_, position(v % voxels, p_.in), position(t, p_.kernel));
+            if (o < 0) continue;
+            const T* dy_row = dy + (v / voxels * volume(p_.out()) + o) * p_.k;
+            for (int64_t k = 0; k < p_.k; ++k) sum += to_double(dy_row[k]) * to_double(w[(k * channels + c) * taps + t]);
+          }
+          put(*dx.at(v, c), sum, grad);
+        }
+    });
+  }
+
+  Conv3dProblem p_;
+};
+
+class BackwardWeights final : public Conv3dBackwardWeights {
+ public:
+  explicit BackwardWeights(const Conv3dProblem& p) : p_(p) {}
+
+  void run(Stream&, View x, View x2, View dy, View dw, View db, Grad grad, void*) const override {
+    if (grad == Grad::ignore) return;
+    p_.check_activations(x, x2, dy);
+    p_.check_weights(dw, db);
+    dispatch_float(p_.dtype, [&]<class T>() {
+      loop<T>(Pair<T>(x, x2, p_), dy.as<T>(), dw.as<Master<T>>(), grad);
+      if (p_.bias) sum_bias<T>(dy.as<T>(), db.as<Master<T>>(), grad);
+    });
+  }
+
+ private:
+  template <class T>
+  void loop(const Pair<T>& x, const T* dy, Master<T>* dw, Grad grad) const {
+    const int64_t taps = volume(p_.kernel), channels = p_.c + p_.c2, voxels = volume(p_.out());
+    parallel_for(p_.k * channels * taps, 1, [&](int64_t first, int64_t last) {
+      for (int64_t at = first; at < last; ++at) {
+        const int64_t k = at / (channels * taps), c = at / taps % channels;
+        const Int3 t = position(at % taps, p_.kernel);
+        double sum = 0;
+        for (int64_t v = 0; v < p_.n * voxels; ++v) {
+          const int64_t i = input_voxel(p_, position(v % voxels, p_.out()), t);
+          if (i >= 0) sum += to_double(dy[v * p_.k + k]) * to_double(*x.at(v / voxels * volume(p_.in) + i, c));
+        }
+        put(dw[at], sum, grad);
+      }
+    });
+  }
+
+  template <class T>
+  void sum_bias(const T* dy, Master<T>* db, Grad grad) const {
+    for (int64_t k = 0; k < p_.k; ++k) {
+      double sum = 0;
+      for (int64_t v = 0; v < p_.n * volume(p_.out()); ++v) sum += to_double(dy[v * p_.k + k]);
+      put(db[k], sum, grad);
+    }
+  }
+
+  Conv3dProblem p_;
+};
+
+template <class Interface, class Kernel>
+Engine<Conv3dProblem, Interface> engine() {
+  return {"reference", Device::Kind::cpu, declines,
+          [](const Conv3dProblem& p) -> std::unique_ptr<Interface> {
+            p.validate();
+            return std::make_unique<Kernel>(p);
+          }};
+}
+
+}  // namespace
+
+Engine<Conv3dProblem, Conv3dForward> conv3d_forward() { return engine<Conv3dForward, Forward>(); }
+Engine<Conv3dProblem, Conv3dBackwardData> conv3d_backward_data() { return engine<Conv3dBackwardData, BackwardData>(); }
+Engine<Conv3dProblem, Conv3dBackwardWeights> conv3d_backward_weights() {
+  return engine<Conv3dBackwardWeights, BackwardWeights>();
+}
+
+}  // namespace metvox::reference

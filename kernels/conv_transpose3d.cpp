@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/conv_transpose3d.h"
+
+#include "kernels/check_view.h"
+#include "kernels/conv_transpose3d_engines.h"
+
+namespace metvox {
+
+double ConvTranspose3dProblem::flops() const {
+  return 2.0 * static_cast<double>(n * volume(in)) * static_cast<double>(c * k * volume(stride));
+}
+
+std::string ConvTranspose3dProblem::describe() const {
+  return sentence("conv_transpose3d n", n, " c", c, " k", k, " in", in[0], 'x', in[1], 'x', in[2], " s", stride[0], 'x', stride[1],
+                  'x', stride[2], bias ? " bias " : " ", name_of(dtype));
+}
+
+void ConvTranspose3dProblem::validate() const {
+  check(n >= 1 && c >= 1 && k >= 1, "conv_transpose3d: batch and channels start at 1: ", describe());
+  for (int a = 0; a < 3; ++a)
+    check(in[a] >= 1 && stride[a] >= 1, "conv_transpose3d: extents and stride start at 1: ", describe());
+}
+
+void ConvTranspose3dProblem::check_weights(const View& w, const View& b) const {
+  check_view("conv_transpose3d", "w", w, w_shape(), master());
+  if (bias) check_view("conv_transpose3d", "b", b, {k}, master());
+}
+
+void ConvTranspose3dProblem::check_activations(const View& x, const View& y) const {
+  check_view("conv_transpose3d", "x", x, x_shape(), dtype);
+  check_view("conv_transpose3d", "y", y, y_shape(), dtype);
+}
+
+const ConvTranspose3dForwardTable& conv_transpose3d_forward() {
+  static const ConvTranspose3dForwardTable table("conv_transpose3d_forward", {reference::conv_transpose3d_forward()});
+  return table;
+}
+
+const ConvTranspose3dBackwardDataTable& conv_transpose3d_backward_data() {
+  static const ConvTranspose3dBackwardDataTable table("conv_transpose3d_backward_data",
+                                                      {reference::conv_transpose3d_backward_data()});
+  return table;
+}
+
+const ConvTranspose3dBackwardWeightsTable& conv_transpose3d_backward_weights() {
+  static const ConvTranspose3dBackwardWeightsTable table("conv_transpose3d_backward_weights",
+                                                         {reference::conv_transpose3d_backward_weights()});
+  return table;
+}
+
+}  // namespace metvox

@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+// The engines of conv_transpose3d, one file each; conv_transpose3d.cpp puts them in order.
+#pragma once
+#include "kernels/conv_transpose3d.h"
+
+namespace metvox {
+
+namespace reference {
+Engine<ConvTranspose3dProblem, ConvTranspose3dForward> conv_transpose3d_forward();
+Engine<ConvTranspose3dProblem, ConvTranspose3dBackwardData> conv_transpose3d_backward_data();
+Engine<ConvTranspose3dProblem, ConvTranspose3dBackwardWeights> conv_transpose3d_backward_weights();
+}  // namespace reference
+
+}  // namespace metvox
