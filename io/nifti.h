@@ -7,10 +7,13 @@
 
 namespace metvox {
 
-// Voxels as f32 after scl_slope/inter (slope 0 or not finite means none). Non-finite voxels become 0 and a warning.
+enum class NonFinite { zero, keep };
+
+// Voxels as f32 after scl_slope/inter (slope 0 or not finite means none; computed in double). Non-finite voxels become a
+// warning and, unless kept, 0. Lengths in metres or micrometres are converted to millimetres, with a warning.
 // Refuses, with a sentence (Fault::input): 2-D, several volumes, vectors, RGB, complex, Analyze 7.5, dims that the file
 // cannot back, geometry that is not finite, truncated or corrupt data. A trailing axis of length 1 is dropped.
-Volume read_nifti(const Path& path);
+Volume read_nifti(const Path& path, NonFinite non_finite = NonFinite::zero);
 // The header alone, with the same refusals that need no voxels.
 Volume read_nifti_header(const Path& path);
 // Labels: read as above, then each voxel rounded; refuses values that are further than 1e-3 from an integer or outside
