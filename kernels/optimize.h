@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Optimizers over flat buffers: one pass over the ranges that have a gradient; the rest stays untouched (no decay either).
-// w, g, state are f32 or all f64. Sums in double, in a fixed order.
+// w, g, state are f32 or all f64; arithmetic in that type. Sums in double, in an order that no number of threads changes.
 #pragma once
 #include <span>
 

@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+// The engines of norm_act, one file each; norm_act.cpp puts them in order.
+#pragma once
+#include "kernels/norm_act.h"
+
+namespace metvox {
+
+namespace reference {
+Engine<NormActProblem, NormAct> norm_act();
+}
+
+}  // namespace metvox

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/optimize.h"
+
+#include <cmath>
+
+#include "tensor/threads.h"
+
+namespace metvox {
+namespace {
+
+int64_t total(std::span<const Range> ranges) {
+  int64_t sum = 0;
+  for (const Range& r : ranges) sum += r.count;
+  return sum;
+}
+
+void check_ranges(const char* op, View w, std::span<const Range> ranges) {
+  for (const Range& r : ranges)
+    check(r.first >= 0 && r.count >= 0 && r.first + r.count <= w.size(), op, ": range ", r.first, " + ", r.count,
+          " leaves a buffer of ", w.size());
+}
+
+// f(begin, end) in the buffer for elements [first, last) of the ranges laid end to end.
+template <class F>
+void walk(std::span<const Range> ranges, int64_t first, int64_t last, F f) {
+  for (const Range& r : ranges) {
+    const int64_t begin = std::max<int64_t>(first, 0), end = std::min(last, r.count);
+    if (begin < end) f(r.first + begin, r.first + end);
+    first -= r.count;
+    last -= r.count;
+  }
+}
+
+template <class F>
+void for_ranges(std::span<const Range> ranges, F f) {
+  parallel_for(total(ranges), 16384, [&](int64_t first, int64_t last) { walk(ranges, first, last, f); });
+}
+
+template <class T>
+double squared_norm(const T* g, int64_t begin, int64_t end) {
+  constexpr int kLanes = 16;                             // enough additions under way to be bound by memory
+  double lane[kLanes] = {};
+  int64_t i = begin;
+  for (; i + kLanes <= end; i += kLanes)
+    for (int k = 0; k < kLanes; ++k) lane[k] += static_cast<double>(g[i + k]) * static_cast<double>(g[i + k]);
+  double sum = 0;
+  for (; i < end; ++i) sum += static_cast<double>(g[i]) * static_cast<double>(g[i]);
+  for (double s : lane) sum += s;
+  return sum;
+}
+
+template <class F>
+void dispatch_master(const char* op, DType dtype, F f) {
+  check(dtype == DType::f32 || dtype == DType::f64, op, ": ", name_of(dtype), " is not f32 or f64");
+  dtype == DType::f64 ? f.template operator()<double>() : f.template operator()<float>();
+}
+
+}  // namespace
+
+double squared_norm(Stream&, View g, std::span<const Range> ranges) {
+  check_ranges("squared_norm", g, ranges);
+  constexpr int64_t kPieces = 256;                       // whatever the number of threads: the same bits
+  double piece[kPieces] = {};
+  const int64_t n = total(ranges);
+  dispatch_master("squared_norm", g.dtype, [&]<class T>() {
+    const T* data = g.as<T>();
+    parallel_for(kPieces, std::max<int64_t>(1, kPieces * 16384 / std::max<int64_t>(1, n)), [&](int64_t first, int64_t last) {
+      for (int64_t p = first; p < last; ++p)
+        walk(ranges, n * p / kPieces, n * (p + 1) / kPieces,
+             [&](int64_t begin, int64_t end) { piece[p] += squared_norm(data, begin, end); });
+    });
+  });
+  double sum = 0;
+  for (double s : piece) sum += s;
+  return sum;
+}
+
+void sgd_nesterov(Stream&, View w, View g, View v, std::span<const Range> ranges, const SgdNesterov& o) {
+  check_ranges("sgd_nesterov", w, ranges);
+  dispatch_master("sgd_nesterov", w.dtype, [&]<class T>() {
+    T *weight = w.as<T>(), *velocity = v.as<T>();
+    const T* gradient = g.as<T>();
+    const T lr = T(o.lr), momentum = T(o.momentum), decay = T(o.weight_decay), scale = T(o.g_scale);
+    for_ranges(ranges, [=](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        const T step = gradient[i] * scale + decay * weight[i];
+        velocity[i] = momentum * velocity[i] + step;
+        weight[i] -= lr * (step + momentum * velocity[i]);
+      }
+    });
+  });
+}
+
+void adam(Stream&, View w, View g, View m, View v, std::span<const Range> ranges, const Adam& o) {
+  check_ranges("adam", w, ranges);
+  check(o.step >= 1, "adam: step ", o.step, " is below 1");
+  const double correction1 = 1 - std::pow(o.beta1, o.step), correction2 = 1 - std::pow(o.beta2, o.step);
+  dispatch_master("adam", w.dtype, [&]<class T>() {
+    T *weight = w.as<T>(), *first = m.as<T>(), *second = v.as<T>();
+    const T* gradient = g.as<T>();
+    const T rate = T(o.lr / correction1), root = T(std::sqrt(correction2)), eps = T(o.eps), decay = T(o.weight_decay),
+            scale = T(o.g_scale), keep1 = T(o.beta1), add1 = T(1 - o.beta1), keep2 = T(o.beta2), add2 = T(1 - o.beta2);
+    for_ranges(ranges, [=](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        const T step = gradient[i] * scale + decay * weight[i];
+        first[i] = keep1 * first[i] + add1 * step;
+        second[i] = keep2 * second[i] + add2 * step * step;
+        weight[i] -= rate * first[i] / (std::sqrt(second[i]) / root + eps);
+      }
+    });
+  });
+}
+
+}  // namespace metvox

@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+// The engines of segmentation_loss, one file each; segmentation_loss.cpp puts them in order.
+#pragma once
+#include "kernels/segmentation_loss.h"
+
+namespace metvox {
+
+namespace reference {
+Engine<SegmentationLossProblem, SegmentationLossKernel> segmentation_loss();
+}
+
+}  // namespace metvox
