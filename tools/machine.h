@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+// What this machine offers, and how the program's CPU threads are placed on it.
+#pragma once
+#include <cstdint>
+#include <string>
+
+#include "io/json.h"
+
+namespace metvox {
+
+// Physical cores this process may use: the affinity mask, without hyper-thread siblings, at most the cgroup's CPU quota.
+int usable_cores();
+
+// Sets the number of threads (0: OMP_NUM_THREADS, else usable_cores()). When they fill every core this process may use and
+// OMP_PROC_BIND is unset, the program replaces itself by itself with threads pinned, since the OpenMP runtime reads its
+// environment only when it is loaded: unpinned threads sometimes share a core, and a step then takes multiples of its time.
+void start_threads(int threads);
+
+// CPU, memory, engines and their versions: `metvox devices --json`.
+Json describe_machine();
+// One line: "engines: onednn 2.6.3, reference; no CUDA in this build".
+std::string engines_line();
+
+}  // namespace metvox

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+// From argc and argv to an exit code: finds the verb, catches what it throws, cleans up on a signal.
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+
+#include "tools/cli.h"
+#include "tools/machine.h"
+
+namespace metvox {
+namespace {
+
+std::vector<Verb>& verbs() {
+  static std::vector<Verb> all;
+  return all;
+}
+
+// Async-signal-safe throughout.
+extern "C" void on_signal(int number) {
+  remove_temporaries();
+  const char* text = number == SIGINT    ? "\nmetvox: interrupted; finished files are kept, unfinished ones removed\n"
+                     : number == SIGTERM ? "\nmetvox: terminated; finished files are kept, unfinished ones removed\n"
+                                         : "";
+  if (write(STDERR_FILENO, text, std::strlen(text)) < 0) _exit(128 + number);
+  _exit(128 + number);
+}
+
+void watch_signals() {
+  struct sigaction action {};
+  action.sa_handler = on_signal;
+  sigfillset(&action.sa_mask);
+  for (int number : {SIGINT, SIGTERM, SIGHUP, SIGPIPE}) {
+    struct sigaction before {};
+    sigaction(number, nullptr, &before);
+    if (before.sa_handler != SIG_IGN) sigaction(number, &action, nullptr);   // nohup stays nohup
+  }
+  signal(SIGXFSZ, SIG_IGN);             // a file size limit is then an error of write(), with a sentence
+}
+
+void print_help(FILE* to) {
+  std::fprintf(to, "metvox finds and outlines brain metastases in MRI.\n\nUsage: metvox VERB [options]; metvox VERB --help shows an example\n");
+  std::vector<Verb> sorted = verbs();
+  std::sort(sorted.begin(), sorted.end(),
+            [](const Verb& a, const Verb& b) { return std::tie(a.stage, a.name) < std::tie(b.stage, b.name); });
+  const char* titles[] = {"Data", "Models", "Results", "Machine"};
+  const Verb* last = nullptr;
+  for (const Verb& verb : sorted) {
+    if (!last || last->stage != verb.stage) std::fprintf(to, "\n%s\n", titles[static_cast<int>(verb.stage)]);
+    std::fprintf(to, "  %-12s %s\n", verb.name.c_str(), verb.summary.c_str());
+    last = &verb;
+  }
+  std::fprintf(to, "\n  --version    names the engines\n\n"
+                   "Exit codes: 0 done, 1 internal error, 2 usage, 3 bad input, 4 out of memory, 5 some cases failed,\n"
+                   "6 a verification failed, 130/143 stopped by a signal. Not a medical device.\n");
+}
+
+int complain(const std::string& where, const std::string& text, Fault fault) {
+  std::fflush(stdout);
+  std::fprintf(stderr, "%s: %s\n", where.c_str(), text.c_str());
+  return code(fault);
+}
+
+int run_verb(const Verb& verb, std::vector<std::string> arguments) {
+  const std::string where = "metvox " + verb.name;
+  try {
+    CommandLine line(verb, std::move(arguments));
+    const int result = verb.run(line);
+    if (std::fflush(stdout) != 0)
+      fail(Fault::input, "cannot write to standard output: ", std::strerror(errno));
+    return result;
+  } catch (const Error& e) {
+    return complain(where, e.what(), e.fault());
+  } catch (const std::bad_alloc&) {
+    return complain(where, "out of memory; give it fewer --threads, a smaller patch or a machine with more", Fault::memory);
+  } catch (const std::filesystem::filesystem_error& e) {
+    return complain(where, e.what(), Fault::input);
+  } catch (const std::exception& e) {
+    return complain(where, sentence("internal error: ", e.what()), Fault::internal);
+  }
+}
+
+}  // namespace
+
+VerbEntry::VerbEntry(Verb verb) { verbs().push_back(std::move(verb)); }
+
+int run_program(int argc, char** argv) {
+  watch_signals();
+  const std::vector<std::string> arguments(argv + std::min(argc, 1), argv + argc);
+  if (arguments.empty()) {
+    print_help(stderr);
+    return code(Fault::usage);
+  }
+  if (arguments[0] == "--help" || arguments[0] == "-h") {
+    print_help(stdout);
+    return 0;
+  }
+  if (arguments[0] == "--version") {
+    std::printf("metvox %s (%s)\n", METVOX_VERSION, engines_line().c_str());
+    return 0;
+  }
+  std::vector<std::string> names;
+  for (const Verb& verb : verbs()) {
+    if (verb.name == arguments[0]) return run_verb(verb, {arguments.begin() + 1, arguments.end()});
+    names.push_back(verb.name);
+  }
+  const std::string guess = nearest(arguments[0], names);
+  return complain("metvox", sentence("there is no verb \"", arguments[0], "\"", guess.empty() ? "" : "; did you mean " + guess + "?",
+                                     " metvox --help lists them"), Fault::usage);
+}
+
+}  // namespace metvox
