@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "segmentation/data/resample.h"
+
+#include <cmath>
+#include <cstring>
+#include <algorithm>
+#include <limits>
+
+#include "segmentation/data/axis_taps.h"
+#include "segmentation/data/resample_lines.h"
+#include "tensor/threads.h"
+
+namespace metvox {
+namespace {
+
+constexpr int64_t kColumns = 64;                       // lines side by side: scratch stays in the second-level cache
+constexpr double kAnisotropy = 3;
+
+double position(int64_t o, int64_t n_in, int64_t n_out) {
+  return (static_cast<double>(o) + 0.5) * (static_cast<double>(n_in) / static_cast<double>(n_out)) - 0.5;
+}
+
+// Rows and weights of one axis, as LinePass wants them.
+struct LineTaps {
+  LineTaps(int64_t n_in_, int64_t n_out_, int order_) : n_in(n_in_), n_out(n_out_), order(order_) {
+    if (order == 1) {
+      const AxisTaps taps = linear_taps(n_in, n_out);
+      for (size_t o = 0; o < taps.first.size(); ++o) {
+        rows.insert(rows.end(), {taps.first[o], taps.second[o]});
+        for (double f : {taps.first_weight[o], taps.second_weight[o]}) weights.push_back(static_cast<float>(f));
+      }
+      return;
+    }
+    for (int64_t o = 0; o < n_out; ++o) {
+      const double x = position(o, n_in, n_out), whole = std::floor(x), t = x - whole, u = 1 - t;
+      const double six_times[4] = {u * u * u, 4 - 6 * t * t + 3 * t * t * t, 4 - 6 * u * u + 3 * u * u * u, t * t * t};
+      for (int k = 0; k < 4; ++k) {
+        rows.push_back(static_cast<int64_t>(whole) + 1 + k);
+        weights.push_back(static_cast<float>(six_times[k]));
+      }
+    }
+  }
+  bool changes() const { return n_in != n_out; }
+  void run(LinePass p) const {
+    p.n_in = n_in;
+    p.n_out = n_out;
+    p.rows = rows.data();
+    p.weights = weights.data();
+    if (order == 1) METVOX_ISA_CALL(linear_lines)(p);
+    else METVOX_ISA_CALL(cubic_lines)(p);
+  }
+
+  int64_t n_in, n_out;
+  int order;
+  std::vector<int64_t> rows;
+  std::vector<float> weights;
+};
+
+struct Limits {
+  float low = -std::numeric_limits<float>::infinity(), high = std::numeric_limits<float>::infinity();
+};
+
+struct Resizer {
+  Resizer(const Int3& from_, const Int3& to_, int order)
+      : from(from_), to(to_), z(from[0], to[0], order), y(from[1], to[1], order), x(from[2], to[2], order) {}
+
+  void run(const float* in, float* out, const Limits& limits) const {
+    if (!z.changes()) return run_slices(in, out, limits);
+    Tensor slices;
+    if (y.changes() || x.changes()) {
+      slices = Tensor::empty({from[0], to[1], to[2]}, DType::f32);
+      run_slices(in, slices.data<float>(), {});
+      in = slices.data<float>();
+    }
+    run_z(in, out, limits);
+  }
+
+  Int3 from, to;
+  LineTaps z, y, x;
+
+ private:
+  void run_slices(const float* in, float* out, const Limits& limits) const {
+    parallel_for(from[0], 1, [&](int64_t first, int64_t last) {
+      std::vector<float> scratch(static_cast<size_t>(kColumns * (std::max(from[1], from[2]) + kCubicMargin + to[2])));
+      std::vector<float> rows(static_cast<size_t>(x.changes() && y.changes() ? from[1] * to[2] : 0));
+      for (int64_t k = first; k < last; ++k) {
+        const float* slice = in + k * from[1] * from[2];
+        float* result = out + k * to[1] * to[2];
+        if (x.changes()) {
+          float* wide = y.changes() ? rows.data() : result;
+          run_x(slice, wide, y.changes() ? Limits{} : limits, scratch.data());
+          slice = wide;
+        }
+        if (y.changes()) run_columns(y, slice, result, to[2], 0, to[2], limits, scratch.data());
+        else if (!x.changes()) std::memcpy(result, slice, sizeof(float) * static_cast<size_t>(to[1] * to[2]));
+      }
+    });
+  }
+
+  // Lines along x are turned, so that they too lie side by side.
+  void run_x(const float* in, float* out, const Limits& limits, float* scratch) const {
+    float* turned_in = scratch + 2 * kColumns;
+    float* turned_out = scratch + kColumns * (from[2] + kCubicMargin);
+    for (int64_t row = 0; row < from[1]; row += kColumns) {
+      const int64_t width = std::min(kColumns, from[1] - row);
+      METVOX_ISA_CALL(transpose)(in + row * from[2], from[2], width, from[2], turned_in, kColumns);
+      x.run({.in = turned_in, .in_stride = kColumns, .out = turned_out, .out_stride = kColumns, .width = kColumns,
+             .scratch = scratch, .low = limits.low, .high = limits.high});
+      METVOX_ISA_CALL(transpose)(turned_out, kColumns, to[2], width, out + row * to[2], to[2]);
+    }
+  }
+
+  // Columns [first, last) of lines that lie `stride` apart in memory.
+  static void run_columns(const LineTaps& taps, const float* in, float* out, int64_t stride, int64_t first, int64_t last,
+                          const Limits& limits, float* scratch) {
+    for (int64_t j = first; j < last; j += kColumns)
+      taps.run({.in = in + j, .in_stride = stride, .out = out + j, .out_stride = stride,
+                .width = std::min(kColumns, last - j), .scratch = scratch, .low = limits.low, .high = limits.high});
+  }
+
+  void run_z(const float* in, float* out, const Limits& limits) const {
+    const int64_t plane = to[1] * to[2], chunks = (plane + kColumns - 1) / kColumns;
+    parallel_for(chunks, 16, [&](int64_t first, int64_t last) {
+      std::vector<float> scratch(static_cast<size_t>(kColumns * (from[0] + kCubicMargin)));
+      run_columns(z, in, out, plane, first * kColumns, std::min(plane, last * kColumns), limits, scratch.data());
+    });
+  }
+};
+
+Limits range_of(const float* in, int64_t n) {
+  Limits r;
+  METVOX_ISA_CALL(min_max)(in, n, &r.low, &r.high);
+  return r;
+}
+
+Int3 extents(const Tensor& t) {
+  const int lead = t.shape().rank() - 3;
+  return {t.shape()[lead], t.shape()[lead + 1], t.shape()[lead + 2]};
+}
+
+// Volume with `axis` as the slowest, or back again.
+Tensor axis_to_front(const Tensor& volume, int axis, bool back) {
+  if (axis == 0) return volume;
+  const Int3 n = extents(volume);
+  // (first, middle, last) of the source become (middle, first, last) when the middle one moves; strides in elements.
+  const Int3 stride{n[1] * n[2], n[2], 1};
+  Int3 order = axis == 1 ? Int3{1, 0, 2} : back ? Int3{1, 2, 0} : Int3{2, 0, 1};
+  Tensor out = Tensor::empty({n[order[0]], n[order[1]], n[order[2]]}, DType::f32);
+  const float* in = volume.data<float>();
+  float* to = out.data<float>();
+  for (int64_t a = 0; a < n[order[0]]; ++a)
+    for (int64_t b = 0; b < n[order[1]]; ++b)
+      for (int64_t c = 0; c < n[order[2]]; ++c)
+        *to++ = in[a * stride[order[0]] + b * stride[order[1]] + c * stride[order[2]]];
+  return out;
+}
+
+// In plane slice by slice, each limited to its own range; then the nearest slice.
+Tensor resize_slices(const Tensor& volume, const Int3& shape, int axis, int order) {
+  const Tensor in = axis_to_front(volume, axis, false);
+  const Int3 from = extents(in);
+  const Int3 to = axis == 0 ? shape : axis == 1 ? Int3{shape[1], shape[0], shape[2]} : Int3{shape[2], shape[0], shape[1]};
+  const int64_t plane = to[1] * to[2];
+  Tensor slices = Tensor::empty({from[0], to[1], to[2]}, DType::f32);
+  const Resizer resizer({1, from[1], from[2]}, {1, to[1], to[2]}, order);
+  parallel_for(from[0], 1, [&](int64_t first, int64_t last) {
+    for (int64_t k = first; k < last; ++k) {
+      const float* slice = in.data<float>() + k * from[1] * from[2];
+      const Limits limits = order == 3 ? range_of(slice, from[1] * from[2]) : Limits{};
+      resizer.run(slice, slices.data<float>() + k * plane, limits);
+    }
+  });
+  const AxisTaps nearest = nearest_taps(from[0], to[0]);
+  Tensor out = Tensor::empty({to[0], to[1], to[2]}, DType::f32);
+  for (int64_t k = 0; k < to[0]; ++k)
+    std::memcpy(out.data<float>() + k * plane, slices.data<float>() + nearest.first[static_cast<size_t>(k)] * plane,
+                sizeof(float) * static_cast<size_t>(plane));
+  return axis_to_front(out, axis, true);
+}
+
+}  // namespace
+
+AxisTaps linear_taps(int64_t n_in, int64_t n_out) {
+  AxisTaps taps;
+  for (int64_t o = 0; o < n_out; ++o) {
+    const double x = std::clamp(position(o, n_in, n_out), 0.0, static_cast<double>(n_in - 1));
+    const double whole = std::floor(x), weight = 1 - (x - whole);
+    taps.first.push_back(static_cast<int64_t>(whole));
+    taps.second.push_back(std::min(taps.first.back() + 1, n_in - 1));
+    taps.first_weight.push_back(weight);
+    taps.second_weight.push_back(1 - weight);
+  }
+  return taps;
+}
+
+AxisTaps nearest_taps(int64_t n_in, int64_t n_out) {
+  AxisTaps taps;
+  for (int64_t o = 0; o < n_out; ++o) {
+    const int64_t nearest = static_cast<int64_t>(std::floor(position(o, n_in, n_out) + 0.5));
+    taps.first.push_back(std::clamp<int64_t>(nearest, 0, n_in - 1));
+  }
+  taps.second = taps.first;
+  taps.first_weight.assign(taps.first.size(), 1);
+  taps.second_weight.assign(taps.first.size(), 0);
+  return taps;
+}
+
+Tensor resize(const Tensor& volume, const Int3& shape, int order, bool clip) {
+  check(volume.shape().rank() == 3 && volume.size() > 0, "resize: the volume is ", volume.shape(), ", expected (z, y, x)");
+  check(order == 1 || order == 3, "resize: order ", order, " is neither 1 nor 3");
+  check(std::min({shape[0], shape[1], shape[2]}) > 0, "resize: no voxels are asked for");
+  const Int3 from = extents(volume);
+  if (from == shape) return volume;
+  Tensor out = Tensor::empty({shape[0], shape[1], shape[2]}, DType::f32);
+  const float* in = volume.data<float>();
+  const bool limited = clip && order == 3;             // a linear result never leaves the range
+  Resizer(from, shape, order).run(in, out.data<float>(), limited ? range_of(in, volume.size()) : Limits{});
+  return out;
+}
+
+SeparateZ separate_z(const Double3& current_mm, const Double3& target_mm) {
+  for (const Double3& mm : {current_mm, target_mm}) {
+    const double most = std::max({mm[0], mm[1], mm[2]}), least = std::min({mm[0], mm[1], mm[2]});
+    if (most / least <= kAnisotropy) continue;
+    if (std::count(mm.begin(), mm.end(), most) > 1) return {};
+    return {true, static_cast<int>(std::find(mm.begin(), mm.end(), most) - mm.begin())};
+  }
+  return {};
+}
+
+Int3 resampled_shape(const Int3& shape, const Double3& current_mm, const Double3& target_mm) {
+  Int3 out;
+  for (size_t a = 0; a < 3; ++a)
+    out[a] = static_cast<int64_t>(std::nearbyint(current_mm[a] / target_mm[a] * static_cast<double>(shape[a])));
+  return out;
+}
+
+Tensor resample_data(const Tensor& data, const Int3& shape, const Double3& current_mm, const Double3& target_mm, int order) {
+  check(data.shape().rank() == 4, "resample_data: the data are ", data.shape(), ", expected (C, z, y, x)");
+  if (extents(data) == shape) return data;
+  const SeparateZ rule = separate_z(current_mm, target_mm);
+  const int64_t channels = data.shape()[0];
+  Tensor out = Tensor::empty({channels, shape[0], shape[1], shape[2]}, DType::f32);
+  for (int64_t c = 0; c < channels; ++c) {
+    const Int3 n = extents(data);
+    const Tensor channel = data.slice(c, 1).reshape({n[0], n[1], n[2]});
+    const Tensor resampled = rule.separate ? resize_slices(channel, shape, rule.axis, order) : resize(channel, shape, order);
+    std::memcpy(out.slice(c, 1).data<float>(), resampled.data<float>(), resampled.bytes());
+  }
+  return out;
+}
+
+}  // namespace metvox

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "segmentation/data/resample.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <fstream>
+
+#include "io/json.h"
+#include "tensor/threads.h"
+
+namespace metvox {
+namespace {
+
+Tensor line(const std::vector<float>& values) {
+  Tensor t = Tensor::empty({1, 1, static_cast<int64_t>(values.size())}, DType::f32);
+  std::copy(values.begin(), values.end(), t.data<float>());
+  return t;
+}
+
+void expect_line(const Tensor& got, const std::vector<double>& want) {
+  ASSERT_EQ(got.size(), static_cast<int64_t>(want.size()));
+  for (size_t i = 0; i < want.size(); ++i) EXPECT_NEAR(got.data<float>()[i], want[i], 25 * 1e-6) << i;
+}
+
+const std::vector<float> kSquares{0, 1, 4, 9, 16, 25};
+
+// Vectors of the specification, nnunet.md 4.4.
+TEST(resample, cubic_enlarges) {
+  const std::vector<double> want{-.036093, .300074, 1.346168, 3.344515, 6.313467, 9.950350, 14.521338, 21.088457, 25.574466};
+  expect_line(resize(line(kSquares), {1, 1, 9}, 3, false), want);
+}
+
+TEST(resample, cubic_is_limited_to_the_range) {
+  const std::vector<double> want{0, .300074, 1.346168, 3.344515, 6.313467, 9.950350, 14.521338, 21.088457, 25};
+  expect_line(resize(line(kSquares), {1, 1, 9}, 3), want);
+}
+
+TEST(resample, cubic_shrinks) {
+  expect_line(resize(line(kSquares), {1, 1, 4}, 3), {.109026, 3.040374, 10.441826, 23.372772});
+}
+
+TEST(resample, linear_enlarges) {
+  expect_line(resize(line(kSquares), {1, 1, 9}, 1), {0, .5, 1.5, 3.5, 6.5, 10.166667, 14.833333, 20.5, 25});
+}
+
+TEST(resample, every_axis_is_alike) {
+  const Tensor along_x = resize(line(kSquares), {1, 1, 9}, 3);
+  for (int axis : {0, 1}) {
+    const Tensor turned = line(kSquares).reshape(axis == 0 ? Shape{6, 1, 1} : Shape{1, 6, 1});
+    const Tensor got = resize(turned, axis == 0 ? Int3{9, 1, 1} : Int3{1, 9, 1}, 3);
+    for (int64_t i = 0; i < 9; ++i) EXPECT_NEAR(got.data<float>()[i], along_x.data<float>()[i], 1e-5) << axis;
+  }
+}
+
+// More lines than lie side by side at once, and a plane that is no multiple of that number.
+TEST(resample, a_constant_stays_constant) {
+  Tensor t = Tensor::empty({3, 131, 70}, DType::f32);
+  std::fill_n(t.data<float>(), t.size(), 3.5f);
+  const Tensor got = resize(t, {5, 97, 101}, 3, false);
+  for (int64_t i = 0; i < got.size(); ++i) ASSERT_NEAR(got.data<float>()[i], 3.5f, 3.5e-5f) << i;
+}
+
+TEST(resample, threads_do_not_change_a_bit) {
+  Tensor t = Tensor::empty({9, 80, 75}, DType::f32);
+  for (int64_t i = 0; i < t.size(); ++i) t.data<float>()[i] = static_cast<float>(std::sin(static_cast<double>(i)));
+  const int before = threads();
+  set_threads(1);
+  const Tensor one = resize(t, {13, 90, 66}, 3);
+  set_threads(3);
+  const Tensor three = resize(t, {13, 90, 66}, 3);
+  set_threads(before);
+  EXPECT_EQ(0, std::memcmp(one.data<float>(), three.data<float>(), one.bytes()));
+}
+
+TEST(resample, separate_z_rule) {
+  EXPECT_FALSE(separate_z({1, 1, 1}, {3, 1, 1}).separate);            // 3 is not above 3
+  EXPECT_TRUE(separate_z({3.1, 1, 1}, {1, 1, 1}).separate);
+  EXPECT_EQ(separate_z({1, 1, 3.1}, {9, 1, 1}).axis, 2);              // the current spacing goes first
+  EXPECT_EQ(separate_z({1, 1, 1}, {1, 4, 1}).axis, 1);
+  EXPECT_FALSE(separate_z({4, 4, 1}, {9, 1, 1}).separate);            // a tie ends the search
+}
+
+TEST(resample, shape_rounds_half_to_even) {
+  EXPECT_EQ(resampled_shape({5, 7, 10}, {1, 1, 1}, {2, 2, 3}), (Int3{2, 4, 3}));
+}
+
+// Golden volumes of nnU-Net, tests/golden/make_resample.py. Order 3 may differ by 1e-5 of the largest value.
+TEST(resample, agrees_with_nnunet) {
+  const Json cases = Json::parse(std::ifstream(METVOX_SOURCE_DIR "/tests/golden/resample.json"));
+  ASSERT_EQ(cases.size(), 9u);
+  for (const Json& c : cases) {
+    SCOPED_TRACE(c["name"].get<std::string>());
+    const auto shape = c["shape"].get<Int3>(), target = c["target"].get<Int3>();
+    const auto current = c["current"].get<Double3>(), spacing = c["new"].get<Double3>();
+    Tensor data = Tensor::empty({1, shape[0], shape[1], shape[2]}, DType::f32);
+    Tensor labels = Tensor::empty({shape[0], shape[1], shape[2]}, DType::i8);
+    double most = 0;
+    for (size_t i = 0; i < c["data"].size(); ++i) {
+      data.data<float>()[i] = c["data"][i].get<float>();
+      most = std::max(most, std::abs(c["data"][i].get<double>()));
+      labels.data<int8_t>()[i] = c["labels"][i].get<int8_t>();
+    }
+    for (int order : {1, 3}) {
+      const Tensor got = resample_data(data, target, current, spacing, order);
+      const Json& want = c["order" + std::to_string(order)];
+      ASSERT_EQ(static_cast<size_t>(got.size()), want.size());
+      for (size_t i = 0; i < want.size(); ++i)
+        ASSERT_NEAR(got.data<float>()[i], want[i].get<double>(), 1e-5 * most) << "order " << order << " voxel " << i;
+    }
+    const Tensor got = resample_labels(labels, target, current, spacing);
+    for (size_t i = 0; i < static_cast<size_t>(got.size()); ++i)
+      ASSERT_EQ(got.data<int8_t>()[i], c["resampled_labels"][i].get<int>()) << "label voxel " << i;
+  }
+}
+
+}  // namespace
+}  // namespace metvox
