@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "autograd/ops/norm_act.h"
+
+#include "autograd/op_case.h"
+#include "kernels/norm_act.h"
+
+namespace metvox {
+namespace {
+
+class PreparedNormAct final : public Prepared {
+ public:
+  PreparedNormAct(const NormActProblem& problem, const Target& target) : problem_(problem) {
+    auto choice = metvox::norm_act().prepare(problem, target);
+    engine_ = choice.engine;
+    kernel_ = std::move(choice.kernel);
+  }
+  std::string_view engine() const override { return engine_; }
+  size_t saved_bytes() const override { return Spec{saved_shape(), problem_.master()}.bytes(); }
+  size_t forward_scratch_bytes() const override { return kernel_->forward_scratch_bytes(); }
+  size_t backward_scratch_bytes() const override { return kernel_->backward_scratch_bytes(); }
+
+  void forward(const Step& s) const override {
+    kernel_->forward(s.stream, s.x[0], s.x[1], s.x[2], s.y, saved(s), s.scratch);
+  }
+  void backward(const Step& s) const override {
+    kernel_->backward(s.stream, s.x[0], s.x[1], s.x[2], saved(s), s.dy, s.dx[0], s.grad[0], s.dx[1], s.dx[2], s.grad[1],
+                      s.scratch);
+  }
+
+ private:
+  Shape saved_shape() const { return {problem_.n, problem_.c, 2}; }
+  View saved(const Step& s) const { return {s.saved, saved_shape(), problem_.master()}; }
+  NormActProblem problem_;
+  std::string_view engine_;
+  std::unique_ptr<NormAct> kernel_;
+};
+
+class NormActOp final : public Op {
+ public:
+  NormActOp(double slope, double eps) : slope_(slope), eps_(eps) {}
+  std::string_view name() const override { return "norm_act"; }
+  ValueSpec infer(std::span<const ValueSpec> x) const override {
+    check(x[0].shape.rank() == 5 && x[1].shape == Shape{x[0].shape[1]} && x[2].shape == x[1].shape, "norm_act: x ",
+          x[0].shape, " needs gamma and beta of its ", x[0].shape[1], " channels, got ", x[1].shape, " and ", x[2].shape);
+    return x[0];
+  }
+  std::unique_ptr<Prepared> prepare(const Setting& setting) const override {
+    const Shape& x = setting.x[0].shape;
+    NormActProblem p{x[0], x[1], {x[2], x[3], x[4]}, eps_, slope_, setting.target.dtype};
+    return std::make_unique<PreparedNormAct>(p, setting.target);
+  }
+
+ private:
+  double slope_, eps_;
+};
+
+OpCase norm_case(const std::string& name, Use use, const Shape& x) {
+  OpCase c{"norm_act", name, use};
+  c.values = 2.0 * static_cast<double>(x.size());
+  c.terms = c.gradient_terms = static_cast<double>(x[2] * x[3] * x[4]);
+  c.build = [x](CaseBuilder& make) {
+    return norm_act(make.activation("x", x), make.parameter("gamma", {x[1]}), make.parameter("beta", {x[1]}));
+  };
+  return c;
+}
+const OpCaseEntry odd{norm_case("odd", Use::test, {3, 5, 4, 3, 7})};
+const OpCaseEntry eight{norm_case("8 channels", Use::test, {1, 8, 3, 4, 5})};
+const OpCaseEntry many{norm_case("33 channels", Use::test, {2, 33, 2, 3, 4})};
+const OpCaseEntry b1{norm_case("8 48^3", Use::bench, {2, 8, 48, 48, 48})};
+const OpCaseEntry b2{norm_case("32 128^3", Use::bench, {1, 32, 128, 128, 128})};
+
+}  // namespace
+
+Value norm_act(Value x, Value gamma, Value beta, double slope, double eps) {
+  return x.graph->add(std::make_shared<NormActOp>(slope, eps), {x, gamma, beta});
+}
+
+}  // namespace metvox

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "autograd/program.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+
+#include "autograd/op_case.h"
+#include "autograd/ops/add.h"
+#include "autograd/ops/cast.h"
+#include "autograd/ops/conv3d.h"
+#include "autograd/ops/norm_act.h"
+#include "autograd/ops/weighted_sum.h"
+#include "tensor/random.h"
+
+namespace metvox {
+namespace {
+
+// A small residual network: enough for values with two consumers, strides and reuse of memory.
+struct Small {
+  Graph graph;
+  Value x, w1, w2, gamma, beta, y, loss;
+  Tensor values = Tensor::zeros({2048}, DType::f32), grads = Tensor::zeros({2048}, DType::f32);
+  uint64_t version = 1;
+  Small() {
+    x = graph.input("x", {{2, 3, 6, 6, 6}, Kind::activation});
+    w1 = graph.parameter("w1", {4, 3, 3, 3, 3}, 0);
+    w2 = graph.parameter("w2", {4, 4, 3, 3, 3}, 512);
+    gamma = graph.parameter("gamma", {4}, 1024);
+    beta = graph.parameter("beta", {4}, 1040);
+    Value h = norm_act(conv3d(x, {}, w1, {}, {}), gamma, beta);
+    y = add(norm_act(conv3d(h, {}, w2, {}, {}), gamma, beta), h);
+    loss = weighted_sum(y);
+    Random random(3, 1);
+    for (int64_t i = 0; i < 2048; ++i) values.data<float>()[i] = static_cast<float>(random.normal());
+  }
+  ParameterBuffers buffers() { return {values.view(), grads.view(), &version}; }
+  Tensor data() const {
+    Tensor t = Tensor::empty({2, 3, 6, 6, 6}, DType::f32);
+    Random random(5, 1);
+    for (int64_t i = 0; i < t.size(); ++i) t.data<float>()[i] = static_cast<float>(random.normal());
+    return t;
+  }
+};
+
+const Target kFloat{{}, DType::f32, "reference"};
+
+}  // namespace
+
+TEST(program, guarded_and_arena_placement_give_the_same_bits) {
+  Small a, b;
+  Stream stream;
+  Program one(a.graph, {a.loss, a.y}, Mode::train, kFloat, a.buffers(), std::make_shared<Arena>());
+  Program two(b.graph, {b.loss, b.y}, Mode::train, kFloat, b.buffers(), std::make_shared<Arena>(), Placement::guarded);
+  for (int repeat = 0; repeat < 2; ++repeat) {
+    one.set(a.x, a.data().view());
+    two.set(b.x, b.data().view());
+    one.run(stream);
+    two.run(stream);
+    EXPECT_EQ(std::memcmp(one.view(a.y).data, two.view(b.y).data, one.view(a.y).bytes()), 0);
+    EXPECT_EQ(std::memcmp(a.grads.data<float>(), b.grads.data<float>(), a.grads.bytes()), 0);
+  }
+}
+
+TEST(program, arena_is_as_small_as_lifetimes_allow_and_smaller_for_inference) {
+  Small s;
+  auto arena = std::make_shared<Arena>();
+  Program train(s.graph, {s.loss}, Mode::train, kFloat, s.buffers(), arena);
+  Program infer(s.graph, {s.y}, Mode::infer, kFloat, s.buffers(), arena);
+  EXPECT_LT(train.arena_bytes(), train.plan().separate_bytes());
+  EXPECT_LE(train.arena_bytes(), train.plan().lower_bound_bytes() * 5 / 4);
+  EXPECT_LT(infer.arena_bytes(), train.arena_bytes());
+  EXPECT_EQ(arena->bytes(), train.arena_bytes());
+}
+
+TEST(program, a_shared_arena_is_fixed_by_the_first_run) {
+  Small s;
+  auto arena = std::make_shared<Arena>();
+  Program infer(s.graph, {s.y}, Mode::infer, kFloat, s.buffers(), arena);
+  Stream stream;
+  infer.set(s.x, s.data().view());
+  infer.run(stream);
+  Program train(s.graph, {s.loss}, Mode::train, kFloat, s.buffers(), arena);
+  EXPECT_THROW(train.run(stream), Error);
+}
+
+TEST(program, weights_are_packed_again_when_their_version_changes) {
+  Small s;
+  Stream stream;
+  Program infer(s.graph, {s.y}, Mode::infer, {{}, DType::f32, ""}, s.buffers(), std::make_shared<Arena>());
+  infer.set(s.x, s.data().view());
+  infer.run(stream);
+  const float before = infer.view(s.y).as<float>()[0];
+  for (int i = 0; i < 324; ++i) s.values.data<float>()[i] *= -1.5f;
+  infer.run(stream);
+  EXPECT_EQ(infer.view(s.y).as<float>()[0], before);
+  ++s.version;
+  infer.run(stream);
+  EXPECT_NE(infer.view(s.y).as<float>()[0], before);
+}
+
+TEST(program, a_parameter_that_no_op_reads_has_a_zero_gradient_and_one_left_out_is_not_trained) {
+  Small s;
+  s.graph.parameter("cancelled bias", {8}, 1100);
+  for (int i = 0; i < 2048; ++i) s.grads.data<float>()[i] = NAN;
+  Program train(s.graph, {s.loss}, Mode::train, kFloat, s.buffers(), std::make_shared<Arena>());
+  Stream stream;
+  train.set(s.x, s.data().view());
+  train.run(stream);
+  EXPECT_EQ(s.grads.data<float>()[1100], 0);
+  int64_t trained = 0;
+  for (const Range& r : train.trained()) {
+    trained += r.count;
+    for (int64_t i = r.first; i < r.first + r.count; ++i) ASSERT_FALSE(std::isnan(s.grads.data<float>()[i])) << i;
+  }
+  EXPECT_EQ(trained, 324 + 432 + 4 + 4 + 8);
+}
+
+TEST(program, says_which_inputs_do_not_fit_where_the_graph_is_built) {
+  Graph graph;
+  graph.scope("encoder.stages.0");
+  Value x = graph.input("x", {{1, 2, 4, 4, 4}, Kind::activation});
+  Value w = graph.parameter("w", {4, 3, 3, 3, 3}, 0);
+  try {
+    conv3d(x, {}, w, {}, {});
+    FAIL();
+  } catch (const Error& error) {
+    const std::string text = error.what();
+    EXPECT_NE(text.find("encoder.stages.0: conv3d: x has 2 channels, w expects 3"), std::string::npos) << text;
+  }
+}
+
+TEST(program, values_that_are_not_outputs_cannot_be_read) {
+  Small s;
+  Program train(s.graph, {s.loss}, Mode::train, kFloat, s.buffers(), std::make_shared<Arena>());
+  EXPECT_THROW(train.view(s.y), Error);
+}
+
+}  // namespace metvox
