@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+// dice-bce: nnU-Net's loss for regions, soft Dice on sigmoids + mean BCE (nnunet.md 6).
+#include "layers/loss_case.h"
+#include "layers/losses/overlap.h"
+
+namespace metvox {
+namespace {
+
+const LossEntry entry{"dice-bce", {false, 0, soft_dice, true, true}};
+const OpCaseEntry odd{loss_case("dice-bce", "odd", Use::test, {3, 5, 4, 7})};
+const OpCaseEntry large{loss_case("dice-bce", "48^3", Use::bench, {2, 48, 48, 48})};
+
+}  // namespace
+}  // namespace metvox

@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+// dice-ce: nnU-Net's loss for exclusive labels, soft Dice on the softmax without background + cross-entropy (nnunet.md 6).
+#include "layers/loss_case.h"
+#include "layers/losses/overlap.h"
+
+namespace metvox {
+namespace {
+
+const LossEntry entry{"dice-ce", {true, 0, soft_dice, true, false}};
+const OpCaseEntry odd{loss_case("dice-ce", "odd", Use::test, {2, 3, 4, 5})};
+const OpCaseEntry large{loss_case("dice-ce", "48^3", Use::bench, {2, 48, 48, 48})};
+
+}  // namespace
+}  // namespace metvox

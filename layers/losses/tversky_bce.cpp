@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+// tversky-bce: Tversky with alpha 0.3 on false positives and beta 0.7 on false negatives, per sample and region, + BCE in
+// which positives weigh 11 (study.md 3.1, 3.2).
+#include "layers/loss_case.h"
+
+namespace metvox {
+namespace {
+
+OverlapTerm tversky(const OverlapSums& s) {
+  constexpr double kAlpha = 0.3, kBeta = 0.7, kSmooth = 1e-5;
+  // TP = I, FP = P - I, FN = G - I
+  const double top = s.intersection + kSmooth;
+  const double bottom = s.intersection + kAlpha * (s.prediction - s.intersection) + kBeta * (s.truth - s.intersection) + kSmooth;
+  const double d_bottom = 1 - kAlpha - kBeta;
+  return {1 - top / bottom, -(bottom - top * d_bottom) / (bottom * bottom), top * kAlpha / (bottom * bottom)};
+}
+
+const LossEntry entry{"tversky-bce", {false, 10, tversky, false, true}};
+const OpCaseEntry odd{loss_case("tversky-bce", "odd", Use::test, {3, 5, 4, 7})};
+const OpCaseEntry large{loss_case("tversky-bce", "48^3", Use::bench, {2, 48, 48, 48})};
+
+}  // namespace
+}  // namespace metvox

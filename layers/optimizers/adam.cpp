@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+// adam: Adam with the decay added to the gradient, as torch.optim.Adam (study.md 3).
+#include "layers/optimizer.h"
+
+namespace metvox {
+namespace {
+
+class AdamOptimizer final : public Optimizer {
+ public:
+  AdamOptimizer(const ParameterStore& store, const OptimizerOptions& options)
+      : options_(options),
+        first_(Tensor::zeros({store.size()}, store.master())),
+        second_(Tensor::zeros({store.size()}, store.master())) {}
+  void step(Stream& stream, ParameterStore& store, const std::vector<Range>& trained, double lr, double g_scale) override {
+    ++steps;
+    Adam a;
+    a.lr = lr;
+    a.eps = options_.eps;
+    a.weight_decay = options_.weight_decay;
+    a.g_scale = g_scale;
+    a.step = steps;
+    adam(stream, store.values(), store.grads(), first_.view(), second_.view(), trained, a);
+    store.changed();
+  }
+  std::vector<std::pair<std::string, Tensor>> state() const override { return {{"exp_avg", first_}, {"exp_avg_sq", second_}}; }
+
+ private:
+  OptimizerOptions options_;
+  Tensor first_, second_;
+};
+
+const OptimizerEntry entry{"adam", [](const ParameterStore& s, const OptimizerOptions& o) -> std::unique_ptr<Optimizer> {
+                             return std::make_unique<AdamOptimizer>(s, o);
+                           }};
+
+}  // namespace
+}  // namespace metvox

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+// sgd: stochastic gradient descent with Nesterov momentum, as torch.optim.SGD (nnunet.md 7).
+#include "layers/optimizer.h"
+
+namespace metvox {
+namespace {
+
+class Sgd final : public Optimizer {
+ public:
+  Sgd(const ParameterStore& store, const OptimizerOptions& options)
+      : options_(options), momentum_(Tensor::zeros({store.size()}, store.master())) {}
+  void step(Stream& stream, ParameterStore& store, const std::vector<Range>& trained, double lr, double g_scale) override {
+    ++steps;
+    sgd_nesterov(stream, store.values(), store.grads(), momentum_.view(), trained,
+                 {lr, options_.momentum, options_.weight_decay, g_scale});
+    store.changed();
+  }
+  std::vector<std::pair<std::string, Tensor>> state() const override { return {{"momentum", momentum_}}; }
+
+ private:
+  OptimizerOptions options_;
+  Tensor momentum_;
+};
+
+const OptimizerEntry entry{"sgd", [](const ParameterStore& s, const OptimizerOptions& o) -> std::unique_ptr<Optimizer> {
+                             return std::make_unique<Sgd>(s, o);
+                           }};
+
+}  // namespace
+}  // namespace metvox

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "layers/loss.h"
+
+#include <gtest/gtest.h>
+
+#include "autograd/ops/cast.h"
+
+namespace metvox {
+namespace {
+
+// Loss of logits (N, R, 1, 1, W) against labels (N, 1, 1, W), with gradient, in double.
+struct Result {
+  std::vector<double> out, gradient;
+};
+Result evaluate(const std::string& loss, const Shape& shape, const std::vector<double>& logits_channels_last,
+                const std::vector<uint8_t>& labels, const RegionTable& heads, bool batch_dice) {
+  Graph graph;
+  Value p = graph.parameter("logits", shape, 0);
+  Value l = graph.input("labels", {{shape[0], shape[2], shape[3], shape[4]}, Kind::labels});
+  Value y = segmentation_loss({cast(p)}, l, find_loss(loss), heads, {{1.0}}, batch_dice);
+  Tensor values = Tensor::zeros({shape.size()}, DType::f64), grads = Tensor::zeros({shape.size()}, DType::f64);
+  std::copy(logits_channels_last.begin(), logits_channels_last.end(), values.data<double>());
+  uint64_t version = 1;
+  Program program(graph, {y}, Mode::train, {{}, DType::f64, "reference"}, {values.view(), grads.view(), &version},
+                  std::make_shared<Arena>(), Placement::guarded);
+  Tensor labels_tensor = Tensor::empty(l.shape(), DType::u8);
+  std::copy(labels.begin(), labels.end(), labels_tensor.data<uint8_t>());
+  program.set(l, labels_tensor.view());
+  Stream stream;
+  program.run(stream);
+  const View out = program.view(y);
+  return {{out.as<double>(), out.as<double>() + out.size()}, {grads.data<double>(), grads.data<double>() + grads.size()}};
+}
+
+RegionTable one_region() {
+  RegionTable t;
+  t.count = 1;
+  t.labels[0] = 2;
+  return t;
+}
+
+const std::vector<double> kLogits{2, -1, .5, -3, -2, 1.5, -.25, -4};
+const std::vector<uint8_t> kTarget{1, 0, 0, 0, 0, 1, 1, 0};
+
+}  // namespace
+
+// The numbers worked out in study.md 3.2.
+TEST(loss, tversky_bce_gives_the_studys_vector) {
+  const Result r = evaluate("tversky-bce", {1, 1, 1, 1, 8}, kLogits, kTarget, one_region(), true);
+  EXPECT_NEAR(r.out[1], 0.3027307, 5e-8);
+  EXPECT_NEAR(r.out[2], 1.7722616, 5e-8);
+  EXPECT_NEAR(r.out[0], 2.0749924, 1e-7);
+}
+
+TEST(loss, dice_bce_gives_the_studys_vector_and_counts_decided_voxels) {
+  const Result r = evaluate("dice-bce", {1, 1, 1, 1, 8}, kLogits, kTarget, one_region(), false);
+  EXPECT_NEAR(r.out[1], -0.6877412, 5e-8);
+  EXPECT_NEAR(r.out[2], 0.3294106, 5e-8);
+  EXPECT_NEAR(r.out[0], -0.3583306, 1e-7);
+  EXPECT_EQ(r.out[3], 2);  // TP: logits 2 and 1.5
+  EXPECT_EQ(r.out[4], 1);  // FP: 0.5
+  EXPECT_EQ(r.out[5], 1);  // FN: -0.25
+}
+
+// Two samples: with batch_dice the sums are joined before the ratio is taken.
+TEST(loss, batch_dice_joins_the_samples) {
+  std::vector<uint8_t> second{1, 0, 0, 0, 0, 0, 0, 0};
+  std::vector<double> logits = kLogits, one = kLogits;
+  logits.insert(logits.end(), kLogits.begin(), kLogits.end());
+  std::vector<uint8_t> labels = kTarget;
+  labels.insert(labels.end(), second.begin(), second.end());
+  const double a = evaluate("dice-bce", {1, 1, 1, 1, 8}, one, kTarget, one_region(), false).out[1];
+  const double b = evaluate("dice-bce", {1, 1, 1, 1, 8}, one, second, one_region(), false).out[1];
+  const Result apart = evaluate("dice-bce", {2, 1, 1, 1, 8}, logits, labels, one_region(), false);
+  const Result joined = evaluate("dice-bce", {2, 1, 1, 1, 8}, logits, labels, one_region(), true);
+  EXPECT_NEAR(apart.out[1], (a + b) / 2, 1e-12);
+  EXPECT_GT(std::abs(joined.out[1] - apart.out[1]), 1e-3);
+}
+
+TEST(loss, names_what_there_is) {
+  EXPECT_NO_THROW(find_loss("dice-ce"));
+  try {
+    find_loss("focal");
+    FAIL();
+  } catch (const Error& e) {
+    EXPECT_NE(std::string(e.what()).find("dice-bce, dice-ce, tversky-bce"), std::string::npos) << e.what();
+    EXPECT_EQ(e.fault(), Fault::usage);
+  }
+}
+
+TEST(loss, deep_supervision_weights_are_nnunets) {
+  const DeepSupervision d = DeepSupervision::halving(5);
+  ASSERT_EQ(d.weights.size(), 4u);
+  for (size_t i = 0; i < 4; ++i) EXPECT_NEAR(d.weights[i], std::vector<double>{8, 4, 2, 1}[i] / 15, 1e-15);
+  EXPECT_EQ(DeepSupervision::halving(1).weights, std::vector<double>{1});
+}
+
+}  // namespace metvox
