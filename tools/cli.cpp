@@ -200,8 +200,8 @@ void CommandLine::refuse_option(const std::string& name) const {
     if (!d.is_positional) names.push_back(d.name);
   const std::string bare = name.substr(std::min(name.find_first_not_of('-'), name.size()));
   const std::string guess = nearest(bare, names);
-  fail(Fault::usage, "there is no option ", name, guess.empty() ? "" : "; did you mean --" + guess + "?", " See metvox ",
-       verb_.name, " --help");
+  fail(Fault::usage, "there is no option ", name, guess.empty() ? "; see" : "; did you mean --" + guess + "? See",
+       " metvox ", verb_.name, " --help");
 }
 
 // Fills texts and was_given of every declared option and positional.
@@ -310,7 +310,7 @@ Target CommandLine::target() const {
 }
 
 void print_json(const Json& value) {
-  std::printf("%s\n", value.dump(2, ' ', false, Json::error_handler_t::replace).c_str());
+  std::printf("%s\n", json_text(value, 2).c_str());
 }
 
 }  // namespace metvox

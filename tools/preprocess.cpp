@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "segmentation/data/preprocess.h"
+
+#include "io/nifti.h"
+#include "tools/cli.h"
+#include "tools/progress.h"
+
+namespace metvox {
+namespace {
+
+struct Request {
+  Path raw, plans, out;
+  std::vector<std::string> configurations{"3d_fullres"};
+};
+
+// plans.json and dataset.json beside the cases: what `train` reads. Cases made by another plan must not be mixed in.
+void keep_plans(const Request& r, const Plans& plans, const DatasetDescription& description) {
+  std::filesystem::create_directories(r.out);
+  const Path kept = r.out / "plans.json";
+  if (!std::filesystem::exists(kept)) write_json(kept, to_json(plans));
+  else if (to_json(read_plans(kept)) != to_json(plans))
+    fail(Fault::usage, kept.string(), " differs from ", r.plans.string(), "; preprocess to a folder of its own");
+  if (!std::filesystem::exists(r.out / "dataset.json")) write_json(r.out / "dataset.json", description.json);
+}
+
+// One case for every configuration, and its labels on the images' grid for the validation after training.
+void preprocess(const CaseFiles& files, const Request& r, const Plans& plans, const Labels& labels, uint64_t seed) {
+  const CaseImages images = read_case(files);
+  const Tensor truth = read_case_labels(files, images.geometry, labels);
+  for (const auto& name : r.configurations) {
+    const Configuration& configuration = plans.configuration(name, r.plans);
+    const Path folder = r.out / configuration.data_identifier;
+    std::filesystem::create_directories(folder);
+    write_preprocessed(folder / (files.id + ".safetensors"),
+                       preprocess_case(files.id, images, truth, plans, configuration, labels, seed));
+  }
+  std::filesystem::create_directories(r.out / "gt_segmentations");
+  constexpr int kIntentLabel = 1002;
+  write_nifti(r.out / "gt_segmentations" / (files.id + ".nii.gz"), truth, images.geometry, {kIntentLabel, ""});
+}
+
+// The labels are written last.
+bool finished(const std::string& id, const Request& r, const Plans& plans) {
+  for (const auto& name : r.configurations)
+    if (!std::filesystem::exists(r.out / plans.configuration(name, r.plans).data_identifier / (id + ".safetensors"))) return false;
+  return std::filesystem::exists(r.out / "gt_segmentations" / (id + ".nii.gz"));
+}
+
+struct Outcome {
+  int64_t done = 0, skipped = 0;
+  std::vector<std::string> faults;
+};
+
+Outcome preprocess_all(const RawDataset& dataset, const Request& r, const Plans& plans, const CommandLine& line, Outcome outcome) {
+  Progress progress("preprocess", "cases", line.values().quiet);
+  int64_t seen = 0;
+  for (const CaseFiles& files : dataset.training) {
+    try {
+      if (finished(files.id, r, plans)) ++outcome.skipped;
+      else preprocess(files, r, plans, dataset.description.labels, line.values().seed), ++outcome.done;
+    } catch (const Error& e) {
+      if (e.fault() == Fault::internal || e.fault() == Fault::usage) throw;
+      outcome.faults.push_back(e.what());
+      progress.line(sentence("metvox preprocess: ", e.what()));
+    }
+    progress.update(++seen, static_cast<int64_t>(dataset.training.size()));
+  }
+  return outcome;
+}
+
+int run(CommandLine& line) {
+  Request r;
+  line.positional("RAW", r.raw, "raw data set");
+  line.option("plans,p", r.plans, "PLANS.json", "what `metvox plan` wrote", Need::required);
+  line.option("out,o", r.out, "PREPROCESSED", "folder to write; finished cases there are kept", Need::required);
+  line.option("config,c", r.configurations, "NAME", "configurations to preprocess for");
+  line.common({Common::seed, Common::threads, Common::json, Common::quiet, Common::dry_run});
+  if (!line.parse()) return 0;
+  const Plans plans = read_plans(r.plans);
+  for (const auto& name : r.configurations) plans.configuration(name, r.plans);
+  Outcome outcome;
+  const RawDataset dataset = open_raw_dataset(r.raw, &outcome.faults);
+  for (const auto& fault : outcome.faults) line.warn(fault);
+  if (line.values().dry_run) {
+    for (const CaseFiles& files : dataset.training) outcome.skipped += finished(files.id, r, plans);
+  } else {
+    keep_plans(r, plans, dataset.description);
+    outcome = preprocess_all(dataset, r, plans, line, std::move(outcome));
+  }
+  const auto total = static_cast<int64_t>(dataset.training.size());
+  if (line.values().json)
+    print_json({{"out", r.out.string()}, {"cases", total}, {"done", outcome.done}, {"skipped", outcome.skipped}, {"faults", outcome.faults}});
+  else if (line.values().dry_run)
+    line.say(total - outcome.skipped, " of ", total, " cases would be preprocessed to ", r.out.string());
+  else
+    line.say(outcome.done, " cases preprocessed, ", outcome.skipped, " were finished before, ", outcome.faults.size(), " failed; in ", r.out.string());
+  if (outcome.faults.empty()) return 0;
+  return code(outcome.done + outcome.skipped > 0 || line.values().dry_run ? Fault::partial : Fault::input);
+}
+
+const VerbEntry entry{{"preprocess", Stage::data, "crop, normalise and resample every case as the plans say",
+                       "metvox preprocess raw --plans preprocessed/plans.json --out preprocessed", run}};
+
+}  // namespace
+}  // namespace metvox
