@@ -48,7 +48,7 @@ TEST_P(op_case, adds_to_gradients_that_are_there) {
 }
 
 INSTANTIATE_TEST_SUITE_P(all, op_case, testing::ValuesIn(small_cases()),
-                         [](const auto& info) { return test_name(info.param); });
+                         [](const auto& test) { return test_name(test.param); });
 
 }  // namespace
 }  // namespace metvox

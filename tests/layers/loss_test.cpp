@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "autograd/ops/cast.h"
+#include "autograd/program.h"
 
 namespace metvox {
 namespace {
@@ -91,7 +92,7 @@ TEST(loss, names_what_there_is) {
 TEST(loss, deep_supervision_weights_are_nnunets) {
   const DeepSupervision d = DeepSupervision::halving(5);
   ASSERT_EQ(d.weights.size(), 4u);
-  for (size_t i = 0; i < 4; ++i) EXPECT_NEAR(d.weights[i], std::vector<double>{8, 4, 2, 1}[i] / 15, 1e-15);
+  for (size_t i = 0; i < 4; ++i) EXPECT_NEAR(d.weights[i], (8 >> i) / 15.0, 1e-15);
   EXPECT_EQ(DeepSupervision::halving(1).weights, std::vector<double>{1});
 }
 
