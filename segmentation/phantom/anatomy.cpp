@@ -8,7 +8,7 @@
 #include "segmentation/phantom/noise.h"
 #include "tensor/threads.h"
 
-namespace metvox {
+namespace metvox::phantom {
 namespace {
 
 double ellipsoid_mm(Point p, Point centre, Point radius) {
@@ -164,7 +164,7 @@ class Head {
   Tissue tissue(Point p) const {
     if (ellipsoid_mm(p, {0, 0, 0}, {76, 94, 82}) > 0) return Tissue::background;
     const double upper = cerebrum_mm(p), lower = cerebellum_mm(p), stem = stem_mm(p);
-    const double base = ellipsoid_mm(p, {0, 4, -14}, {34, 52, 16});   // the cisterns between the lobes
+    const double base = ellipsoid_mm(p, {0, -2, -14}, {30, 28, 15});   // the cisterns between the lobes
     if (std::min(smooth_min(smooth_min(upper, lower, 8), stem, 12), base) > 1.6) return Tissue::background;
     const double tentorium = p.y < -24 && p.z < 4 ? 0.9 : 0.0;
     if (upper < -tentorium) return stem < 0 && p.z < 2 && upper > -9 ? Tissue::brain_stem : cerebrum(p, -upper);
@@ -201,4 +201,4 @@ TissueMap analytic_anatomy(const Grid& grid, const Streams& streams) {
   return tissue;
 }
 
-}  // namespace metvox
+}  // namespace metvox::phantom

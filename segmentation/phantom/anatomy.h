@@ -6,7 +6,7 @@
 #include "io/files.h"
 #include "segmentation/phantom/grid.h"
 
-namespace metvox {
+namespace metvox::phantom {
 
 // csf is closed to lesions (ventricles, fissures, the space under the skull); sulcus is CSF that a growing lesion fills.
 enum class Tissue : uint8_t { background, white, grey, deep_grey, cerebellar_grey, brain_stem, csf, sulcus, vessel, choroid_plexus };
@@ -26,4 +26,4 @@ void add_vessels(TissueMap& tissue, const Grid& grid, const Streams& streams);
 // A tube along a polyline, through everything in the head but choroid plexus. Below a third of a voxel it leaves no trace.
 void draw_tube(TissueMap& tissue, const Grid& grid, const std::vector<Point>& line, double radius_mm);
 
-}  // namespace metvox
+}  // namespace metvox::phantom

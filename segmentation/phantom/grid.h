@@ -9,7 +9,7 @@
 #include "io/volume.h"
 #include "tensor/random.h"
 
-namespace metvox {
+namespace metvox::phantom {
 
 inline constexpr std::array<double, 3> kFieldOfView_mm{152, 184, 150};
 
@@ -72,4 +72,4 @@ struct Streams {
   }
 };
 
-}  // namespace metvox
+}  // namespace metvox::phantom

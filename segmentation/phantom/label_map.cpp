@@ -7,7 +7,7 @@
 #include "segmentation/phantom/noise.h"
 #include "tensor/threads.h"
 
-namespace metvox {
+namespace metvox::phantom {
 namespace {
 
 Tissue tissue_of_code(int code) {
@@ -85,14 +85,14 @@ TissueMap label_map_anatomy(const Grid& grid, const Path& path) {
       brain[static_cast<size_t>(v)] = t == Tissue::background || t == Tissue::sulcus ? 0.0f : 1.0f;
     }
   });
-  // Maps carry CSF out to the skull, or none at all: keep and fill it where a brain smoothed over its sulci would be.
-  constexpr double kSmooth_mm = 4;
-  constexpr float kInside = 0.4f;
+  // Maps carry CSF out to the skull, or none at all: keep it near the brain, and fill gaps that lie within.
+  constexpr double kSmooth_mm = 5;
+  constexpr float kCsfInside = 0.25f, kGapInside = 0.45f;
   blur(brain, grid.size, {kSmooth_mm / grid.spacing_mm[0], kSmooth_mm / grid.spacing_mm[1], kSmooth_mm / grid.spacing_mm[2]});
   for (size_t v = 0; v < tissue.size(); ++v)
     if (tissue[v] == Tissue::background || tissue[v] == Tissue::sulcus)
-      tissue[v] = brain[v] > kInside ? Tissue::sulcus : Tissue::background;
+      tissue[v] = brain[v] > (tissue[v] == Tissue::sulcus ? kCsfInside : kGapInside) ? Tissue::sulcus : Tissue::background;
   return tissue;
 }
 
-}  // namespace metvox
+}  // namespace metvox::phantom

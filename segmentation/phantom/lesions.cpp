@@ -9,7 +9,7 @@
 
 #include "segmentation/phantom/noise.h"
 
-namespace metvox {
+namespace metvox::phantom {
 
 int64_t draw_lesion_count(Random& random) {
   const double n = std::exp(std::log(4.0) + 1.19 * random.normal());
@@ -277,4 +277,4 @@ LesionMap grow_lesions(const TissueMap& tissue, const Grid& grid, const Streams&
   return map;
 }
 
-}  // namespace metvox
+}  // namespace metvox::phantom

@@ -6,7 +6,7 @@
 #include "segmentation/phantom/anatomy.h"
 #include "segmentation/phantom/phantom.h"
 
-namespace metvox {
+namespace metvox::phantom {
 
 struct LesionMap {
   std::vector<uint8_t> labels;          // 0, 1 NETC, 2 SNFH, 3 ET
@@ -20,4 +20,4 @@ int64_t draw_lesion_count(Random& random);
 // Radius in mm: the first lesion of a case is a large one, of the others one in four.
 double draw_lesion_radius_mm(Random& random, bool first);
 
-}  // namespace metvox
+}  // namespace metvox::phantom

@@ -5,7 +5,7 @@
 
 #include "tensor/threads.h"
 
-namespace metvox {
+namespace metvox::phantom {
 namespace {
 
 // Cell and cubic B-spline weights at t knots from the lattice's first cell, which has `last` + 1 cells.
@@ -143,4 +143,4 @@ void blur(std::vector<float>& image, const std::array<int64_t, 3>& size, const s
   }
 }
 
-}  // namespace metvox
+}  // namespace metvox::phantom

@@ -5,7 +5,7 @@
 
 #include "segmentation/phantom/grid.h"
 
-namespace metvox {
+namespace metvox::phantom {
 
 // A cubic B-spline whose coefficients are standard normal numbers on a lattice of knots: mean 0, standard deviation 1,
 // as smooth as white noise after a Gaussian of 0.58 knot spacings. Points outside the box read its border.
@@ -38,4 +38,4 @@ class SmoothNoise {
 // Gaussian of sigma[axis] voxels along each axis, cut at 3 sigma, borders repeated. Size in (x, y, z), x fastest.
 void blur(std::vector<float>& image, const std::array<int64_t, 3>& size, const std::array<double, 3>& sigma);
 
-}  // namespace metvox
+}  // namespace metvox::phantom

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "segmentation/phantom/phantom.h"
 
+#include <algorithm>
 #include <cstdio>
 
 #include "segmentation/phantom/anatomy.h"
@@ -9,22 +10,16 @@
 
 namespace metvox {
 
+namespace phantom {
 Geometry geometry_of(const Grid& grid) {
-  Geometry g;
-  g.shape = grid.size;
-  g.spacing_mm = grid.spacing_mm;
-  g.qform_code = g.sform_code = 1;
+  Affine to_world;
   for (int a = 0; a < 3; ++a) {
-    const double origin = static_cast<float>(grid.position(a, 0));
-    g.affine.m[a] = {0, 0, 0, origin};
-    g.affine.m[a][a] = grid.direction[a] * grid.spacing_mm[a];
-    g.srow[a] = g.affine.m[a];
-    g.quatern[3 + a] = origin;
+    to_world.m[a][a] = grid.direction[a] * grid.spacing_mm[a];
+    to_world.m[a][3] = static_cast<float>(grid.position(a, 0));
   }
-  // Both axis orders in use are rotations: none (RAS), or half a turn about z (LPS).
-  if (grid.direction[0] < 0) g.quatern[2] = 1;
-  return g;
+  return make_geometry(grid.size, to_world);
 }
+}  // namespace phantom
 
 std::string phantom_id(int64_t index) {
   char text[32];
@@ -33,6 +28,7 @@ std::string phantom_id(int64_t index) {
 }
 
 PhantomCase make_phantom(const PhantomOptions& options, int64_t index) {
+  using namespace phantom;
   const ScannerDomain& domain = scanner_domain(options.domain);
   Grid grid;
   for (int a = 0; a < 3; ++a) {

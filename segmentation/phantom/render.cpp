@@ -6,7 +6,7 @@
 #include "segmentation/phantom/noise.h"
 #include "tensor/threads.h"
 
-namespace metvox {
+namespace metvox::phantom {
 namespace {
 
 // Mean of each tissue with white matter at 1, and standard deviation over mean inside it. Measured on real cases, vessels and
@@ -167,4 +167,4 @@ Tensor render(const TissueMap& tissue, const LesionMap& lesions, const Grid& gri
   return out;
 }
 
-}  // namespace metvox
+}  // namespace metvox::phantom

@@ -6,7 +6,7 @@
 #include "segmentation/phantom/anatomy.h"
 #include "segmentation/phantom/lesions.h"
 
-namespace metvox {
+namespace metvox::phantom {
 
 // What differs between the sites where scans come from. Arrays in the order T1C, T1N, T2F, T2W.
 struct ScannerDomain {
@@ -25,4 +25,4 @@ const ScannerDomain& scanner_domain(const std::string& name);
 Tensor render(const TissueMap& tissue, const LesionMap& lesions, const Grid& grid, const ScannerDomain& domain,
               const Streams& streams, int sequence);
 
-}  // namespace metvox
+}  // namespace metvox::phantom

@@ -4,7 +4,7 @@
 
 #include "segmentation/phantom/anatomy.h"
 
-namespace metvox {
+namespace metvox::phantom {
 
 void draw_tube(TissueMap& tissue, const Grid& grid, const std::vector<Point>& line, double radius_mm) {
   const double finest = *std::min_element(grid.spacing_mm.begin(), grid.spacing_mm.end());
@@ -51,4 +51,4 @@ void add_vessels(TissueMap& tissue, const Grid& grid, const Streams& streams) {
   }
 }
 
-}  // namespace metvox
+}  // namespace metvox::phantom
