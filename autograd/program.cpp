@@ -349,6 +349,10 @@ void Program::set(Value input, View data) {
         " is no input of this program");
   const View to = impl_->view(input.id);
   check(to.shape == data.shape, "Program::set: ", impl_->node(input.id).name, " is ", to.shape, ", got ", data.shape);
+  if (data.dtype == to.dtype) {
+    std::memcpy(to.data, data.data, to.bytes());
+    return;
+  }
   Stream stream(impl_->target.device);
   convert(stream, data, to);
 }

@@ -7,6 +7,9 @@
 #include "autograd/op_check.h"
 
 namespace metvox {
+
+void PrintTo(const OpCase& c, std::ostream* out) { *out << c.line(); }
+
 namespace {
 
 std::string test_name(const OpCase& c) {
