@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "segmentation/training/augment.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <numeric>
+
+#include "io/json.h"
+#include "segmentation/training/transforms.h"
+
+namespace metvox {
+namespace {
+
+const Json& golden() {
+  static const Json json = read_json(Path(METVOX_SOURCE_DIR) / "tests/golden/augment.json");
+  return json;
+}
+
+// The case of tests/golden/make_augment.py.
+struct GoldenCase {
+  Int3 shape{9, 11, 10}, patch{6, 7, 5};
+  std::vector<float> data;
+  std::vector<int8_t> seg;
+  GoldenCase() {
+    const int64_t n = volume(shape);
+    for (int64_t i = 0; i < 2 * n; ++i) data.push_back(static_cast<float>((i * 7919 + 13) % 1009) / 256 - 1);
+    for (int64_t i = 0; i < n; ++i) seg.push_back(static_cast<int8_t>(i / 7 % 4 - 1));
+  }
+  Patch empty() const {
+    Patch p(2, patch);
+    p.source = {data.data(), seg.data(), shape, {-1, 0, 2}, {9, 10, 9}};
+    return p;
+  }
+  Patch centre() const {
+    Patch p = empty();
+    Spatial{}.apply(p);
+    return p;
+  }
+};
+
+// Values up to 3 through a handful of float operations each; gamma's pow and rescaling cost the most.
+constexpr double kTolerance = 3 * 64 * 6e-8;
+
+void expect_channel_0(const Patch& patch, const char* name) {
+  const auto expected = golden().at(name).get<std::vector<double>>();
+  ASSERT_EQ(static_cast<int64_t>(expected.size()), patch.voxels());
+  for (size_t i = 0; i < expected.size(); ++i) EXPECT_NEAR(patch.data[i], expected[i], kTolerance) << name << ' ' << i;
+}
+
+std::vector<float> ramp(int64_t n) {
+  std::vector<float> x(static_cast<size_t>(n));
+  std::iota(x.begin(), x.end(), 0.0f);
+  return x;
+}
+
+}  // namespace
+
+// Sizes computed by the reference (nnunet.md 8.1).
+TEST(augment, initial_patch_sizes) {
+  EXPECT_EQ(patch_geometry({64, 192, 160}).initial, (Int3{178, 289, 200}));
+  EXPECT_EQ(patch_geometry({128, 160, 112}).initial, (Int3{224, 228, 189}));
+  EXPECT_EQ(patch_geometry({128, 128, 128}).initial, (Int3{205, 205, 205}));
+  EXPECT_FALSE(patch_geometry({64, 192, 160}).in_plane);
+  EXPECT_TRUE(patch_geometry({63, 192, 160}).in_plane);
+  EXPECT_EQ(patch_geometry({14, 256, 256}).initial[0], 14);
+}
+
+TEST(augment, centre_of_a_window_over_the_edge) {
+  const GoldenCase c;
+  expect_channel_0(c.centre(), "centre");
+  Patch p = c.empty();
+  p.source.first = {-6, 0, 0};                 // the patch lies over the first slices
+  Spatial{}.apply(p);
+  EXPECT_EQ(p.seg[0], -1);
+  EXPECT_EQ(p.data[0], 0);
+}
+
+TEST(augment, spatial_matches_grid_sample) {
+  const GoldenCase c;
+  Patch p = c.empty();
+  Spatial{{0.3, -0.2, 0.4}, 1.2, false}.apply(p);
+  const auto image = golden().at("spatial_image").get<std::vector<double>>();
+  const auto labels = golden().at("spatial_labels").get<std::vector<int>>();
+  const auto margin = golden().at("spatial_margin").get<std::vector<double>>();
+  for (size_t i = 0; i < image.size(); ++i) EXPECT_NEAR(p.data[i], image[i], kTolerance) << i;
+  for (size_t i = 0; i < labels.size(); ++i) {
+    if (margin[i] > 1e-5) {
+      EXPECT_EQ(p.seg[i], labels[i]) << i;     // a closer vote may fall either way
+    }
+  }
+}
+
+TEST(augment, flat_patches_turn_within_their_slices) {
+  const auto m = Spatial{{0.5, 0, 0}, 1.3, true}.matrix();
+  EXPECT_EQ(m[0], (Double3{1, 0, 0}));
+  const PatchGeometry g = patch_geometry({8, 64, 64});
+  for (uint64_t i = 0; i < 100; ++i) {
+    Random random(1, i);
+    const Spatial s = Spatial::draw(random, g);
+    EXPECT_EQ(s.angles[1], 0);
+    EXPECT_EQ(s.angles[2], 0);
+  }
+}
+
+TEST(augment, intensity_transforms_match_torch) {
+  const GoldenCase c;
+  Patch p = c.centre();
+  Blur{{{0.5, 0.8, 1.0}, {}}}.apply(p);
+  expect_channel_0(p, "blur");
+  p = c.centre();
+  Contrast{{1.2, 1}}.apply(p);
+  expect_channel_0(p, "contrast");
+  p = c.centre();
+  LowResolution{{0.6, 1}, false}.apply(p);
+  expect_channel_0(p, "low_resolution");
+  p = c.centre();
+  Gamma{{1.4, 1}, false}.apply(p);
+  expect_channel_0(p, "gamma");
+  p = c.centre();
+  Gamma{{0.75, 1}, true}.apply(p);
+  expect_channel_0(p, "inverted_gamma");
+}
+
+TEST(augment, a_constant_channel_survives_every_transform) {
+  const GoldenCase c;
+  Patch p = c.centre();
+  std::fill(p.data.begin(), p.data.end(), 2.0f);
+  Gamma{{1.4, 0.7}, false}.apply(p);
+  Contrast{{1.2, 0.8}}.apply(p);
+  Blur{{{1, 1, 1}, {1, 1, 1}}}.apply(p);
+  LowResolution{{0.5, 0.7}, false}.apply(p);
+  for (float x : p.data) EXPECT_NEAR(x, 2, kTolerance);
+}
+
+TEST(augment, noise_is_normal_and_the_same_on_every_channel) {
+  Patch p(2, {20, 21, 23});                    // not a multiple of the block of normals
+  Noise{0.1, 99}.apply(p);
+  double sum = 0, squares = 0, fourth = 0;
+  for (int64_t i = 0; i < p.voxels(); ++i) {
+    const double x = p.channel(0)[i] / 0.1;
+    EXPECT_EQ(p.channel(0)[i], p.channel(1)[i]);
+    sum += x;
+    squares += x * x;
+    fourth += x * x * x * x;
+  }
+  const double n = static_cast<double>(p.voxels());
+  // Four standard errors of mean, variance and fourth moment of n normals.
+  EXPECT_NEAR(sum / n, 0, 4 / std::sqrt(n));
+  EXPECT_NEAR(squares / n, 1, 4 * std::sqrt(2 / n));
+  EXPECT_NEAR(fourth / n, 3, 4 * std::sqrt(96 / n));
+}
+
+TEST(augment, mirror_reverses_the_axes_asked_for) {
+  for (int mask = 0; mask < 8; ++mask) {
+    const Mirror m{{(mask & 1) != 0, (mask & 2) != 0, (mask & 4) != 0}};
+    Patch p(1, {3, 4, 5});
+    p.data = ramp(60);
+    m.apply(p);
+    for (int64_t z = 0; z < 3; ++z)
+      for (int64_t y = 0; y < 4; ++y)
+        for (int64_t x = 0; x < 5; ++x) {
+          const int64_t from = ((m.axes[0] ? 2 - z : z) * 4 + (m.axes[1] ? 3 - y : y)) * 5 + (m.axes[2] ? 4 - x : x);
+          EXPECT_EQ(p.data[static_cast<size_t>((z * 4 + y) * 5 + x)], static_cast<float>(from));
+        }
+  }
+}
+
+TEST(augment, mask_and_store) {
+  const GoldenCase c;
+  Patch p = c.centre();
+  MaskImage{{true, false}}.apply(p);
+  std::vector<float> images(p.data.size());
+  std::vector<uint8_t> labels(p.seg.size());
+  store(p, images.data(), labels.data());
+  const Patch original = c.centre();
+  for (size_t i = 0; i < labels.size(); ++i) {
+    EXPECT_EQ(labels[i], std::max<int>(original.seg[i], 0));
+    EXPECT_EQ(images[2 * i], original.seg[i] < 0 ? 0 : original.data[i]);
+    EXPECT_EQ(images[2 * i + 1], original.channel(1)[i]);
+  }
+}
+
+TEST(augment, a_sample_depends_on_seed_and_number_alone) {
+  const GoldenCase c;
+  const auto list = training_transforms(patch_geometry(c.patch), {true, true});
+  const auto sample = [&](uint64_t seed, uint64_t number) {
+    Patch p = c.empty();
+    run(list, seed, number, p);
+    return p.data;
+  };
+  const auto first = sample(3, 5);
+  sample(3, 6);
+  EXPECT_EQ(first, sample(3, 5));
+  EXPECT_NE(first, sample(4, 5));
+}
+
+// How often each transform falls, and between which limits its parameters lie.
+TEST(augment, draws_follow_the_reference) {
+  const auto list = training_transforms(patch_geometry({16, 16, 16}), {});
+  std::vector<std::string> names;
+  for (const Transform& t : list) names.push_back(t.name);
+  EXPECT_EQ(names, (std::vector<std::string>{"spatial", "noise", "blur", "brightness", "contrast", "low resolution",
+                                             "inverted gamma", "gamma", "mirror"}));
+  int rotated = 0, scaled = 0, below = 0;
+  constexpr int kDraws = 4000;
+  for (uint64_t i = 0; i < kDraws; ++i) {
+    Random random(11, i);
+    const Spatial s = Spatial::draw(random, patch_geometry({16, 16, 16}));
+    rotated += s.angles[0] != 0;
+    scaled += s.scale != 1;
+    EXPECT_LE(std::abs(s.angles[2]), 30 * M_PI / 180);
+    EXPECT_TRUE(s.scale >= 0.7 && s.scale <= 1.4);
+    const Gamma g = Gamma::draw(random, 1, false);
+    below += g.exponents[0] < 1;
+    EXPECT_TRUE(g.exponents[0] >= 0.7 && g.exponents[0] <= 1.5);
+  }
+  const auto deviation = [](double p) { return 4 * std::sqrt(kDraws * p * (1 - p)); };
+  EXPECT_NEAR(rotated, 0.2 * kDraws, deviation(0.2));
+  EXPECT_NEAR(scaled, 0.2 * kDraws, deviation(0.2));
+  EXPECT_NEAR(below, 0.5 * kDraws, deviation(0.5));
+}
+
+}  // namespace metvox
