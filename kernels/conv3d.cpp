@@ -47,8 +47,10 @@ void Conv3dProblem::validate() const {
            " has nothing left of an image of ", text_of(in), " voxels; use a larger patch or fewer stages");
 }
 
+void Conv3dProblem::check_weights(const View& w) const { check_view("conv3d", "w", w, w_shape(), master()); }
+
 void Conv3dProblem::check_weights(const View& w, const View& b) const {
-  check_view("conv3d", "w", w, w_shape(), master());
+  check_weights(w);
   if (bias) check_view("conv3d", "b", b, {k}, master());
 }
 

@@ -27,6 +27,7 @@ struct Conv3dProblem {
   std::string describe() const;                // "conv3d n2 c16 k32 in48x48x48 k3x3x3 s2x2x2 f32"
   DType master() const { return dtype == DType::f64 ? DType::f64 : DType::f32; }
   void validate() const;                       // throws Error, as do the checks of views that every engine makes:
+  void check_weights(const View& w) const;
   void check_weights(const View& w, const View& b) const;
   void check_activations(const View& x, const View& x2, const View& y) const;
 };

@@ -5,7 +5,7 @@
 #include <cstring>
 
 #include "kernels/conv3d_engines.h"
-#include "kernels/cpu/channel_sums.h"
+#include "kernels/cpu/bias.h"
 #include "kernels/onednn/onednn.h"
 
 namespace metvox::onednn {
@@ -112,7 +112,7 @@ class BackwardData final : public Conv3dBackwardData {
   size_t scratch_bytes() const override { return scratch_bytes_; }
 
   void pack(Stream&, View w, void* packed) const override {
-    check(w.shape == p_.w_shape() && w.dtype == p_.master(), "conv3d: w is ", w.shape, ", expected ", p_.w_shape());
+    p_.check_weights(w);
     weights_.pack(w.data, packed);
   }
 
@@ -166,7 +166,7 @@ class BackwardWeights final : public Conv3dBackwardWeights {
   Conv3dProblem p_;
   std::vector<Call> convolutions_;
   std::vector<WriteGradient> unpack_;
-  metvox::cpu::ChannelSums bias_gradient_;
+  metvox::cpu::BiasGradient bias_gradient_;
   Layout layout_;
   size_t result_, inner_;
 };

@@ -21,8 +21,10 @@ void ConvTranspose3dProblem::validate() const {
     check(in[a] >= 1 && stride[a] >= 1, "conv_transpose3d: extents and stride start at 1: ", describe());
 }
 
+void ConvTranspose3dProblem::check_weights(const View& w) const { check_view("conv_transpose3d", "w", w, w_shape(), master()); }
+
 void ConvTranspose3dProblem::check_weights(const View& w, const View& b) const {
-  check_view("conv_transpose3d", "w", w, w_shape(), master());
+  check_weights(w);
   if (bias) check_view("conv_transpose3d", "b", b, {k}, master());
 }
 
@@ -32,19 +34,21 @@ void ConvTranspose3dProblem::check_activations(const View& x, const View& y) con
 }
 
 const ConvTranspose3dForwardTable& conv_transpose3d_forward() {
-  static const ConvTranspose3dForwardTable table("conv_transpose3d_forward", {reference::conv_transpose3d_forward()});
+  static const ConvTranspose3dForwardTable table("conv_transpose3d_forward",
+                                                {onednn::conv_transpose3d_forward(), reference::conv_transpose3d_forward()});
   return table;
 }
 
 const ConvTranspose3dBackwardDataTable& conv_transpose3d_backward_data() {
-  static const ConvTranspose3dBackwardDataTable table("conv_transpose3d_backward_data",
-                                                      {reference::conv_transpose3d_backward_data()});
+  static const ConvTranspose3dBackwardDataTable table(
+      "conv_transpose3d_backward_data", {onednn::conv_transpose3d_backward_data(), reference::conv_transpose3d_backward_data()});
   return table;
 }
 
 const ConvTranspose3dBackwardWeightsTable& conv_transpose3d_backward_weights() {
-  static const ConvTranspose3dBackwardWeightsTable table("conv_transpose3d_backward_weights",
-                                                         {reference::conv_transpose3d_backward_weights()});
+  static const ConvTranspose3dBackwardWeightsTable table(
+      "conv_transpose3d_backward_weights",
+      {onednn::conv_transpose3d_backward_weights(), reference::conv_transpose3d_backward_weights()});
   return table;
 }
 

@@ -5,6 +5,12 @@
 
 namespace metvox {
 
+namespace onednn {
+Engine<ConvTranspose3dProblem, ConvTranspose3dForward> conv_transpose3d_forward();
+Engine<ConvTranspose3dProblem, ConvTranspose3dBackwardData> conv_transpose3d_backward_data();
+Engine<ConvTranspose3dProblem, ConvTranspose3dBackwardWeights> conv_transpose3d_backward_weights();
+}  // namespace onednn
+
 namespace reference {
 Engine<ConvTranspose3dProblem, ConvTranspose3dForward> conv_transpose3d_forward();
 Engine<ConvTranspose3dProblem, ConvTranspose3dBackwardData> conv_transpose3d_backward_data();

@@ -78,7 +78,10 @@ class BackwardData final : public ConvTranspose3dBackwardData {
   size_t packed_bytes() const override { return static_cast<size_t>(p_.w_shape().size()) * size_of(p_.master()); }
   bool accumulates() const override { return true; }
 
-  void pack(Stream&, View w, void* packed) const override { std::memcpy(packed, w.data, w.bytes()); }
+  void pack(Stream&, View w, void* packed) const override {
+    p_.check_weights(w);
+    std::memcpy(packed, w.data, w.bytes());
+  }
 
   void run(Stream&, View dy, const void* packed, View dx, Grad grad, void*) const override {
     if (grad == Grad::ignore) return;

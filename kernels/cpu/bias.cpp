@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "kernels/cpu/channel_sums.h"
+#include "kernels/cpu/bias.h"
 
 #include <algorithm>
 
 #include "kernels/convert.h"
-#include "kernels/cpu/channel_sums_loops.h"
+#include "kernels/cpu/bias_loops.h"
 
 namespace metvox::cpu {
 namespace {
@@ -19,6 +19,13 @@ void add_rows(const float* a, int64_t rows, int64_t width, float* lanes) {
 }
 void add_rows(const uint16_t* a, int64_t rows, int64_t width, float* lanes) {
   METVOX_ISA_CALL(add_rows_bf16)(a, rows, width, lanes);
+}
+
+void add_to_rows(float* a, int64_t rows, int64_t width, const float* lanes) {
+  METVOX_ISA_CALL(add_to_rows_f32)(a, rows, width, lanes);
+}
+void add_to_rows(uint16_t* a, int64_t rows, int64_t width, const float* lanes) {
+  METVOX_ISA_CALL(add_to_rows_bf16)(a, rows, width, lanes);
 }
 
 template <class Element>
@@ -37,12 +44,12 @@ void sum_piece(const Element* dy, int64_t voxels, int64_t k, double* sums, float
 
 }  // namespace
 
-size_t ChannelSums::bytes_a_piece() const {
+size_t BiasGradient::bytes_a_piece() const {
   const size_t sums = static_cast<size_t>(k_) * sizeof(double), lanes = static_cast<size_t>(voxels_a_row(k_) * k_) * sizeof(float);
   return (sums + lanes + 63) / 64 * 64;
 }
 
-void ChannelSums::operator()(const View& dy, const View& db, Grad grad, void* scratch) const {
+void BiasGradient::operator()(const View& dy, const View& db, Grad grad, void* scratch) const {
   if (grad == Grad::ignore) return;
   const int64_t k = k_, voxels = dy.size() / k, pieces = pieces_;
   const auto piece = [&](int64_t i) { return static_cast<std::byte*>(scratch) + static_cast<size_t>(i) * bytes_a_piece(); };
@@ -60,6 +67,26 @@ void ChannelSums::operator()(const View& dy, const View& db, Grad grad, void* sc
     for (int64_t i = 0; i < pieces; ++i) sum += reinterpret_cast<const double*>(piece(i))[c];
     put(db.as<float>()[c], sum, grad);
   }
+}
+
+int64_t repeated_bias_size(int64_t k) { return voxels_a_row(k) * k; }
+
+void repeat_bias(const View& b, float* lanes) {
+  const int64_t k = b.size();
+  for (int64_t i = 0; i < repeated_bias_size(k); ++i) lanes[i] = b.as<float>()[i % k];
+}
+
+void add_bias(const View& y, int64_t k, const float* lanes) {
+  const int64_t width = repeated_bias_size(k), side = width / k;
+  const auto add = [&](auto* elements) {
+    parallel_for(y.size() / k, 4096, [&](int64_t first, int64_t last) {
+      const int64_t rows = (last - first) / side, rest = (last - first) % side;
+      add_to_rows(elements + first * k, rows, width, lanes);
+      add_to_rows(elements + (last - rest) * k, 1, rest * k, lanes);
+    });
+  };
+  if (y.dtype == DType::bf16) add(static_cast<uint16_t*>(y.data));
+  else add(y.as<float>());
 }
 
 }  // namespace metvox::cpu
