@@ -24,7 +24,7 @@ Volume read_nifti_labels(const Path& path);
 // bit; version 1 unless the geometry came from version 2. Compressed when the name ends in .gz.
 struct NiftiOptions {
   int intent_code = 0;                  // 1002: label
-  std::string description;              // up to 79 characters
+  std::string description = {};         // up to 79 characters
 };
 void write_nifti(const Path& path, const Tensor& voxels, const Geometry& geometry, const NiftiOptions& options = {});
 

@@ -2,6 +2,7 @@
 #include "io/safetensors.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "io/json.h"
 
@@ -49,7 +50,8 @@ Spec read_spec(const std::string& name, const Json& value, const Path& path) {
   std::vector<int64_t> extents;
   int64_t bytes = static_cast<int64_t>(size_of(dtype->second));
   for (const Json& extent : shape) {
-    if (!extent.is_number_unsigned() || __builtin_mul_overflow(extent.get<uint64_t>(), bytes, &bytes))
+    if (!extent.is_number_unsigned() || !std::in_range<int64_t>(extent.get<uint64_t>()) ||
+        __builtin_mul_overflow(extent.get<int64_t>(), bytes, &bytes))
       fail(Fault::input, where, " has the shape ", shape.dump(), ", which is no shape");
     extents.push_back(extent.get<int64_t>());
   }

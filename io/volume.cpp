@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <optional>
 
 #include "tensor/threads.h"
@@ -13,13 +12,14 @@ namespace {
 
 using Point = std::array<double, 3>;
 
-double distance(const Point& a, const Point& b) { return std::hypot(a[0] - b[0], a[1] - b[1], a[2] - b[2]); }
+double dot(const Point& a, const Point& b) { return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]; }
+
+// Not std::hypot of three, which may lose a NaN.
+double norm(const Point& p) { return std::sqrt(dot(p, p)); }
+
+double distance(const Point& a, const Point& b) { return norm({a[0] - b[0], a[1] - b[1], a[2] - b[2]}); }
 
 Point column(const Affine& a, size_t axis) { return {a.m[0][axis], a.m[1][axis], a.m[2][axis]}; }
-
-double norm(const Point& p) { return std::hypot(p[0], p[1], p[2]); }
-
-double dot(const Point& a, const Point& b) { return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]; }
 
 Point cross(const Point& a, const Point& b) {
   return {a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]};
