@@ -12,12 +12,13 @@ struct ModelFolder {
   Path path;
   Plans plans;
   DatasetDescription dataset;
-  std::string network, loss, configuration;         // from the folder's name, checked against the checkpoint
+  std::string network, loss, configuration;         // as the checkpoints say; the folder may have been renamed
   std::vector<std::string> folds;                   // "0", "1", ..., "all" that have a checkpoint
   const Configuration& config() const { return plans.configuration(configuration, path / "plans.json"); }
 };
 std::string model_folder_name(const std::string& network, const std::string& loss, const std::string& configuration);
-// Throws Error (Fault::input) naming what is missing. `checkpoint` such as "final"; folds without that file are left out.
+// Reads no weights. Throws Error (Fault::input) naming what is missing, or the folds that are not of one model. `checkpoint`
+// is "final", "best" or "latest"; folds without that file are left out.
 ModelFolder open_model(const Path& path, const std::string& checkpoint = "final");
 Path checkpoint_path(const ModelFolder& model, const std::string& fold, const std::string& checkpoint);
 

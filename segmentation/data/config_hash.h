@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+// The short name of a resolved configuration: equal configurations, equal hash. It stands in every output beside what made it.
+#pragma once
+#include <cstdio>
+
+#include "io/json.h"
+
+namespace metvox {
+
+// 16 hexadecimal digits of the JSON's compact text (FNV-1a), whatever the order of its keys.
+inline std::string config_hash(const Json& config) {
+  uint64_t hash = 0xcbf29ce484222325u;
+  for (unsigned char c : nlohmann::json(config).dump()) hash = (hash ^ c) * 0x100000001b3u;
+  char text[17];
+  std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(hash));
+  return text;
+}
+
+}  // namespace metvox

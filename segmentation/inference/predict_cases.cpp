@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "segmentation/inference/predict_cases.h"
+
+#include <new>
+
+#include "io/nifti.h"
+
+namespace metvox {
+
+namespace {
+
+constexpr int kIntentLabel = 1002;
+
+bool finished(const PredictionFiles& files, const PredictOptions& options) {
+  return std::filesystem::exists(files.labels) && (!options.probabilities || std::filesystem::exists(files.probabilities));
+}
+
+void predict_case(Predictor& predictor, const ModelFolder& model, const CaseFiles& files, const Path& dir,
+                  const PredictOptions& options, const std::function<void(int64_t, int64_t)>& progress) {
+  PreprocessedCase c = preprocess_case(files.id, read_case(files), Tensor(), model.plans, model.config(), model.dataset.labels, 0);
+  const Tensor logits = predictor.logits(c.data, progress);
+  c.data = Tensor();  // restoring needs room for probabilities on the raw grid
+  write_prediction(dir, logits, c.properties, model, options.probabilities);
+}
+
+void write_probabilities(const Path& path, const Tensor& probabilities, const ModelFolder& model) {
+  Json heads = Json::array();
+  for (const LabelTarget& head : model.dataset.labels.heads()) heads.push_back(head.name);
+  write_safetensors(path, {{"probabilities", probabilities.view()}}, {{"heads", heads.dump()}, {"axes", "head z y x"}});
+}
+
+}  // namespace
+
+PredictionFiles prediction_files(const Path& dir, const std::string& id) {
+  return {dir / (id + ".nii.gz"), dir / (id + "_probabilities.safetensors")};
+}
+
+void write_prediction(const Path& dir, const Tensor& logits, const CaseProperties& properties, const ModelFolder& model,
+                      bool probabilities) {
+  const PredictionFiles files = prediction_files(dir, properties.id);
+  Tensor p;
+  const Tensor labels = restore_labels(logits, properties, model.plans, model.config(), model.dataset.labels, probabilities ? &p : nullptr);
+  if (probabilities) write_probabilities(files.probabilities, p, model);
+  write_nifti(files.labels, labels, properties.geometry, {kIntentLabel, "metvox " METVOX_VERSION});
+}
+
+Predictions predict_cases(Predictor& predictor, const ModelFolder& model, const std::vector<CaseFiles>& cases, const Path& dir,
+                          const PredictOptions& options,
+                          const std::function<void(int64_t, int64_t, double)>& progress) {
+  std::filesystem::create_directories(dir);
+  write_json(dir / "dataset.json", model.dataset.json);
+  write_json(dir / "plans.json", to_json(model.plans));
+  Predictions result;
+  const int64_t total = static_cast<int64_t>(cases.size());
+  for (int64_t i = 0; i < total; ++i) {
+    const CaseFiles& files = cases[i];
+    progress(i, total, 0);
+    if (!options.overwrite && finished(prediction_files(dir, files.id), options)) {
+      ++result.kept;
+      continue;
+    }
+    try {
+      predict_case(predictor, model, files, dir, options, [&](int64_t done, int64_t runs) {
+        progress(i, total, static_cast<double>(done) / static_cast<double>(runs));
+      });
+      ++result.written;
+    } catch (const Error& e) {
+      if (e.fault() == Fault::internal) throw;
+      result.memory = result.memory || e.fault() == Fault::memory;
+      const std::string text = e.what();
+      result.faults.push_back(text.find(files.id) == std::string::npos ? files.id + ": " + text : text);
+    }
+  }
+  progress(total, total, 0);
+  return result;
+}
+
+}  // namespace metvox

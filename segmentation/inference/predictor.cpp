@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "segmentation/inference/predictor.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "kernels/pointwise.h"
+
+namespace metvox {
+
+namespace {
+
+bool all_finite(const Tensor& t) {
+  // A sum of zeros and NaNs: 0 * x is 0 for finite x only.
+  const float* x = t.data<float>();
+  float sum = 0;
+  for (int64_t i = 0; i < t.size(); ++i) sum += 0 * x[i];
+  return sum == 0;
+}
+
+}  // namespace
+
+struct Predictor::Impl {
+  PredictorOptions options;
+  Int3 patch{};
+  std::vector<std::string> folds;
+  ParameterStore store;
+  std::unique_ptr<Network> network;
+  std::vector<Tensor> waiting;      // the flat weights of each fold, when there are several
+  Graph graph;
+  Value x, y;
+  std::unique_ptr<Program> program;
+  Tensor window_in, window_out;     // f32, channels last
+
+  Impl(const ModelFolder& model, const std::vector<std::string>& wanted, const std::string& checkpoint, const PredictorOptions& o)
+      : options(o), patch(model.config().patch()), folds(wanted) {
+    const int64_t channels = static_cast<int64_t>(model.dataset.channel_names.size());
+    const int64_t heads = static_cast<int64_t>(model.dataset.labels.heads().size());
+    network = find_network(model.network).make(store, model.config(), static_cast<int>(channels), static_cast<int>(heads));
+    load(model, checkpoint);
+    x = graph.input("x", {{1, channels, patch[0], patch[1], patch[2]}, Kind::activation});
+    y = network->build(x, 1).front();
+    program = std::make_unique<Program>(graph, std::vector<Value>{y}, Mode::infer, options.target, store.buffers(Mode::infer),
+                                        std::make_shared<Arena>());
+    window_in = Tensor::empty(x.shape(), DType::f32);
+    window_out = Tensor::empty(y.shape(), DType::f32);
+  }
+
+  void load(const ModelFolder& model, const std::string& checkpoint) {
+    check(!folds.empty(), "Predictor: no folds");
+    for (const std::string& fold : folds) {
+      if (std::find(model.folds.begin(), model.folds.end(), fold) == model.folds.end()) {
+        std::string there;
+        for (const std::string& f : model.folds) there += (there.empty() ? "" : ", ") + f;
+        fail(Fault::input, model.path.string(), ": fold ", fold, " has no checkpoint_", checkpoint, ".safetensors; folds that have: ", there);
+      }
+      const Path file = checkpoint_path(model, fold, checkpoint);
+      load_parameters(store, read_safetensors(file), file);
+      if (folds.size() == 1) continue;
+      waiting.push_back(Tensor::empty({store.size()}, store.master()));
+      std::memcpy(waiting.back().view().data, store.values().data, store.bytes());
+    }
+  }
+
+  void use_fold(size_t k) {
+    if (waiting.empty()) return;
+    std::memcpy(store.values().data, waiting[k].view().data, store.bytes());
+    store.changed();
+  }
+
+  // Sets of axes to mirror, as bits; an axis of one voxel has no mirror image.
+  std::vector<int> flips() const {
+    std::vector<int> sets;
+    for (int set = 0; set < (options.mirror ? 8 : 1); ++set)
+      if (!((set & 1 && patch[0] == 1) || (set & 2 && patch[1] == 1) || (set & 4 && patch[2] == 1))) sets.push_back(set);
+    return sets;
+  }
+};
+
+Predictor::Predictor(const ModelFolder& model, const std::vector<std::string>& folds, const std::string& checkpoint,
+                     const PredictorOptions& options) {
+  if (!(options.step_size > 0 && options.step_size <= 1))
+    fail(Fault::usage, "--step-size is a share of the patch above 0 and at most 1, got ", options.step_size);
+  impl_ = std::make_unique<Impl>(model, folds, checkpoint, options);
+}
+
+Predictor::~Predictor() = default;
+
+int Predictor::heads() const { return static_cast<int>(impl_->y.shape()[1]); }
+
+int64_t Predictor::runs(const Int3& size) const {
+  return SlidingWindows(size, impl_->patch, impl_->options.step_size).count() *
+         static_cast<int64_t>(impl_->flips().size() * impl_->folds.size());
+}
+
+PredictorMemory Predictor::memory() const {
+  return {impl_->program->arena_bytes(), impl_->store.bytes() * (1 + impl_->waiting.size()), impl_->program->packed_bytes(),
+          impl_->window_in.bytes() + impl_->window_out.bytes()};
+}
+
+Tensor Predictor::logits(const Tensor& data, const std::function<void(int64_t, int64_t)>& progress) {
+  const Shape& n = data.shape();
+  check(n.rank() == 4 && n[0] == impl_->x.shape()[1], "Predictor: expects (", impl_->x.shape()[1], ", z, y, x), got ", n);
+  const SlidingWindows windows({n[1], n[2], n[3]}, impl_->patch, impl_->options.step_size);
+  const std::vector<int> flips = impl_->flips();
+  const int64_t total = runs({n[1], n[2], n[3]});
+  const float share = 1.f / static_cast<float>(flips.size() * impl_->folds.size());
+  Tensor sum = Tensor::zeros({heads(), n[1], n[2], n[3]}, DType::f32);
+  Stream stream(impl_->options.target.device);
+  int64_t done = 0;
+  for (size_t k = 0; k < impl_->folds.size(); ++k) {
+    impl_->use_fold(k);
+    for (int64_t window = 0; window < windows.count(); ++window)
+      for (int set : flips) {
+        windows.cut(data, window, set, impl_->window_in.view());
+        impl_->program->set(impl_->x, impl_->window_in.view());
+        impl_->program->run(stream);
+        convert(stream, impl_->program->view(impl_->y), impl_->window_out.view());
+        windows.blend(impl_->window_out.view(), window, set, share, sum);
+        progress(++done, total);
+      }
+  }
+  if (!all_finite(sum))
+    fail(Fault::input, "the network's answer is not finite: the images hold extreme values, or the weights do not fit --precision ",
+         name_of(impl_->options.target.dtype));
+  return sum;
+}
+
+}  // namespace metvox

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+// Predictor: a model that is ready to answer. Sliding windows, mirroring and folds, one program of batch 1 for all cases.
+#pragma once
+#include <functional>
+
+#include "segmentation/inference/sliding_window.h"
+#include "segmentation/networks/model.h"
+
+namespace metvox {
+
+struct PredictorOptions {
+  double step_size = 0.5;           // of the patch, in (0, 1]
+  bool mirror = true;               // average over all flips
+  Target target;
+};
+
+// Bytes known before anything runs.
+struct PredictorMemory {
+  size_t arena = 0;                 // the program's
+  size_t weights = 0;               // of the fold in use, and of the others waiting
+  size_t packed = 0;                // the engine's copies of the weights
+  size_t window = 0;                // one window going in and coming out
+};
+
+class Predictor {
+ public:
+  // Reads the weights of all folds. Throws Error (Fault::input) on a fold that is not in model.folds.
+  Predictor(const ModelFolder& model, const std::vector<std::string>& folds, const std::string& checkpoint,
+            const PredictorOptions& options);
+  ~Predictor();
+  Predictor(const Predictor&) = delete;
+  Predictor& operator=(const Predictor&) = delete;
+
+  // Logits f32 (heads, z, y, x) of data f32 (C, z, y, x), a preprocessed case: the mean over windows (Gaussian), flips and folds.
+  // Throws Error (Fault::input) when they are not finite. progress(runs done, runs in all).
+  Tensor logits(const Tensor& data, const std::function<void(int64_t, int64_t)>& progress);
+  // How often the network runs for a case of this size.
+  int64_t runs(const Int3& size) const;
+  PredictorMemory memory() const;
+  int heads() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace metvox

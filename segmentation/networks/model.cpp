@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "segmentation/networks/model.h"
+
+#include <algorithm>
+
+#include "kernels/pointwise.h"
+
+namespace metvox {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+struct FoldFiles {
+  std::vector<std::string> with, without;  // folds that have the checkpoint, folds that do not
+};
+
+FoldFiles find_folds(const Path& model, const std::string& checkpoint) {
+  FoldFiles found;
+  for (const auto& entry : fs::directory_iterator(model)) {
+    const std::string name = entry.path().filename().string();
+    if (!entry.is_directory() || name.rfind("fold_", 0) != 0) continue;
+    const bool has = fs::exists(entry.path() / ("checkpoint_" + checkpoint + ".safetensors"));
+    (has ? found.with : found.without).push_back(name.substr(5));
+  }
+  std::sort(found.with.begin(), found.with.end());
+  std::sort(found.without.begin(), found.without.end());
+  return found;
+}
+
+// Which checkpoints the folds do have, for the sentence that says the one asked for is not there.
+std::string other_checkpoints(const Path& model, const std::vector<std::string>& folds) {
+  std::string text;
+  for (const std::string& fold : folds)
+    for (const std::string name : {"final", "best", "latest"})
+      if (fs::exists(model / ("fold_" + fold) / ("checkpoint_" + name + ".safetensors")))
+        text += sentence(text.empty() ? "; there is " : ", ", "--checkpoint ", name, " of fold ", fold);
+  return text;
+}
+
+Json checkpoint_facts(const Path& checkpoint) {
+  const SafeTensorsHeader header = read_safetensors_header(checkpoint);
+  const auto facts = header.metadata.find("metvox");
+  if (facts == header.metadata.end())
+    fail(Fault::input, checkpoint.string(), ": no \"metvox\" in its metadata, so it is no checkpoint of this program");
+  const Json json = Json::parse(facts->second, nullptr, false);
+  if (!json.is_object()) fail(Fault::input, checkpoint.string(), ": the \"metvox\" of its metadata is not a JSON object");
+  return json;
+}
+
+void copy_parameter(const ParameterStore& store, const Parameter& parameter, const Tensor& from, const Path& named) {
+  if (from.shape() != parameter.shape)
+    fail(Fault::input, named.string(), ": ", parameter.name, " is ", from.shape(), ", the network needs ", parameter.shape,
+         "; the file belongs to another plan or network");
+  const DType t = from.dtype();
+  if (t != DType::f64 && t != DType::f32 && t != DType::bf16)
+    fail(Fault::input, named.string(), ": ", parameter.name, " is ", name_of(t), "; weights are f32, f64 or bf16");
+  Stream cpu;
+  convert(cpu, from.view(), store.value(parameter));
+}
+
+const Tensor* find_tensor(const SafeTensors& file, const std::string& name) {
+  const auto it = file.tensors.find(name);
+  return it == file.tensors.end() ? nullptr : &it->second;
+}
+
+[[noreturn]] void fail_missing(const Parameter& parameter, const Path& named) {
+  fail(Fault::input, named.string(), ": has no tensor ", parameter.name, " ", parameter.shape,
+       ", which the network needs; the file belongs to another plan or network");
+}
+
+}  // namespace
+
+std::string model_folder_name(const std::string& network, const std::string& loss, const std::string& configuration) {
+  return network + "__" + loss + "__" + configuration;
+}
+
+Path checkpoint_path(const ModelFolder& model, const std::string& fold, const std::string& checkpoint) {
+  return model.path / ("fold_" + fold) / ("checkpoint_" + checkpoint + ".safetensors");
+}
+
+ModelFolder open_model(const Path& path, const std::string& checkpoint) {
+  if (!fs::is_directory(path))
+    fail(Fault::input, path.string(), ": no such model folder; `metvox train` prints the folder it writes, which holds "
+         "plans.json, dataset.json and fold_0, fold_1, ...");
+  ModelFolder model;
+  model.path = path;
+  model.plans = read_plans(path / "plans.json");
+  model.dataset = read_description(path / "dataset.json");
+  const FoldFiles found = find_folds(path, checkpoint);
+  if (found.with.empty())
+    fail(Fault::input, path.string(), ": no fold has a checkpoint_", checkpoint, ".safetensors",
+         other_checkpoints(path, found.without));
+  model.folds = found.with;
+  for (const std::string& fold : model.folds) {
+    const Path file = checkpoint_path(model, fold, checkpoint);
+    const Json facts = checkpoint_facts(file);
+    const auto network = get<std::string>(facts, "network", file), loss = get<std::string>(facts, "loss", file),
+               configuration = get<std::string>(facts, "configuration", file);
+    if (&fold == &model.folds.front()) {
+      model.network = network;
+      model.loss = loss;
+      model.configuration = configuration;
+    }
+    if (model_folder_name(network, loss, configuration) != model_folder_name(model.network, model.loss, model.configuration))
+      fail(Fault::input, file.string(), ": is of ", model_folder_name(network, loss, configuration), ", but fold ",
+           model.folds.front(), " is of ", model_folder_name(model.network, model.loss, model.configuration),
+           "; name the folds to use with -f");
+  }
+  return model;
+}
+
+void load_parameters(ParameterStore& store, const SafeTensors& file, const Path& named) {
+  for (const Parameter& parameter : store.parameters()) {
+    const Tensor* from = find_tensor(file, parameter.name);
+    if (!from) fail_missing(parameter, named);
+    copy_parameter(store, parameter, *from, named);
+  }
+  store.changed();
+}
+
+int64_t load_pretrained(ParameterStore& store, const SafeTensors& file, const Path& named) {
+  int64_t copied = 0;
+  for (const Parameter& parameter : store.parameters()) {
+    if (parameter.name.find(".seg_layers.") != std::string::npos) continue;
+    const Tensor* from = find_tensor(file, parameter.name);
+    if (!from) fail_missing(parameter, named);
+    copy_parameter(store, parameter, *from, named);
+    ++copied;
+  }
+  store.changed();
+  return copied;
+}
+
+}  // namespace metvox

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+// A small model folder with weights from a seed, for tests that need a model but not what it knows.
+#pragma once
+#include <gtest/gtest.h>
+
+#include "segmentation/networks/model.h"
+
+namespace metvox {
+
+// An empty folder of this test's own.
+inline Path fresh_dir(const std::string& name) {
+  const auto* info = testing::UnitTest::GetInstance()->current_test_info();
+  const Path dir = Path(testing::TempDir()) / ("metvox_" + std::string(info->test_suite_name()) + "_" + info->name()) / name;
+  std::filesystem::remove_all(dir);
+  std::filesystem::create_directories(dir);
+  return dir;
+}
+
+inline Configuration fake_configuration(const Int3& patch) {
+  Configuration c;
+  c.name = "3d_fullres";
+  c.data_identifier = "nnUNetPlans_3d_fullres";
+  c.patch_size = {patch[0], patch[1], patch[2]};
+  c.spacing_mm = {1, 1, 1};
+  c.median_image_size = {16, 16, 16};
+  c.normalization_schemes.assign(4, "ZScoreNormalization");
+  c.use_mask_for_norm.assign(4, false);
+  c.architecture.network_class_name = "dynamic_network_architectures.architectures.unet.PlainConvUNet";
+  c.architecture.features_per_stage = {4, 6};
+  c.architecture.kernel_sizes = {{3, 3, 3}, {3, 3, 3}};
+  c.architecture.strides = {{1, 1, 1}, {2, 2, 2}};
+  c.architecture.n_conv_per_stage = {1, 1};
+  c.architecture.n_conv_per_stage_decoder = {1};
+  return c;
+}
+
+// Four sequences, regions WT TC ET; fold k has the weights of seed k. Returns the model folder in `results`.
+inline Path write_fake_model(const Path& results, const Int3& patch, int folds) {
+  const Path dir = results / model_folder_name("nnunet", "dice-bce", "3d_fullres");
+  const DatasetDescription dataset = brats_description("Dataset001_Fake");
+  Plans plans;
+  plans.dataset_name = "Dataset001_Fake";
+  plans.original_median_spacing_mm = {1, 1, 1};
+  plans.original_median_shape = {16, 16, 16};
+  plans.configurations = {fake_configuration(patch)};
+  plans.intensities.resize(4);
+  std::filesystem::create_directories(dir);
+  write_json(dir / "plans.json", to_json(plans));
+  write_json(dir / "dataset.json", dataset.json);
+  for (int fold = 0; fold < folds; ++fold) {
+    ParameterStore store;
+    const auto network = find_network("nnunet").make(store, plans.configurations[0], 4, 3);
+    store.initialize(static_cast<uint64_t>(fold));
+    std::vector<NamedView> tensors;
+    for (const Parameter& p : store.parameters()) tensors.push_back({p.name, store.value(p)});
+    const Json facts{{"network", "nnunet"}, {"loss", "dice-bce"}, {"configuration", "3d_fullres"}, {"fold", std::to_string(fold)}};
+    std::filesystem::create_directories(dir / ("fold_" + std::to_string(fold)));
+    write_safetensors(dir / ("fold_" + std::to_string(fold)) / "checkpoint_final.safetensors", tensors, {{"metvox", facts.dump()}});
+  }
+  return dir;
+}
+
+}  // namespace metvox

@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "segmentation/inference/predictor.h"
+
+#include <cmath>
+#include <fstream>
+
+#include "fake_model.h"
+#include "io/nifti.h"
+#include "segmentation/inference/predict_cases.h"
+#include "tensor/random.h"
+
+namespace metvox {
+
+namespace {
+
+constexpr Int3 kPatch{8, 8, 12};
+
+void silent(int64_t, int64_t) {}
+
+Tensor random_data(const Shape& shape, uint64_t seed) {
+  Tensor t = Tensor::empty(shape, DType::f32);
+  Random random(seed, 9);
+  for (int64_t i = 0; i < t.size(); ++i) t.data<float>()[i] = static_cast<float>(random.normal());
+  return t;
+}
+
+// Mirrors (C, z, y, x) along the axes whose bits are set.
+Tensor mirror(const Tensor& t, int flips) {
+  Tensor out = Tensor::empty(t.shape(), DType::f32);
+  const Shape& n = t.shape();
+  for (int64_t i = 0; i < t.size(); ++i) {
+    int64_t x = i % n[3], y = i / n[3] % n[2], z = i / (n[3] * n[2]) % n[1];
+    const int64_t c = i / (n[3] * n[2] * n[1]);
+    if (flips & 1) z = n[1] - 1 - z;
+    if (flips & 2) y = n[2] - 1 - y;
+    if (flips & 4) x = n[3] - 1 - x;
+    out.data<float>()[((c * n[1] + z) * n[2] + y) * n[3] + x] = t.data<float>()[i];
+  }
+  return out;
+}
+
+Tensor crop(const Tensor& t, const Int3& first, const Int3& size) {
+  const Shape& n = t.shape();
+  Tensor out = Tensor::empty({n[0], size[0], size[1], size[2]}, DType::f32);
+  float* to = out.data<float>();
+  for (int64_t c = 0; c < n[0]; ++c)
+    for (int64_t z = 0; z < size[0]; ++z)
+      for (int64_t y = 0; y < size[1]; ++y)
+        for (int64_t x = 0; x < size[2]; ++x)
+          *to++ = t.data<float>()[((c * n[1] + z + first[0]) * n[2] + y + first[1]) * n[3] + x + first[2]];
+  return out;
+}
+
+Predictor make(const ModelFolder& model, const std::vector<std::string>& folds, bool mirrored) {
+  return Predictor(model, folds, "final", {.5, mirrored, {}});
+}
+
+void expect_same(const Tensor& got, const std::vector<double>& expected, double tolerance) {
+  ASSERT_EQ(got.size(), static_cast<int64_t>(expected.size()));
+  for (int64_t i = 0; i < got.size(); ++i) ASSERT_NEAR(got.data<float>()[i], expected[i], tolerance) << i;
+}
+
+// Sums of a few dozen float products of logits below 4: far above their rounding, far below any wrong weight.
+constexpr double kTolerance = 2e-5;
+
+}  // namespace
+
+TEST(predictor, averages_over_mirror_images) {
+  const ModelFolder model = open_model(write_fake_model(fresh_dir("results"), kPatch, 1));
+  const Tensor data = random_data({4, 8, 8, 12}, 1);
+  Predictor plain = make(model, {"0"}, false), mirrored = make(model, {"0"}, true);
+  EXPECT_EQ(plain.runs(kPatch), 1);
+  EXPECT_EQ(mirrored.runs(kPatch), 8);
+  std::vector<double> mean(3 * volume(kPatch));
+  for (int flips = 0; flips < 8; ++flips) {
+    const Tensor logits = mirror(plain.logits(mirror(data, flips), silent), flips);
+    for (int64_t i = 0; i < logits.size(); ++i) mean[i] += logits.data<float>()[i] / 8;
+  }
+  expect_same(mirrored.logits(data, silent), mean, kTolerance);
+}
+
+TEST(predictor, averages_over_folds_and_leaves_no_trace) {
+  const ModelFolder model = open_model(write_fake_model(fresh_dir("results"), kPatch, 3));
+  EXPECT_EQ(model.folds, (std::vector<std::string>{"0", "1", "2"}));
+  const Tensor data = random_data({4, 8, 8, 12}, 2);
+  std::vector<double> mean(3 * volume(kPatch));
+  for (const std::string fold : {"0", "2"}) {
+    const Tensor logits = make(model, {fold}, false).logits(data, silent);
+    for (int64_t i = 0; i < logits.size(); ++i) mean[i] += logits.data<float>()[i] / 2;
+  }
+  Predictor both = make(model, {"0", "2"}, false);
+  const Tensor first = both.logits(data, silent), second = both.logits(data, silent);
+  expect_same(first, mean, kTolerance);
+  EXPECT_EQ(std::memcmp(first.view().data, second.view().data, first.bytes()), 0);
+}
+
+TEST(predictor, blends_windows_by_their_gaussians) {
+  const ModelFolder model = open_model(write_fake_model(fresh_dir("results"), kPatch, 1));
+  const Int3 size{11, 8, 19};
+  const Tensor data = random_data({4, size[0], size[1], size[2]}, 3);
+  Predictor predictor = make(model, {"0"}, false);
+  std::vector<double> sum(3 * volume(size)), weight(volume(size));
+  const auto gz = gaussian_weights(8), gx = gaussian_weights(12);
+  for (int64_t z0 : window_starts(size[0], 8, .5))
+    for (int64_t x0 : window_starts(size[2], 12, .5)) {
+      const Tensor logits = predictor.logits(crop(data, {z0, 0, x0}, kPatch), silent);
+      for (int64_t z = 0; z < 8; ++z)
+        for (int64_t y = 0; y < 8; ++y)
+          for (int64_t x = 0; x < 12; ++x) {
+            const int64_t at = ((z + z0) * size[1] + y) * size[2] + x + x0;
+            const double w = gz[z] * gz[y] * gx[x];
+            weight[at] += w;
+            for (int64_t r = 0; r < 3; ++r)
+              sum[r * volume(size) + at] += w * logits.data<float>()[((r * 8 + z) * 8 + y) * 12 + x];
+          }
+    }
+  for (size_t i = 0; i < sum.size(); ++i) sum[i] /= weight[i % weight.size()];
+  expect_same(predictor.logits(data, silent), sum, kTolerance);
+  EXPECT_EQ(predictor.runs(size), 2 * 3);
+}
+
+TEST(predictor, refuses_what_it_cannot_do) {
+  const Path dir = write_fake_model(fresh_dir("results"), kPatch, 2);
+  EXPECT_THROW(open_model(dir, "best"), Error);
+  EXPECT_THROW(open_model(dir / "nothing"), Error);
+  const ModelFolder model = open_model(dir);
+  EXPECT_THROW(make(model, {"4"}, false), Error);
+  EXPECT_THROW(Predictor(model, {"0"}, "final", {0, true, {}}), Error);
+  Tensor extreme = random_data({4, 8, 8, 12}, 4);
+  extreme.data<float>()[7] = std::nanf("");
+  EXPECT_THROW(make(model, {"0"}, false).logits(extreme, silent), Error);
+
+  std::filesystem::resize_file(checkpoint_path(model, "1", "final"), 2000);
+  EXPECT_THROW(make(model, {"1"}, false), Error);
+}
+
+TEST(predictor, names_the_tensor_of_another_plan) {
+  const Path small = write_fake_model(fresh_dir("small"), kPatch, 1);
+  Json plans = read_json(small / "plans.json");
+  plans["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"]["features_per_stage"] = {4, 8};
+  write_json(small / "plans.json", plans);
+  try {
+    make(open_model(small), {"0"}, false);
+    FAIL() << "weights of another shape were taken";
+  } catch (const Error& e) {
+    EXPECT_EQ(e.fault(), Fault::input);
+    EXPECT_NE(std::string(e.what()).find("encoder.stages.1.0.convs.0.conv.weight is (6, 4, 3, 3, 3), the network needs (8, 4, 3, 3, 3)"),
+              std::string::npos) << e.what();
+  }
+}
+
+namespace {
+
+// Four sequences of a case on an odd grid (LAS, not isotropic, 1 voxel thick borders of zeros).
+Geometry write_images(const Path& dir, const std::string& id) {
+  const Geometry grid = make_geometry({14, 13, 9}, Affine{{{{-1.5, 0, 0, 20}, {0, 1, 0, -7}, {0, 0, 2, 3}, {0, 0, 0, 1}}}});
+  for (int c = 0; c < 4; ++c) {
+    Tensor t = Tensor::zeros({9, 13, 14}, DType::f32);
+    Random random(5, static_cast<uint64_t>(c));
+    for (int64_t z = 1; z < 8; ++z)
+      for (int64_t y = 1; y < 12; ++y)
+        for (int64_t x = 1; x < 13; ++x)
+          t.data<float>()[(z * 13 + y) * 14 + x] = static_cast<float>(100 + 10 * random.normal());
+    write_nifti(dir / (id + "_000" + std::to_string(c) + ".nii.gz"), t, grid);
+  }
+  return grid;
+}
+
+}  // namespace
+
+TEST(predictor, writes_cases_on_their_own_grid_and_goes_on_after_a_bad_one) {
+  const ModelFolder model = open_model(write_fake_model(fresh_dir("results"), kPatch, 1));
+  const Path in = fresh_dir("in"), out = fresh_dir("out");
+  const Geometry grid = write_images(in, "good");
+  write_images(in, "bad");
+  std::filesystem::resize_file(in / "bad_0002.nii.gz", 300);
+  std::vector<std::string> faults;
+  const auto cases = find_inputs(in, model.dataset.channel_names, &faults);
+  ASSERT_EQ(cases.size(), 2u);
+  Predictor predictor = make(model, {"0"}, true);
+  const auto quiet = [](int64_t, int64_t, double) {};
+  const Predictions done = predict_cases(predictor, model, cases, out, {false, true}, quiet);
+  EXPECT_EQ(done.written, 1);
+  ASSERT_EQ(done.faults.size(), 1u);
+  EXPECT_NE(done.faults[0].find("bad"), std::string::npos);
+  const Volume labels = read_nifti_labels(out / "good.nii.gz");
+  EXPECT_EQ(labels.geometry.shape, grid.shape);
+  EXPECT_EQ(labels.geometry.affine.m, grid.affine.m);
+  EXPECT_EQ(labels.geometry.quatern, grid.quatern);
+  EXPECT_FALSE(std::filesystem::exists(out / "bad.nii.gz"));
+
+  // The labels are those of the probabilities, written WT, TC, ET as 2, 1, 3.
+  const SafeTensors p = read_safetensors(out / "good_probabilities.safetensors");
+  const Tensor& probabilities = p.tensors.at("probabilities");
+  ASSERT_EQ(probabilities.shape(), (Shape{3, 9, 13, 14}));
+  const int64_t n = labels.voxels.size();
+  for (int64_t i = 0; i < n; ++i) {
+    const float* q = probabilities.data<float>() + i;
+    const int expected = q[2 * n] > .5f ? 3 : q[n] > .5f ? 1 : q[0] > .5f ? 2 : 0;
+    ASSERT_EQ(labels.voxels.data<uint8_t>()[i], expected) << i;
+  }
+
+  const Predictions again = predict_cases(predictor, model, {cases[1]}, out, {false, true}, quiet);
+  EXPECT_EQ(again.kept, 1);
+  EXPECT_EQ(again.written, 0);
+  std::filesystem::remove(out / "good_probabilities.safetensors");
+  EXPECT_EQ(predict_cases(predictor, model, {cases[1]}, out, {false, true}, quiet).written, 1);
+}
+
+}  // namespace metvox

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "segmentation/inference/sliding_window.h"
+
+#include <gtest/gtest.h>
+
+#include "tensor/random.h"
+
+namespace metvox {
+
+using Starts = std::vector<int64_t>;
+
+// nnunet.md 9.2.
+TEST(sliding_window, starts_are_those_of_nnunet) {
+  EXPECT_EQ(window_starts(192, 64, .5), (Starts{0, 32, 64, 96, 128}));
+  EXPECT_EQ(window_starts(512, 192, .5), (Starts{0, 80, 160, 240, 320}));
+  EXPECT_EQ(window_starts(432, 160, .5), (Starts{0, 68, 136, 204, 272}));
+  EXPECT_EQ(window_starts(110, 64, .5), (Starts{0, 23, 46}));
+  EXPECT_EQ(window_starts(64, 64, .5), (Starts{0}));
+  EXPECT_EQ(window_starts(65, 64, 1), (Starts{0, 1}));
+  EXPECT_EQ(window_starts(10, 5, .5), (Starts{0, 2, 5}));  // 2.5 goes to its even neighbour
+  EXPECT_EQ(window_starts(3, 1, .5), (Starts{0, 1, 2}));
+  EXPECT_EQ(SlidingWindows({192, 512, 432}, {64, 192, 160}, .5).count(), 125);
+}
+
+// nnunet.md 9.4.
+TEST(sliding_window, weights_are_a_gaussian) {
+  const std::vector<double> expected{.003355, .021875, .11109, .439369, 1.353353, 3.246525, 6.065307, 8.824969,
+                                     10,      8.824969, 6.065307, 3.246525, 1.353353, .439369, .11109, .021875};
+  const std::vector<double> weights = gaussian_weights(16);
+  ASSERT_EQ(weights.size(), expected.size());
+  for (size_t i = 0; i < weights.size(); ++i) EXPECT_NEAR(weights[i], expected[i], 1e-6) << i;
+}
+
+// What goes in comes out: windows cut, mirrored, blended and mirrored back are the case again.
+TEST(sliding_window, blending_the_cut_windows_restores_the_case) {
+  for (const Int3& size : {Int3{9, 7, 12}, Int3{3, 8, 5}, Int3{4, 3, 1}}) {
+    const Int3 patch{4, 4, 6};
+    Tensor data = Tensor::empty({2, size[0], size[1], size[2]}, DType::f32);
+    Random random(1, 1);
+    for (int64_t i = 0; i < data.size(); ++i) data.data<float>()[i] = static_cast<float>(random.normal());
+    const SlidingWindows windows(size, patch, .5);
+    const Tensor window = Tensor::empty({1, 2, 4, 4, 6}, DType::f32), sum = Tensor::zeros(data.shape(), DType::f32);
+    for (int64_t w = 0; w < windows.count(); ++w)
+      for (int flips = 0; flips < 8; ++flips) {
+        windows.cut(data, w, flips, window.view());
+        windows.blend(window.view(), w, flips, 1.f / 8, sum);
+      }
+    // At most 8 windows x 8 flips a voxel, each weight a rounded product of four.
+    for (int64_t i = 0; i < data.size(); ++i)
+      ASSERT_NEAR(sum.data<float>()[i], data.data<float>()[i], 70 * 6e-8 * std::abs(data.data<float>()[i])) << i;
+  }
+}
+
+TEST(sliding_window, pads_small_cases_in_the_middle_with_zeros) {
+  Tensor data = Tensor::zeros({1, 1, 1, 3}, DType::f32);
+  for (int i = 0; i < 3; ++i) data.data<float>()[i] = static_cast<float>(i + 1);
+  const Tensor window = Tensor::empty({1, 1, 1, 1, 6}, DType::f32);
+  const SlidingWindows windows({1, 1, 3}, {1, 1, 6}, .5);
+  ASSERT_EQ(windows.count(), 1);
+  windows.cut(data, 0, 0, window.view());
+  const float* x = window.data<float>();
+  EXPECT_EQ(std::vector<float>(x, x + 6), (std::vector<float>{0, 1, 2, 3, 0, 0}));
+  windows.cut(data, 0, 4, window.view());
+  EXPECT_EQ(std::vector<float>(x, x + 6), (std::vector<float>{0, 0, 3, 2, 1, 0}));
+}
+
+// Channels last in, channels first out.
+TEST(sliding_window, interleaves_channels) {
+  Tensor data = Tensor::empty({2, 1, 1, 2}, DType::f32);
+  for (int i = 0; i < 4; ++i) data.data<float>()[i] = static_cast<float>(i);
+  const Tensor window = Tensor::empty({1, 2, 1, 1, 2}, DType::f32);
+  SlidingWindows({1, 1, 2}, {1, 1, 2}, .5).cut(data, 0, 0, window.view());
+  const float* x = window.data<float>();
+  EXPECT_EQ(std::vector<float>(x, x + 4), (std::vector<float>{0, 2, 1, 3}));
+}
+
+}  // namespace metvox
