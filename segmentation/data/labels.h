@@ -29,7 +29,7 @@ struct Labels {
   // What metrics speak of: regions, or labels without background.
   std::vector<LabelTarget> foreground() const;
   int max_label() const;
-  int num_entries() const { return static_cast<int>(entries.size()); }  // the planner's n_out: ignore excluded
+  int num_entries() const { return static_cast<int>(entries.size()); }  // the planner's n_out: all names
 };
 
 }  // namespace metvox

@@ -2,7 +2,6 @@
 // plans.json: spacing, patch, stages: what preprocessing, network, training and prediction obey. Field names are
 // nnU-Net's (nnunet.md 3.13); axes are (z, y, x) after transpose_forward.
 #pragma once
-#include <map>
 #include <optional>
 
 #include "segmentation/data/dataset.h"
@@ -13,6 +12,10 @@ struct IntensityProperties {
   double mean = 0, median = 0, std = 1, min = 0, max = 0, percentile_00_5 = 0, percentile_99_5 = 0;
 };
 
+// "0", "1", ... to an object a channel, as in a fingerprint and in plans.
+Json intensities_json(const std::vector<IntensityProperties>& channels);
+std::vector<IntensityProperties> intensities_from_json(const Json& json, const Path& where);
+
 struct Fingerprint {
   std::vector<Double3> spacings_mm;                 // (z, y, x) a case
   std::vector<Int3> shapes_after_crop;
@@ -21,13 +24,15 @@ struct Fingerprint {
 };
 Fingerprint make_fingerprint(const RawDataset& dataset, uint64_t seed);
 Json to_json(const Fingerprint& fingerprint);
+Fingerprint fingerprint_from_json(const Json& json, const Path& where);
 
-// What a network is, in the plan's words.
+// What a network is, in the plan's words. 
 struct Architecture {
   std::string network_class_name;                   // PlainConvUNet or ResidualEncoderUNet, with nnU-Net's module path
   std::vector<int> features_per_stage;
   std::vector<Int3> kernel_sizes, strides;          // 2-D plans: first entry 1
   std::vector<int> n_conv_per_stage, n_conv_per_stage_decoder;  // blocks for residual encoders
+  bool residual() const;                            // ResidualEncoderUNet
   int n_stages() const { return static_cast<int>(features_per_stage.size()); }
 };
 
@@ -60,12 +65,13 @@ Plans read_plans(const Path& path);
 Plans plans_from_json(const Json& json, const Path& where);
 Json to_json(const Plans& plans);
 
-// The planner (nnunet.md 3).
+// The planner (nnunet.md 3). A residual preset has its own memory, references and plans name.
 struct PlannerOptions {
   double gpu_memory_gb = 0;                         // 0: the preset's own
   std::string preset = "default";                   // default, resenc-m, resenc-l, resenc-xl
-  int base_features = 32, max_features = 320;
-  std::optional<Int3> patch_size;                   // overrides the 3-D full resolution patch; strides follow from it
+  int base_features = 32;                           // doubled a stage, up to 320 (3-D) or 512 (2-D)
+  // Overrides the 3-D full resolution patch; strides follow from it, and it is padded to what they divide.
+  std::optional<Int3> patch_size;
   int batch_size = 0;                               // 0: planned
 };
 Plans make_plans(const Fingerprint& fingerprint, const DatasetDescription& dataset, const PlannerOptions& options);
@@ -78,8 +84,9 @@ struct Topology {
   Int3 patch;                                       // padded to what the strides divide
   Int3 divisor;
 };
-Topology make_topology(const std::vector<double>& spacing_mm, const std::vector<int64_t>& patch);
-// Elements of all feature maps of PlainConvUNet (the planner's unit of memory).
+// 2 or 3 entries each; a 2-D topology has a leading 1. A median shape, and so a patch, may end in a half.
+Topology make_topology(const std::vector<double>& spacing_mm, const std::vector<double>& patch);
+// Elements of all feature maps of either network (the planner's unit of memory).
 double feature_map_elements(const std::vector<int64_t>& patch, const Architecture& architecture, int outputs);
 
 }  // namespace metvox

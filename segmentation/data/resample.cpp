@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "segmentation/data/resample.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <algorithm>
 #include <limits>
 
 #include "segmentation/data/axis_taps.h"
+#include "segmentation/data/permute.h"
 #include "segmentation/data/resample_lines.h"
 #include "tensor/threads.h"
 
@@ -138,28 +139,11 @@ Int3 extents(const Tensor& t) {
   return {t.shape()[lead], t.shape()[lead + 1], t.shape()[lead + 2]};
 }
 
-// Volume with `axis` as the slowest, or back again.
-Tensor axis_to_front(const Tensor& volume, int axis, bool back) {
-  if (axis == 0) return volume;
-  const Int3 n = extents(volume);
-  // (first, middle, last) of the source become (middle, first, last) when the middle one moves; strides in elements.
-  const Int3 stride{n[1] * n[2], n[2], 1};
-  Int3 order = axis == 1 ? Int3{1, 0, 2} : back ? Int3{1, 2, 0} : Int3{2, 0, 1};
-  Tensor out = Tensor::empty({n[order[0]], n[order[1]], n[order[2]]}, DType::f32);
-  const float* in = volume.data<float>();
-  float* to = out.data<float>();
-  for (int64_t a = 0; a < n[order[0]]; ++a)
-    for (int64_t b = 0; b < n[order[1]]; ++b)
-      for (int64_t c = 0; c < n[order[2]]; ++c)
-        *to++ = in[a * stride[order[0]] + b * stride[order[1]] + c * stride[order[2]]];
-  return out;
-}
-
 // In plane slice by slice, each limited to its own range; then the nearest slice.
 Tensor resize_slices(const Tensor& volume, const Int3& shape, int axis, int order) {
-  const Tensor in = axis_to_front(volume, axis, false);
-  const Int3 from = extents(in);
-  const Int3 to = axis == 0 ? shape : axis == 1 ? Int3{shape[1], shape[0], shape[2]} : Int3{shape[2], shape[0], shape[1]};
+  const std::array<int, 3> axis_first{axis, axis == 0 ? 1 : 0, axis == 2 ? 1 : 2};
+  const Tensor in = permute(volume, axis_first);
+  const Int3 from = extents(in), to = permute(shape, axis_first);
   const int64_t plane = to[1] * to[2];
   Tensor slices = Tensor::empty({from[0], to[1], to[2]}, DType::f32);
   const Resizer resizer({1, from[1], from[2]}, {1, to[1], to[2]}, order);
@@ -175,7 +159,7 @@ Tensor resize_slices(const Tensor& volume, const Int3& shape, int axis, int orde
   for (int64_t k = 0; k < to[0]; ++k)
     std::memcpy(out.data<float>() + k * plane, slices.data<float>() + nearest.first[static_cast<size_t>(k)] * plane,
                 sizeof(float) * static_cast<size_t>(plane));
-  return axis_to_front(out, axis, true);
+  return permute(out, inverse(axis_first));
 }
 
 }  // namespace
