@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "segmentation/evaluation/scores.h"
+
+#include <cmath>
+#include <fstream>
+
+#include "fake_model.h"
+#include "io/nifti.h"
+
+namespace metvox {
+
+namespace {
+
+// 10 x 9 x 8 voxels (x, y, z) of 2 x 1 x .5 mm.
+Geometry grid_at(double offset_mm) {
+  return make_geometry({10, 9, 8}, Affine{{{{2, 0, 0, offset_mm}, {0, 1, 0, 0}, {0, 0, .5, 0}, {0, 0, 0, 1}}}});
+}
+
+struct Box {
+  int label;
+  Int3 first, last;  // (z, y, x), half open
+};
+
+Tensor paint(const std::vector<Box>& boxes) {
+  Tensor t = Tensor::zeros({8, 9, 10}, DType::u8);
+  for (const Box& b : boxes)
+    for (int64_t z = b.first[0]; z < b.last[0]; ++z)
+      for (int64_t y = b.first[1]; y < b.last[1]; ++y)
+        for (int64_t x = b.first[2]; x < b.last[2]; ++x) t.data<uint8_t>()[(z * 9 + y) * 10 + x] = static_cast<uint8_t>(b.label);
+  return t;
+}
+
+// Oedema around a ring around a core; a second lesion of one voxel.
+Tensor truth_labels() {
+  return paint({{2, {1, 1, 1}, {7, 6, 6}}, {3, {2, 2, 2}, {6, 5, 5}}, {1, {3, 3, 3}, {5, 4, 4}}, {3, {7, 8, 9}, {8, 9, 10}}});
+}
+// The same moved by a voxel along x, without the second lesion, with a false one of two voxels.
+Tensor predicted_labels() {
+  return paint({{2, {1, 1, 2}, {7, 6, 7}}, {3, {2, 2, 3}, {6, 5, 6}}, {1, {3, 3, 4}, {5, 4, 5}}, {3, {0, 8, 0}, {1, 9, 2}}});
+}
+
+Labels brats_labels() {
+  const Json json = Json::parse(R"({"labels": {"background": 0, "WT": [1, 2, 3], "TC": [1, 3], "ET": 3}, "regions_class_order": [2, 1, 3]})");
+  return Labels::from_json(json, "test");
+}
+
+double cell(const CsvTable& table, const std::string& column, size_t row = 0) {
+  return std::stod(table.rows[row][table.column(column, "test")]);
+}
+
+void silent(int64_t, int64_t) {}
+
+}  // namespace
+
+TEST(scores, a_case_by_hand) {
+  const CaseScores scores = score_case("a", predicted_labels(), truth_labels(), grid_at(0));
+  const CsvTable table = scores_table({scores});
+  EXPECT_EQ(table.columns.size(), 19u);
+  EXPECT_EQ(table.columns[0] + " " + table.columns[1] + " " + table.columns[4] + " " + table.columns[18],
+            "sample DICE_et Hausdorff_et Predicted_volume_wt");
+  EXPECT_EQ(table.rows[0][0], "a");
+  // wt: 6 x 5 x 5 voxels each, 6 x 5 x 4 common; plus 1 missed and 2 false.
+  EXPECT_DOUBLE_EQ(cell(table, "DICE_wt"), 2.0 * 120 / (151 + 152));
+  EXPECT_DOUBLE_EQ(cell(table, "Sensitivity_wt"), 120.0 / 151);
+  EXPECT_DOUBLE_EQ(cell(table, "Specificity_wt"), (720.0 - 151 - 32) / (720 - 151));
+  EXPECT_DOUBLE_EQ(cell(table, "True_volume_wt"), 151.0 / 1000);
+  EXPECT_DOUBLE_EQ(cell(table, "Predicted_volume_wt"), 152.0 / 1000);
+  // tc: 4 x 3 x 3 each, 4 x 3 x 2 common.
+  EXPECT_DOUBLE_EQ(cell(table, "DICE_tc"), 2.0 * 24 / (37 + 38));
+  // et: the shell without a core of 2 x 1 x 1 that moved by one: 24 common, less each core's 2.
+  EXPECT_DOUBLE_EQ(cell(table, "DICE_et"), 2.0 * 20 / (35 + 36));
+  EXPECT_EQ(cell(table, "Hausdorff_wt"), 2);  // moved by a voxel of 2 mm; the far voxels are less than 5 % of the area
+
+  const CsvTable extended = extended_table({scores});
+  EXPECT_DOUBLE_EQ(cell(extended, "IoU_wt"), 120.0 / (151 + 32));
+  EXPECT_EQ(cell(extended, "TP_tc") + cell(extended, "FP_tc") + cell(extended, "FN_tc") + cell(extended, "TN_tc"), 720);
+  EXPECT_GT(cell(extended, "HD100_wt"), 8);  // from the false lesion at x = 0
+  EXPECT_EQ(cell(extended, "Lesions_found_tc"), 1);
+  EXPECT_EQ(cell(extended, "Lesions_missed_tc"), 1);
+  EXPECT_EQ(cell(extended, "Lesions_false_tc"), 1);
+  EXPECT_LE(cell(extended, "NSD_0.5mm_wt"), cell(extended, "NSD_2mm_wt"));
+
+  const CsvTable lesions = lesions_table({scores});
+  ASSERT_EQ(lesions.rows.size(), 9u);
+  EXPECT_EQ(lesions.rows[4][2], "missed");
+  EXPECT_EQ(cell(lesions, "x_mm", 4), 18);
+  EXPECT_EQ(cell(lesions, "volume_mm3", 4), 1);
+  EXPECT_EQ(lesions.rows[5][2], "false");
+  EXPECT_EQ(lesions.rows[5][lesions.column("dice", "test")], "");
+}
+
+TEST(scores, empty_regions_are_nan_and_infinite) {
+  const CsvTable table = scores_table({score_case("e", paint({}), paint({{2, {0, 0, 0}, {1, 1, 1}}}), grid_at(0))});
+  EXPECT_EQ(table.rows[0][table.column("DICE_et", "")], "nan");
+  EXPECT_EQ(table.rows[0][table.column("Hausdorff_et", "")], "inf");
+  EXPECT_EQ(table.rows[0][table.column("Sensitivity_et", "")], "nan");
+  EXPECT_EQ(cell(table, "DICE_wt"), 0);
+  EXPECT_EQ(table.rows[0][table.column("Hausdorff_wt", "")], "inf");
+}
+
+TEST(scores, folders_are_paired_by_case) {
+  const Path pred = fresh_dir("pred"), truth = fresh_dir("truth"), out = fresh_dir("out");
+  write_nifti(truth / "b-seg.nii.gz", truth_labels(), grid_at(0));
+  write_nifti(truth / "a.nii.gz", truth_labels(), grid_at(0));
+  write_nifti(truth / "moved.nii.gz", truth_labels(), grid_at(0));
+  write_nifti(truth / "unseen.nii.gz", truth_labels(), grid_at(0));
+  write_nifti(pred / "a.nii.gz", predicted_labels(), grid_at(0));
+  write_nifti(pred / "b.nii.gz", truth_labels(), grid_at(0));
+  write_nifti(pred / "moved.nii.gz", predicted_labels(), grid_at(1));
+  write_nifti(pred / "extra.nii.gz", predicted_labels(), grid_at(0));
+  std::ofstream(pred / "torn.nii.gz") << "not an image";
+  std::ofstream(truth / "torn.nii.gz") << "not an image";
+  const Evaluation result = evaluate(pred, truth, brats_labels(), out, silent);
+  EXPECT_EQ(result.cases, 2);
+  ASSERT_EQ(result.faults.size(), 4u);
+  for (const char* name : {"moved", "unseen", "extra", "torn"})
+    EXPECT_TRUE(std::any_of(result.faults.begin(), result.faults.end(),
+                            [&](const std::string& f) { return f.find(name) != std::string::npos; })) << name;
+  const CsvTable scores = read_csv(out / "scores.csv");
+  ASSERT_EQ(scores.rows.size(), 2u);
+  EXPECT_EQ(scores.rows[0][0], "a");
+  EXPECT_EQ(scores.rows[1][0], "b");
+  EXPECT_EQ(cell(scores, "DICE_wt", 1), 1);
+  EXPECT_EQ(cell(scores, "Hausdorff_wt", 1), 0);
+
+  const Json summary = read_json(out / "summary.json");
+  EXPECT_EQ(summary["metric_per_case"].size(), 2u);
+  EXPECT_DOUBLE_EQ(summary["mean"]["(1, 3)"]["Dice"].get<double>(), (1 + 2.0 * 24 / 75) / 2);
+  EXPECT_DOUBLE_EQ(summary["mean"]["3"]["TP"].get<double>(), (35 + 20) / 2.0);
+  const double et = summary["mean"]["3"]["Dice"], tc = summary["mean"]["(1, 3)"]["Dice"], wt = summary["mean"]["(1, 2, 3)"]["Dice"];
+  EXPECT_DOUBLE_EQ(summary["foreground_mean"]["Dice"].get<double>(), (wt + tc + et) / 3);
+}
+
+TEST(scores, nothing_to_evaluate_writes_nothing) {
+  const Path pred = fresh_dir("pred"), truth = fresh_dir("truth"), out = fresh_dir("r") / "out";
+  write_nifti(pred / "a.nii.gz", truth_labels(), grid_at(0));
+  write_nifti(truth / "b.nii.gz", truth_labels(), grid_at(0));
+  EXPECT_THROW(evaluate(pred, truth, brats_labels(), out, silent), Error);
+  EXPECT_FALSE(std::filesystem::exists(out));
+}
+
+// A prediction stored in another axis order on the same lattice scores as the one it is.
+TEST(scores, turned_predictions_are_turned_back) {
+  const Path pred = fresh_dir("pred"), truth = fresh_dir("truth"), out = fresh_dir("out");
+  const Tensor labels = truth_labels();
+  Tensor turned = Tensor::empty({8, 9, 10}, DType::u8);
+  for (int64_t i = 0; i < labels.size(); ++i) turned.data<uint8_t>()[i / 10 * 10 + 9 - i % 10] = labels.data<uint8_t>()[i];
+  write_nifti(truth / "a.nii.gz", labels, grid_at(0));
+  write_nifti(pred / "a.nii.gz", turned,
+              make_geometry({10, 9, 8}, Affine{{{{-2, 0, 0, 18}, {0, 1, 0, 0}, {0, 0, .5, 0}, {0, 0, 0, 1}}}}));
+  EXPECT_EQ(evaluate(pred, truth, brats_labels(), out, silent).faults.size(), 0u);
+  EXPECT_EQ(cell(read_csv(out / "scores.csv"), "DICE_et"), 1);
+}
+
+TEST(scores, a_folder_of_predictions_gets_its_summary) {
+  const Path pred = fresh_dir("pred"), truth = fresh_dir("truth");
+  write_nifti(truth / "a.nii.gz", paint({}), grid_at(0));
+  write_nifti(truth / "other.nii.gz", truth_labels(), grid_at(0));
+  write_nifti(pred / "a.nii.gz", paint({}), grid_at(0));
+  evaluate_folder(pred, truth, brats_labels());
+  const Json summary = read_json(pred / "summary.json");
+  EXPECT_EQ(summary["metric_per_case"].size(), 1u);
+  EXPECT_TRUE(summary["metric_per_case"][0]["metrics"]["3"]["Dice"].is_null());
+  EXPECT_TRUE(summary["foreground_mean"]["Dice"].is_null());
+  EXPECT_EQ(summary["foreground_mean"]["TN"], 720);
+  std::filesystem::remove(truth / "a.nii.gz");
+  EXPECT_THROW(evaluate_folder(pred, truth, brats_labels()), Error);
+}
+
+}  // namespace metvox
