@@ -171,12 +171,24 @@ class BackwardWeights final : public Conv3dBackwardWeights {
   size_t result_, inner_;
 };
 
-template <class Interface, class Kernel, auto describe>
+// Wrong results of oneDNN 2.6.3, found by tests/kernels/conv3d_test.cpp.
+std::optional<std::string> sound(const Conv3dProblem&) { return std::nullopt; }
+std::optional<std::string> odd_1x1x1(const Conv3dProblem& p) {
+  if (p.dtype != DType::bf16 || volume(p.kernel) != 1 || p.k % 2 == 0) return std::nullopt;
+  return "oneDNN 2.6 sums one channel too many backwards through a bf16 1x1x1 kernel with an odd number of outputs";
+}
+std::optional<std::string> shallow_stride(const Conv3dProblem& p) {
+  if (p.dtype != DType::bf16 || p.stride[0] == 1 || p.pad[0] == 0 || p.in[0] > p.kernel[0]) return std::nullopt;
+  return "oneDNN 2.6 gets bf16 weight gradients wrong where a stride leaves no slice free of padding";
+}
+
+template <class Interface, class Kernel, auto describe, auto fault>
 Engine<Conv3dProblem, Interface> engine() {
   return {"onednn", Device::Kind::cpu,
           [](const Conv3dProblem& p) -> std::optional<std::string> {
             p.validate();
             if (auto reason = declines_type(p.dtype)) return reason;
+            if (auto reason = fault(p)) return reason;
             return refusal([&] {
               std::vector<std::string> names;
               for (const Part& part : parts_of(p)) names.emplace_back((part.*describe)().impl_info_str());
@@ -188,12 +200,12 @@ Engine<Conv3dProblem, Interface> engine() {
 
 }  // namespace
 
-Engine<Conv3dProblem, Conv3dForward> conv3d_forward() { return engine<Conv3dForward, Forward, &Part::forward>(); }
+Engine<Conv3dProblem, Conv3dForward> conv3d_forward() { return engine<Conv3dForward, Forward, &Part::forward, sound>(); }
 Engine<Conv3dProblem, Conv3dBackwardData> conv3d_backward_data() {
-  return engine<Conv3dBackwardData, BackwardData, &Part::backward_data>();
+  return engine<Conv3dBackwardData, BackwardData, &Part::backward_data, odd_1x1x1>();
 }
 Engine<Conv3dProblem, Conv3dBackwardWeights> conv3d_backward_weights() {
-  return engine<Conv3dBackwardWeights, BackwardWeights, &Part::backward_weights>();
+  return engine<Conv3dBackwardWeights, BackwardWeights, &Part::backward_weights, shallow_stride>();
 }
 
 }  // namespace metvox::onednn

@@ -29,9 +29,8 @@ int64_t input_voxel(const Conv3dProblem& p, const Int3& o, const Int3& t) {
   return index_of(i, p.in);
 }
 
-// The output voxel that reads input voxel i through tap t, or -1.
-int64_t output_voxel(const Conv3dProblem& p, const Int3& i, const Int3& t) {
-  const Int3 out = p.out();
+// The output voxel that reads input voxel i through tap t, or -1; `out` is p.out().
+int64_t output_voxel(const Conv3dProblem& p, const Int3& out, const Int3& i, const Int3& t) {
   Int3 o;
   for (int a = 0; a < 3; ++a) {
     const int64_t steps = i[a] + p.pad[a] - t[a];
@@ -78,17 +77,19 @@ class Forward final : public Conv3dForward {
     const int64_t taps = volume(p_.kernel), channels = p_.c + p_.c2, voxels = volume(p_.out());
     const Master<T>* b = w + p_.k * channels * taps;
     parallel_for(p_.n * voxels, 1, [&](int64_t first, int64_t last) {
-      for (int64_t v = first; v < last; ++v)
+      for (int64_t v = first; v < last; ++v) {
+        const Int3 o = position(v % voxels, p_.out());
         for (int64_t k = 0; k < p_.k; ++k) {
           double sum = p_.bias ? to_double(b[k]) : 0.0;
           for (int64_t t = 0; t < taps; ++t) {
-            const int64_t i = input_voxel(p_, position(v % voxels, p_.out()), position(t, p_.kernel));
+            const int64_t i = input_voxel(p_, o, position(t, p_.kernel));
             if (i < 0) continue;
             const int64_t voxel = v / voxels * volume(p_.in) + i;
             for (int64_t c = 0; c < channels; ++c) sum += to_double(*x.at(voxel, c)) * to_double(w[(k * channels + c) * taps + t]);
           }
           y[v * p_.k + k] = from_double<T>(sum);
         }
+      }
     });
   }
 
@@ -120,18 +121,21 @@ class BackwardData final : public Conv3dBackwardData {
   template <class T>
   void loop(const T* dy, const Master<T>* w, const Pair<T>& dx, int64_t begin, int64_t end, Grad grad) const {
     const int64_t taps = volume(p_.kernel), channels = p_.c + p_.c2, voxels = volume(p_.in);
+    const Int3 out = p_.out();
     parallel_for(p_.n * voxels, 1, [&](int64_t first, int64_t last) {
-      for (int64_t v = first; v < last; ++v)
+      for (int64_t v = first; v < last; ++v) {
+        const Int3 i = position(v % voxels, p_.in);
         for (int64_t c = begin; c < end; ++c) {
           double sum = 0;
           for (int64_t t = 0; t < taps; ++t) {
-            const int64_t o = output_voxel(p_, position(v % voxels, p_.in), position(t, p_.kernel));
+            const int64_t o = output_voxel(p_, out, i, position(t, p_.kernel));
             if (o < 0) continue;
-            const T* dy_row = dy + (v / voxels * volume(p_.out()) + o) * p_.k;
+            const T* dy_row = dy + (v / voxels * volume(out) + o) * p_.k;
             for (int64_t k = 0; k < p_.k; ++k) sum += to_double(dy_row[k]) * to_double(w[(k * channels + c) * taps + t]);
           }
           put(*dx.at(v, c), sum, grad);
         }
+      }
     });
   }
 
@@ -155,14 +159,15 @@ class BackwardWeights final : public Conv3dBackwardWeights {
  private:
   template <class T>
   void loop(const Pair<T>& x, const T* dy, Master<T>* dw, Grad grad) const {
-    const int64_t taps = volume(p_.kernel), channels = p_.c + p_.c2, voxels = volume(p_.out());
+    const Int3 out = p_.out();
+    const int64_t taps = volume(p_.kernel), channels = p_.c + p_.c2, voxels = volume(out);
     parallel_for(p_.k * channels * taps, 1, [&](int64_t first, int64_t last) {
       for (int64_t at = first; at < last; ++at) {
         const int64_t k = at / (channels * taps), c = at / taps % channels;
         const Int3 t = position(at % taps, p_.kernel);
         double sum = 0;
         for (int64_t v = 0; v < p_.n * voxels; ++v) {
-          const int64_t i = input_voxel(p_, position(v % voxels, p_.out()), t);
+          const int64_t i = input_voxel(p_, position(v % voxels, out), t);
           if (i >= 0) sum += to_double(dy[v * p_.k + k]) * to_double(*x.at(v / voxels * volume(p_.in) + i, c));
         }
         put(dw[at], sum, grad);
