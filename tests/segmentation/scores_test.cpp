@@ -74,7 +74,8 @@ TEST(scores, a_case_by_hand) {
   const CsvTable extended = extended_table({scores});
   EXPECT_DOUBLE_EQ(cell(extended, "IoU_wt"), 120.0 / (151 + 32));
   EXPECT_EQ(cell(extended, "TP_tc") + cell(extended, "FP_tc") + cell(extended, "FN_tc") + cell(extended, "TN_tc"), 720);
-  EXPECT_GT(cell(extended, "HD100_wt"), 8);  // from the false lesion at x = 0
+  // From the far corner of the missed voxel: 3 voxels of 2 mm, 3 of 1 mm, 1 of .5 mm.
+  EXPECT_DOUBLE_EQ(cell(extended, "HD100_wt"), std::sqrt(36 + 9 + .25));
   EXPECT_EQ(cell(extended, "Lesions_found_tc"), 1);
   EXPECT_EQ(cell(extended, "Lesions_missed_tc"), 1);
   EXPECT_EQ(cell(extended, "Lesions_false_tc"), 1);
