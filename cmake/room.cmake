@@ -5,7 +5,8 @@ set(METVOX_ROOMS "")
 
 set(METVOX_ISA_FLAGS_v2 -march=x86-64-v2)
 set(METVOX_ISA_FLAGS_v3 -march=x86-64-v3)
-set(METVOX_ISA_FLAGS_v4 -march=x86-64-v4 -mprefer-vector-width=512)
+# GCC 12 warns about _mm512_undefined_ps() in its own header (gcc bug 105593).
+set(METVOX_ISA_FLAGS_v4 -march=x86-64-v4 -mprefer-vector-width=512 -Wno-maybe-uninitialized)
 
 function(metvox_settings target)
   target_include_directories(${target} PUBLIC ${CMAKE_SOURCE_DIR})

@@ -169,7 +169,7 @@ void CommandLine::common(const std::vector<Common>& which) {
   for (Common c : which) switch (c) {
       case Common::device: option("device", common_.device, "auto|cpu|cuda[:N]", "where to compute"); break;
       case Common::engine:
-        option("engine", common_.engine, "onednn|reference", "use this engine only; never falls back");
+        option("engine", common_.engine, join(cpu_engines(), "|"), "use this engine where an op has it, and never fall back from it");
         break;
       case Common::precision:
         choice("precision", common_.precision, {"auto", "f32", "bf16", "f16"}, "type of the activations");
@@ -294,19 +294,20 @@ void CommandLine::print_help() const {
   print_row("--help, -h", "this text");
 }
 
-Target CommandLine::target() const {
+Target CommandLine::target(const std::string& engine) const {
   if (common_.device != "auto" && common_.device != "cpu") {
     if (common_.device.rfind("cuda", 0) == 0)
       fail(Fault::usage, "--device ", common_.device, ": this build of metvox has no CUDA; use --device cpu");
     fail(Fault::usage, "--device: \"", common_.device, "\" is not one of auto, cpu, cuda, cuda:N");
   }
-  if (!common_.engine.empty() && common_.engine != "onednn" && common_.engine != "reference")
-    fail(Fault::usage, "--engine: \"", common_.engine, "\" is not an engine of the CPU; there are onednn and reference");
+  const auto& engines = cpu_engines();
+  if (!engine.empty() && std::find(engines.begin(), engines.end(), engine) == engines.end())
+    fail(Fault::usage, "--engine: \"", engine, "\" is not an engine of the CPU; there are ", join(engines, ", "));
   if (common_.precision == "f16")
     fail(Fault::usage, "--precision f16: a CPU computes in f32 or, where it has the instructions, bf16");
   if (common_.precision == "bf16" && !has_bf16_instructions())
     fail(Fault::usage, "--precision bf16: this CPU has neither avx512_bf16 nor AMX, so bf16 would be slower than f32; use f32");
-  return {Device{}, common_.precision == "bf16" ? DType::bf16 : DType::f32, common_.engine};
+  return {Device{}, common_.precision == "bf16" ? DType::bf16 : DType::f32, engine};
 }
 
 void print_json(const Json& value) {

@@ -124,7 +124,8 @@ class CommandLine {
 
   const CommonValues& values() const { return common_; }
   // --device, --engine and --precision as the library wants them; throws Error (Fault::usage) where this build or machine cannot.
-  Target target() const;
+  Target target() const { return target(common_.engine); }
+  Target target(const std::string& engine) const;   // for a verb that tries several engines
   // A line on stderr, unless --quiet.
   template <class... Parts>
   void say(const Parts&... parts) const {

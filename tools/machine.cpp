@@ -93,9 +93,16 @@ void start_threads(int threads) {
   unsetenv("OMP_PROC_BIND");             // no /proc: go on, unpinned
 }
 
+const std::vector<std::string>& cpu_engines() {
+  static const std::vector<std::string> names{"onednn", "native", "reference"};
+  return names;
+}
+
 Json describe_machine() {
   const std::string memory = value_of("/proc/meminfo", "MemTotal"), free = value_of("/proc/meminfo", "MemAvailable");
   const auto gib = [](const std::string& kib) { return std::round(std::atof(kib.c_str()) / 1048576 * 10) / 10; };
+  Json engines = Json::array();
+  for (const auto& name : cpu_engines()) engines.push_back({{"name", name}, {"version", name == "onednn" ? onednn_version() : METVOX_VERSION}});
   return {{"version", METVOX_VERSION},
           {"devices",
            Json::array({{{"device", "cpu"},
@@ -106,11 +113,15 @@ Json describe_machine() {
                          {"memory_available_gib", gib(free)},
                          {"isa", sentence("x86-64-", name_of(isa()))},
                          {"bf16", has_bf16_instructions()},
-                         {"engines", Json::array({{{"name", "onednn"}, {"version", onednn_version()}},
-                                                  {{"name", "reference"}, {"version", METVOX_VERSION}}})}}})},
+                         {"engines", engines}}})},
           {"cuda", nullptr}};
 }
 
-std::string engines_line() { return "engines: onednn " + onednn_version() + ", reference; no CUDA in this build"; }
+std::string engines_line() {
+  std::string line = "engines:";
+  for (const auto& name : cpu_engines())
+    line += sentence(line.back() == ':' ? " " : ", ", name, name == "onednn" ? " " + onednn_version() : "");
+  return line + "; no CUDA in this build";
+}
 
 }  // namespace metvox

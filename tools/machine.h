@@ -3,6 +3,7 @@
 #pragma once
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "io/json.h"
 
@@ -16,9 +17,12 @@ int usable_cores();
 // environment only when it is loaded: unpinned threads sometimes share a core, and a step then takes multiples of its time.
 void start_threads(int threads);
 
+// What --engine may name on a CPU, best first.
+const std::vector<std::string>& cpu_engines();
+
 // CPU, memory, engines and their versions: `metvox devices --json`.
 Json describe_machine();
-// One line: "engines: onednn 2.6.3, reference; no CUDA in this build".
+// One line: "engines: onednn 2.6.3, native, reference; no CUDA in this build".
 std::string engines_line();
 
 }  // namespace metvox
