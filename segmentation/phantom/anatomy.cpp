@@ -80,8 +80,9 @@ class Head {
   static double cerebellum_mm(Point p) { return ellipsoid_mm({std::abs(p.x), p.y, p.z}, {16, -46, -34}, {35, 33, 26}); }
   static double stem_mm(Point p) {
     const double pons = ellipsoid_mm(p, {0, -14, -29}, {16, 13, 14});
-    return smooth_min(smooth_min(rod_mm(p, {0, -18, -4}, {0, -20, -30}, 13, 11), rod_mm(p, {0, -20, -30}, {0, -29, -72}, 10, 7), 4),
-                      pons, 5);
+    const double midbrain = rod_mm(p, {0, -18, -4}, {0, -20, -30}, 13, 11);
+    const double medulla = rod_mm(p, {0, -20, -30}, {0, -29, -72}, 10, 7);
+    return smooth_min(smooth_min(midbrain, medulla, 4), pons, 5);
   }
 
   // Lateral ventricles (mirrored), third, fourth.
@@ -119,10 +120,11 @@ class Head {
   double sylvian_mm(Point p) const {
     const double off = p.z - (-1 + 0.3 * (10 - p.y)) - 2.5 * depth_.at(p);
     const double beyond = std::max({0.0, 36 - std::abs(p.x), p.y - 34, -26 - p.y});
-    const double insula = std::max(std::abs(std::abs(p.x) - 38 - 1.5 * depth_.at(p) + 0.008 * (p.y - 4) * (p.y - 4)) - 0.8, ellipsoid_mm({0, p.y, p.z}, {0, 4, 1}, {20, 20, 12}));
+    const double wall = std::abs(p.x) - 38 - 1.5 * depth_.at(p) + 0.008 * (p.y - 4) * (p.y - 4);
+    const double insula = std::max(std::abs(wall) - 0.8, ellipsoid_mm({0, p.y, p.z}, {0, 4, 1}, {20, 20, 12}));
     return std::min(std::hypot(off, beyond) - 1.2, insula);
   }
-  // Distance to the nearest sulcus: zero sheets of a noise that hardly changes towards the centre, open down to a varying depth.
+  // Distance to the nearest sulcus: zero sheets of a noise stretched towards the centre, open down to a varying depth.
   double sulcus_mm(Point p, double depth) const {
     constexpr double kRadial = 0.6;   // 1: sulci run straight to the centre; 0: they do not know where it is
     const Point from = p - kHullCentre;
@@ -182,7 +184,8 @@ void add_great_vessels(TissueMap& tissue, const Grid& grid) {
   draw_tube(tissue, grid, sinus, 2.6);
   for (double side : {-1.0, 1.0}) {
     draw_tube(tissue, grid, {{0, -78, 0}, {side * 22, -74, -8}, {side * 44, -54, -14}}, 2.6);
-    draw_tube(tissue, grid, {{side * 7, 2, -24}, {side * 8, 6, -16}, {side * 22, 8, -9}, {side * 36, 8, -3}, {side * 40, -6, 4}}, 1.4);
+    draw_tube(tissue, grid, {{side * 7, 2, -24}, {side * 8, 6, -16}, {side * 22, 8, -9}, {side * 36, 8, -3}, {side * 40, -6, 4}},
+              1.4);
     draw_tube(tissue, grid, {{side * 8, 6, -16}, {side * 2, 24, -8}, {side * 1.2, 42, 6}, {side * 1.2, 40, 26}}, 1.1);
   }
   draw_tube(tissue, grid, {{0, -1, -44}, {0, 1, -30}, {0, 0, -16}}, 1.6);

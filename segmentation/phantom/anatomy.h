@@ -9,7 +9,9 @@
 namespace metvox::phantom {
 
 // csf is closed to lesions (ventricles, fissures, the space under the skull); sulcus is CSF that a growing lesion fills.
-enum class Tissue : uint8_t { background, white, grey, deep_grey, cerebellar_grey, brain_stem, csf, sulcus, vessel, choroid_plexus };
+enum class Tissue : uint8_t {
+  background, white, grey, deep_grey, cerebellar_grey, brain_stem, csf, sulcus, vessel, choroid_plexus
+};
 inline constexpr int kTissues = 10;
 
 using TissueMap = std::vector<Tissue>;   // one a voxel of the grid, x fastest

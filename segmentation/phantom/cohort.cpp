@@ -38,8 +38,14 @@ bool exists_whole(const CasePaths& paths) {
 }
 
 CsvTable lesion_table(const Path& path) {
-  if (std::filesystem::exists(path)) return read_csv(path);
-  return {{"case", "id", "x_mm", "y_mm", "z_mm", "radius_mm", "volume_mm3", "netc_mm3", "snfh_mm3", "et_mm3"}, {}};
+  const CsvTable empty{
+      {"case", "id", "x_mm", "y_mm", "z_mm", "radius_mm", "volume_mm3", "netc_mm3", "snfh_mm3", "et_mm3"}, {}};
+  if (!std::filesystem::exists(path)) return empty;
+  CsvTable found = read_csv(path);
+  if (found.columns != empty.columns)
+    fail(Fault::input, path.string(), ": the columns are not those of a phantom's lesion table; remove the file, and the cases "
+         "are made again");
+  return found;
 }
 
 void replace_rows(CsvTable& table, const std::string& id, const std::vector<PhantomLesion>& lesions) {
@@ -57,20 +63,26 @@ void write_case(const Path& table_path, CsvTable& table, const CasePaths& paths,
   std::filesystem::create_directories(paths.images[0].parent_path());
   std::filesystem::create_directories(paths.label.parent_path());
   std::filesystem::remove(paths.label);
-  for (size_t s = 0; s < 4; ++s) write_nifti(paths.images[s], made.sequences[s], made.geometry, {0, "synthetic: metvox phantom"});
+  const std::string source = "synthetic: metvox phantom";
+  for (size_t s = 0; s < 4; ++s) write_nifti(paths.images[s], made.sequences[s], made.geometry, {0, source});
   replace_rows(table, paths.id, made.lesions);
   write_csv(table_path, table);
   constexpr int kIntentLabel = 1002;
-  write_nifti(paths.label, made.labels, made.geometry, {kIntentLabel, "synthetic: metvox phantom"});
+  write_nifti(paths.label, made.labels, made.geometry, {kIntentLabel, source});
 }
 
 // All that decides the voxels, and the layout; not the number of cases, which may grow.
 Json description(const PhantomOptions& options, const std::string& layout) {
   Json maps = Json::array();
   for (const Path& p : options.label_maps) maps.push_back(p.filename().string());
-  return {{"generator", "metvox phantom"}, {"version", METVOX_VERSION},     {"seed", options.seed},
-          {"domain", options.domain},      {"size", options.size},          {"anatomy", options.label_maps.empty() ? "analytic" : "label maps"},
-          {"label_maps", maps},            {"layout", layout}};
+  return {{"generator", "metvox phantom"},
+          {"version", METVOX_VERSION},
+          {"seed", options.seed},
+          {"domain", options.domain},
+          {"size", options.size},
+          {"anatomy", options.label_maps.empty() ? "analytic" : "label maps"},
+          {"label_maps", maps},
+          {"layout", layout}};
 }
 
 void write_description(const Path& path, const Json& wanted) {

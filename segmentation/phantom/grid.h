@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where the phantom's voxels lie. The head lives in millimetres (x to the right, y to the front, z up, 0 in the middle of the
-// field of view); everything is evaluated there, so that a coarser grid shows the same head.
+// Where the phantom's voxels lie. The head lives in millimetres (x to the right, y to the front, z up, 0 in the middle of
+// the field of view); everything is evaluated there, so that a coarser grid shows the same head.
 #pragma once
 #include <array>
 #include <cmath>
@@ -68,7 +68,8 @@ struct Streams {
   int64_t case_index = 0;
   // Stream number k (below 2^24) of a purpose.
   Random operator()(Purpose purpose, int64_t k = 0) const {
-    return Random(seed, static_cast<uint64_t>(case_index) << 32 | static_cast<uint64_t>(purpose) << 24 | static_cast<uint64_t>(k));
+    const auto of = static_cast<uint64_t>(purpose) << 24 | static_cast<uint64_t>(k);
+    return Random(seed, static_cast<uint64_t>(case_index) << 32 | of);
   }
 };
 

@@ -45,8 +45,8 @@ class LabelMap {
           for (int a = 0; a < 3; ++a) low[a] = std::min(low[a], at[a]), high[a] = std::max(high[a], at[a]);
         }
     if (low[0] > high[0])
-      fail(Fault::input, path.string(), ": no voxel has the FreeSurfer code of a brain tissue (2, 3, 41, 42, ...), so no head can "
-           "be made of it; give a map such as FreeSurfer's aseg or a SynthSeg training map");
+      fail(Fault::input, path.string(), ": no voxel has the FreeSurfer code of a brain tissue (2, 3, 41, 42, ...), so no head "
+           "can be made of it; give a map such as FreeSurfer's aseg or a SynthSeg training map");
     constexpr double kMargin_mm = 8;
     for (int a = 0; a < 3; ++a) {
       centre_[a] = 0.5 * (low[a] + high[a]);
@@ -87,11 +87,12 @@ TissueMap label_map_anatomy(const Grid& grid, const Path& path) {
   });
   // Maps carry CSF out to the skull, or none at all: keep it near the brain, and fill gaps that lie within.
   constexpr double kSmooth_mm = 5;
-  constexpr float kCsfInside = 0.25f, kGapInside = 0.45f;
+  constexpr float kCsfInside = 0.25f, kGapInside = 0.38f;
   blur(brain, grid.size, {kSmooth_mm / grid.spacing_mm[0], kSmooth_mm / grid.spacing_mm[1], kSmooth_mm / grid.spacing_mm[2]});
   for (size_t v = 0; v < tissue.size(); ++v)
     if (tissue[v] == Tissue::background || tissue[v] == Tissue::sulcus)
-      tissue[v] = brain[v] > (tissue[v] == Tissue::sulcus ? kCsfInside : kGapInside) ? Tissue::sulcus : Tissue::background;
+      tissue[v] = brain[v] > (tissue[v] == Tissue::sulcus ? kCsfInside : kGapInside) ? Tissue::sulcus
+                                                                                     : Tissue::background;
   return tissue;
 }
 

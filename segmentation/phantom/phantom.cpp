@@ -32,9 +32,9 @@ PhantomCase make_phantom(const PhantomOptions& options, int64_t index) {
   const ScannerDomain& domain = scanner_domain(options.domain);
   Grid grid;
   for (int a = 0; a < 3; ++a) {
-    if (options.size[a] < 16 || options.size[a] > 1024)
+    if (options.size[a] < 8 || options.size[a] > 1024)
       fail(Fault::usage, "phantom: a size of ", options.size[0], "x", options.size[1], "x", options.size[2],
-           " voxels; each must be from 16 to 1024");
+           " voxels; each must be from 8 to 1024");
     grid.size[a] = options.size[a];
     // A float, as NIfTI headers hold it.
     grid.spacing_mm[a] = static_cast<float>(kFieldOfView_mm[a] / static_cast<double>(options.size[a]));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Synthetic four-sequence heads with metastases. Same seed and options give the same voxels at any thread count, on one
-// build. Labels are exact: 1 NETC, 2 SNFH, 3 ET. Phantoms are not patients: a network trained on them learns rules of contrast.
+// build. Labels are exact: 1 NETC, 2 SNFH, 3 ET. Phantoms are not patients: networks learn rules of contrast from them.
 #pragma once
 #include <array>
 #include <functional>
@@ -16,7 +16,7 @@ struct PhantomOptions {
   int64_t cases = 1;
   uint64_t seed = 0;
   std::string domain = "public";                    // public: 1 mm slices, LPS; private: thick slices, noisier, shaded, RAS
-  std::array<int64_t, 3> size{152, 184, 150};       // file order (x, y, z); another size keeps the head, enlarging voxels
+  std::array<int64_t, 3> size{152, 184, 150};       // file order (x, y, z), 8 to 1024; another size keeps the head
   std::vector<Path> label_maps;                     // empty: analytic anatomy (grade P); else grade S, case i uses map i mod n
 };
 
@@ -39,9 +39,9 @@ std::string phantom_id(int64_t index);              // phantom_0001 for index 0
 // Throws Error: Fault::usage for options out of range, Fault::input for a label map that cannot be used.
 PhantomCase make_phantom(const PhantomOptions& options, int64_t index);
 
-// Writes the cohort: "nnunet" makes DIR a raw data set (dataset.json, imagesTr, labelsTr; cases phantom_0001, ...), "brats" a
-// folder a case (BraTS-MET-90001-000, ...). Also lesions.csv and phantom.json (options, seed, version). Cases that exist whole
-// are kept; a folder that holds phantoms of other options is refused (Fault::usage). progress(done, total) may be empty.
+// Writes the cohort: "nnunet" makes DIR a raw data set (dataset.json, imagesTr, labelsTr; cases phantom_0001, ...), "brats"
+// a folder a case (BraTS-MET-90001-000, ...). Also lesions.csv and phantom.json (options, seed, version). Cases that exist
+// whole are kept; a folder with phantoms of other options is refused (Fault::usage). progress(done, total) may be empty.
 void write_phantoms(const Path& dir, const PhantomOptions& options, const std::string& layout,
                     const std::function<void(int64_t, int64_t)>& progress);
 

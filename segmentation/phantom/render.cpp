@@ -9,8 +9,8 @@
 namespace metvox::phantom {
 namespace {
 
-// Mean of each tissue with white matter at 1, and standard deviation over mean inside it. Measured on real cases, vessels and
-// choroid plexus judged. T1C, T1N, T2F, T2W.
+// Mean of each tissue with white matter at 1, and standard deviation over mean inside it. Measured on real cases, vessels
+// and choroid plexus judged. T1C, T1N, T2F, T2W.
 struct Contrast {
   double mean[4];
   double spread[4];
@@ -62,7 +62,8 @@ class Palette {
 
  private:
   static Paint paint(const Contrast& c, int sequence, double factor) {
-    return {static_cast<float>(c.mean[sequence] * factor), static_cast<float>(c.mean[sequence] * factor * c.spread[sequence])};
+    const double mean = c.mean[sequence] * factor;
+    return {static_cast<float>(mean), static_cast<float>(mean * c.spread[sequence])};
   }
   Paint tissue_[kTissues];
   std::vector<Paint> lesion_;

@@ -53,11 +53,12 @@ TEST(phantom_cohort, nnunet_layout_holds_what_was_made) {
       ASSERT_EQ(image.voxels.data<float>()[v], made.sequences[s].data<int16_t>()[v]);
   }
   const Volume labels = read_nifti_labels(dir / "labelsTr" / "phantom_0002.nii.gz");
-  for (int64_t v = 0; v < made.labels.size(); ++v) ASSERT_EQ(labels.voxels.data<uint8_t>()[v], made.labels.data<uint8_t>()[v]);
+  for (int64_t v = 0; v < made.labels.size(); ++v)
+    ASSERT_EQ(labels.voxels.data<uint8_t>()[v], made.labels.data<uint8_t>()[v]);
 
   const CsvTable table = read_csv(dir / "lesions.csv");
-  EXPECT_EQ(table.columns, (std::vector<std::string>{"case", "id", "x_mm", "y_mm", "z_mm", "radius_mm", "volume_mm3", "netc_mm3",
-                                                     "snfh_mm3", "et_mm3"}));
+  EXPECT_EQ(table.columns, (std::vector<std::string>{"case", "id", "x_mm", "y_mm", "z_mm", "radius_mm", "volume_mm3",
+                                                     "netc_mm3", "snfh_mm3", "et_mm3"}));
   std::vector<std::vector<std::string>> rows;
   for (const auto& row : table.rows)
     if (row[0] == "phantom_0002") rows.push_back(row);
@@ -79,8 +80,8 @@ TEST(phantom_cohort, second_run_adds_what_is_missing) {
   fs::remove(dir / "labelsTr" / "phantom_0002.nii.gz");
   write_phantoms(dir, tiny(3), "nnunet", {});
   EXPECT_EQ(read_text(dir / "imagesTr" / "phantom_0001_0000.nii.gz"), "left as it is");
-  for (const char* name : {"labelsTr/phantom_0002.nii.gz", "imagesTr/phantom_0002_0003.nii.gz", "imagesTr/phantom_0003_0001.nii.gz",
-                           "dataset.json", "phantom.json"})
+  for (const char* name : {"labelsTr/phantom_0002.nii.gz", "imagesTr/phantom_0002_0003.nii.gz",
+                           "imagesTr/phantom_0003_0001.nii.gz", "dataset.json", "phantom.json"})
     EXPECT_EQ(read_bytes(dir / name), read_bytes(whole / name)) << name;
   const auto sorted_rows = [](const Path& p) {
     auto rows = read_csv(p).rows;

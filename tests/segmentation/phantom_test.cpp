@@ -62,7 +62,9 @@ TEST(phantom, same_voxels_at_any_thread_count) {
 }
 
 TEST(phantom, seeds_and_cases_differ) {
-  const auto labels = [](uint64_t seed, int64_t index) { return values<uint8_t>(make_phantom(small(seed), index).labels); };
+  const auto labels = [](uint64_t seed, int64_t index) {
+    return values<uint8_t>(make_phantom(small(seed), index).labels);
+  };
   EXPECT_NE(labels(1, 0), labels(1, 1));
   EXPECT_NE(labels(1, 0), labels(2, 0));
 }
@@ -100,7 +102,7 @@ TEST(phantom, domains_scan_the_same_head) {
     for (size_t axis = 0; axis < 3; ++axis) EXPECT_NEAR(lps.lesions[n].centre_mm[axis], ras.lesions[n].centre_mm[axis], 1e-9);
 }
 
-// Every label voxel is counted once, in the volume of one lesion; every lesion has enhancing tumour or a core, none is below a voxel.
+// Every label voxel is counted once, in the volume of one lesion; no lesion's core is below a voxel.
 TEST(phantom, lesion_table_is_true) {
   for (int64_t index = 0; index < 12; ++index) {
     const PhantomCase c = make_phantom(small(9), index);
@@ -214,7 +216,10 @@ TEST(phantom, contrast_follows_the_table) {
       const Tensor image = render(tissue, map, grid, scanner_domain("public"), streams, s);
       double head[5] = {}, voxels[5] = {};
       for (size_t v = 0; v < tissue.size(); ++v) {
-        const int what = map.labels[v] ? map.labels[v] - 1 : tissue[v] == Tissue::grey ? 3 : tissue[v] == Tissue::white ? 4 : -1;
+        const int what = map.labels[v] != 0           ? map.labels[v] - 1
+                         : tissue[v] == Tissue::grey  ? 3
+                         : tissue[v] == Tissue::white ? 4
+                                                      : -1;
         if (what < 0) continue;
         head[what] += image.data<int16_t>()[v];
         ++voxels[what];
@@ -247,8 +252,10 @@ TEST(phantom, refuses_bad_options) {
   options.domain = "secret";
   EXPECT_THROW(make_phantom(options, 0), Error);
   options = small();
-  options.size[1] = 8;
+  options.size[1] = 7;
   EXPECT_THROW(make_phantom(options, 0), Error);
+  options.size = {8, 8, 8};
+  EXPECT_NO_THROW(make_phantom(options, 0));
 }
 
 // A brain of nested ellipsoids with FreeSurfer codes, stored with the axes of `to_world`.
