@@ -300,9 +300,10 @@ TEST(nifti, any_header_byte_may_be_damaged) {
     for (int flip : {0x01, 0x80, 0xff}) {
       Maker bad = good;
       bad.bytes[at] ^= static_cast<std::byte>(flip);
-      put(scratch / "a.nii", bad.bytes);
+      const Path path = scratch / sentence(at, '-', flip, ".nii");  // rewriting one file would wait for the disk
+      put(path, bad.bytes);
       try {
-        read_nifti(scratch / "a.nii");
+        read_nifti(path);
       } catch (const Error& error) {
         EXPECT_EQ(error.fault(), Fault::input) << at << ": " << error.what();
       }
