@@ -26,7 +26,7 @@ void NormActProblem::check_views(View x, View gamma, View beta, View y, View sav
 }
 
 const NormActTable& norm_act() {
-  static const NormActTable table("norm_act", {reference::norm_act()});
+  static const NormActTable table("norm_act", {native::norm_act(), reference::norm_act()});
   return table;
 }
 

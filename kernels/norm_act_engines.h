@@ -5,6 +5,9 @@
 
 namespace metvox {
 
+namespace native {
+Engine<NormActProblem, NormAct> norm_act();
+}
 namespace reference {
 Engine<NormActProblem, NormAct> norm_act();
 }
