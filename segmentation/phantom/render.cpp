@@ -10,28 +10,28 @@ namespace metvox::phantom {
 namespace {
 
 // Mean of each tissue with white matter at 1, and standard deviation over mean inside it. Measured on real cases, vessels
-// and choroid plexus judged. T1C, T1N, T2F, T2W.
+// and choroid plexus judged; small things a little past it, for what partial volume takes. T1C, T1N, T2F, T2W.
 struct Contrast {
   double mean[4];
   double spread[4];
 };
 constexpr Contrast kTissue[kTissues] = {
     {{0, 0, 0, 0}, {0, 0, 0, 0}},                             // background
-    {{1, 1, 1, 1}, {.03, .03, .06, .06}},                     // white
-    {{.905, .855, 1.04, 1.25}, {.05, .05, .05, .06}},         // grey
+    {{1, 1, 1, 1}, {.04, .04, .10, .10}},                     // white
+    {{.91, .86, 1.08, 1.22}, {.05, .05, .05, .06}},           // grey
     {{.94, .91, 1.0, 1.12}, {.04, .04, .04, .05}},            // deep grey
-    {{.90, .85, 1.03, 1.22}, {.05, .05, .06, .06}},           // cerebellar grey
+    {{.90, .85, 1.06, 1.20}, {.05, .05, .06, .06}},           // cerebellar grey
     {{.96, .95, 1.0, 1.1}, {.04, .04, .05, .05}},             // brain stem
-    {{.45, .45, .32, 2.75}, {.10, .10, .10, .06}},            // csf
-    {{.47, .47, .36, 2.6}, {.10, .10, .10, .08}},             // sulcus
-    {{1.75, .75, .5, .6}, {.15, .10, .20, .20}},              // vessel
+    {{.44, .44, .30, 2.9}, {.10, .10, .10, .06}},             // csf
+    {{.45, .45, .32, 2.8}, {.10, .10, .10, .08}},             // sulcus
+    {{1.85, .75, .5, .6}, {.15, .10, .20, .20}},              // vessel
     {{1.6, .75, 1.2, 2.2}, {.20, .10, .10, .10}},             // choroid plexus
 };
 constexpr Contrast kLesion[4] = {
     {{0, 0, 0, 0}, {0, 0, 0, 0}},
     {{.97, .80, 2.1, 2.9}, {.07, .07, .10, .07}},             // NETC
     {{.875, .865, 2.25, 2.05}, {.06, .07, .14, .14}},         // SNFH
-    {{1.62, .88, 2.25, 2.15}, {.15, .08, .15, .15}},          // ET
+    {{1.70, .87, 2.35, 2.15}, {.15, .08, .15, .15}},          // ET
 };
 // Standard deviation between the lesions of a head, relative to the mean: cysts differ most in FLAIR.
 constexpr double kBetweenLesions[4][4] = {{0, 0, 0, 0}, {.05, .06, .28, .10}, {.02, .02, .06, .05}, {.09, .05, .08, .07}};
