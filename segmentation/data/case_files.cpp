@@ -13,20 +13,19 @@ const std::vector<std::vector<std::string>> kSynonyms{
     {"t1c", "t1ce", "t1gd"}, {"t1n", "t1"}, {"t2w", "t2"}, {"t2f", "flair"}};
 const std::vector<std::string> kEndings{".nii.gz", ".nii", ".hdr.gz", ".hdr", ".img.gz", ".img"};
 
-std::string lower(std::string s) {
-  std::transform(s.begin(), s.end(), s.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  return s;
+// Length of the image ending of a name; 0 when it has none.
+size_t ending_length(const std::string& name) {
+  const std::string small = lower(name);
+  for (const std::string& ending : kEndings)
+    if (small.ends_with(ending) && small.size() > ending.size()) return ending.size();
+  return 0;
 }
 
 void add_images(const Path& dir, const std::string& folder, std::vector<ImageFile>& out) {
   for (const auto& entry : std::filesystem::directory_iterator(dir)) {
-    const std::string name = entry.path().filename().string(), small = lower(name);
+    const std::string name = entry.path().filename().string();
     if (name.front() == '.' || !entry.is_regular_file()) continue;
-    for (const std::string& ending : kEndings) {
-      if (!small.ends_with(ending) || small.size() == ending.size()) continue;
-      out.push_back({entry.path(), name.substr(0, name.size() - ending.size()), folder});
-      break;
-    }
+    if (const size_t ending = ending_length(name)) out.push_back({entry.path(), name.substr(0, name.size() - ending), folder});
   }
 }
 
@@ -42,14 +41,20 @@ std::optional<size_t> channel_index(const std::string& stem) {
   return std::stoul(digits);
 }
 
-bool is_sequence(const ImageFile& file) {
+// Case of a file named after a known sequence; empty when it is not.
+std::string case_of_sequence(const ImageFile& file) {
   for (const auto& names : kSynonyms)
     for (const std::string& name : names)
-      if (!case_of(file, name).empty()) return true;
-  return false;
+      if (const std::string id = case_of(file, name); !id.empty()) return id;
+  return "";
 }
 
 }  // namespace
+
+std::string lower(std::string s) {
+  std::transform(s.begin(), s.end(), s.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return s;
+}
 
 std::vector<ImageFile> image_files(const Path& dir) {
   if (!std::filesystem::is_directory(dir)) fail(Fault::input, dir.string(), ": there is no such folder");
@@ -67,6 +72,18 @@ std::vector<ImageFile> image_files(const Path& dir) {
            });
   });
   return files;
+}
+
+ImageFile image_file(const Path& path) {
+  const std::string name = path.filename().string();
+  return {path, name.substr(0, name.size() - ending_length(name)), ""};
+}
+
+std::string group_of(const ImageFile& file) {
+  if (channel_index(file.stem)) return file.stem.substr(0, file.stem.size() - 5);
+  if (const std::string id = case_of(file, "seg"); !id.empty()) return id;
+  const std::string id = case_of_sequence(file);
+  return id.empty() ? file.stem : id;
 }
 
 std::vector<std::string> sequence_names(const std::string& channel_name) {
@@ -114,7 +131,7 @@ std::map<std::string, std::vector<Path>> find_label_files(const std::vector<Imag
   std::map<std::string, std::vector<Path>> marked, plain;
   for (const ImageFile& file : files) {
     if (const std::string id = case_of(file, "seg"); !id.empty()) marked[id].push_back(file.path);
-    else if (!is_sequence(file)) plain[file.stem].push_back(file.path);
+    else if (case_of_sequence(file).empty()) plain[file.stem].push_back(file.path);
   }
   return marked.empty() ? plain : marked;
 }

@@ -9,6 +9,8 @@
 
 namespace metvox {
 
+std::string lower(std::string ascii);
+
 // One NIfTI image. A .hdr/.img pair is its .hdr.
 struct ImageFile {
   Path path;
@@ -17,6 +19,8 @@ struct ImageFile {
 };
 // The images of a folder and of the folders in it, sorted by path; hidden names are left out.
 std::vector<ImageFile> image_files(const Path& dir);
+// One file, whatever its name.
+ImageFile image_file(const Path& path);
 
 // "T1CE" -> t1c and so on; a name without synonyms is its own, in lower case.
 std::string sequence_key(const std::string& name);
@@ -26,6 +30,9 @@ std::vector<std::string> sequence_names(const std::string& channel_name);
 // Case of a file whose name ends in -NAME or _NAME (either case), or is NAME inside a folder, which then names the case;
 // empty when it does not.
 std::string case_of(const ImageFile& file, const std::string& name);
+
+// Case of a file that ends in any known sequence, in -seg or in _0000; else its own stem.
+std::string group_of(const ImageFile& file);
 
 // For each case the files of each channel, by name or by CASE_0000; none, or several, is what the caller judges.
 struct FoundCase {

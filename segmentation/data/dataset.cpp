@@ -156,17 +156,17 @@ RawDataset open_raw_dataset(const Path& dir, std::vector<std::string>* faults) {
     const std::vector<std::string> faulty = found;
     attach_labels(out.training, find_label_files(nnunet ? image_files(labels) : files), nnunet ? labels : dir, faulty, &found);
   }
+  if (faults) faults->insert(faults->end(), found.begin(), found.end());
   if (out.training.empty()) fail_no_case(nnunet ? images : dir, channels, found);
   if (!nnunet) out.description.json["numTraining"] = out.description.num_training = static_cast<int64_t>(out.training.size());
-  if (faults) faults->insert(faults->end(), found.begin(), found.end());
   return out;
 }
 
 std::vector<CaseFiles> find_inputs(const Path& dir, const std::vector<std::string>& channel_names, std::vector<std::string>* faults) {
   std::vector<std::string> found;
   const auto cases = complete_cases(image_files(dir), dir, channel_names, &found);
-  if (cases.empty()) fail_no_case(dir, channel_names, found);
   if (faults) faults->insert(faults->end(), found.begin(), found.end());
+  if (cases.empty()) fail_no_case(dir, channel_names, found);
   return cases;
 }
 
@@ -186,6 +186,11 @@ CaseImages read_case(const CaseFiles& files) {
   parallel_for(static_cast<int64_t>(channels), 1, [&](int64_t first, int64_t last) {
     for (int64_t c = first; c < last; ++c) volumes[static_cast<size_t>(c)] = read_nifti(files.images[static_cast<size_t>(c)]);
   });
+  return join_sequences(files.id, files.images, std::move(volumes));
+}
+
+CaseImages join_sequences(const std::string& id, const std::vector<Path>& paths, std::vector<Volume> volumes) {
+  const size_t channels = volumes.size();
   CaseImages out;
   out.geometry = volumes[0].geometry;
   const Shape& grid = volumes[0].voxels.shape();
@@ -195,13 +200,13 @@ CaseImages read_case(const CaseFiles& files) {
     if (!voxels) {
       std::string grids;
       for (size_t k = 0; k < channels; ++k)
-        grids += "\n  " + files.images[k].string() + ": " + describe(volumes[k].geometry);
-      fail(Fault::input, "case ", files.id, ": the sequences lie on different grids; register and resample them to one:", grids);
+        grids += "\n  " + paths[k].string() + ": " + describe(volumes[k].geometry);
+      fail(Fault::input, "case ", id, ": the sequences lie on different grids; register and resample them to one:", grids);
     }
     if (voxels.data<float>() != volumes[c].voxels.data<float>())
-      out.warnings.push_back(sentence(files.images[c].string(), ": its axes, ", volumes[c].geometry.axes(), ", are turned to ",
-                                      out.geometry.axes(), " as in ", files.images[0].string()));
-    for (const std::string& w : volumes[c].warnings) out.warnings.push_back(files.images[c].string() + ": " + w);
+      out.warnings.push_back(sentence(paths[c].string(), ": its axes, ", volumes[c].geometry.axes(), ", are turned to ",
+                                      out.geometry.axes(), " as in ", paths[0].string()));
+    for (const std::string& w : volumes[c].warnings) out.warnings.push_back(paths[c].string() + ": " + w);
     std::memcpy(out.data.slice(static_cast<int64_t>(c), 1).data<float>(), voxels.data<float>(), voxels.bytes());
     if (c > 0) volumes[c].voxels = {};
   }
@@ -234,7 +239,7 @@ std::string patient_of(const std::string& case_id) {
   };
   constexpr size_t kTail = 10;                         // -00012-003
   const size_t n = case_id.size();
-  const bool brats = n > kTail && sequence_key(case_id.substr(0, 5)) == "brats" && case_id[n - 10] == '-' &&
+  const bool brats = n > kTail && lower(case_id).starts_with("brats-") && case_id[n - 10] == '-' &&
                      case_id[n - 4] == '-' && digits(n - 9, 5) && digits(n - 3, 3);
   return brats ? case_id.substr(0, n - 4) : case_id;
 }

@@ -51,6 +51,8 @@ struct CaseImages {
   std::vector<std::string> warnings;
 };
 CaseImages read_case(const CaseFiles& files);
+// The same from volumes already read, one a path.
+CaseImages join_sequences(const std::string& id, const std::vector<Path>& paths, std::vector<Volume> volumes);
 // Labels of the case on that grid, u8 (z, y, x); values outside `labels` are an Error (Fault::input) that lists them.
 Tensor read_case_labels(const CaseFiles& files, const Geometry& grid, const Labels& labels);
 
@@ -63,5 +65,8 @@ struct CheckReport {
   std::vector<std::string> faults, warnings;
 };
 CheckReport check_dataset(const Path& dir);
+// The same for image files and folders of them, whatever they are: readable, finite, and one grid for the files of a case.
+// Here `cases` counts groups of files.
+CheckReport check_files(const std::vector<Path>& paths);
 
 }  // namespace metvox

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "segmentation/data/case_files.h"
 #include "segmentation/data/plans.h"
 #include "segmentation/data/resample.h"
 
@@ -76,8 +77,8 @@ Doubles permuted(const Doubles& v, const std::array<int, 3>& order) {
   return {v[static_cast<size_t>(order[0])], v[static_cast<size_t>(order[1])], v[static_cast<size_t>(order[2])]};
 }
 
-std::string scheme_for(std::string channel) {
-  std::transform(channel.begin(), channel.end(), channel.begin(), [](unsigned char c) { return std::tolower(c); });
+std::string scheme_for(const std::string& channel_name) {
+  const std::string channel = lower(channel_name);
   if (channel == "ct") return "CTNormalization";
   if (channel == "nonorm") return "NoNormalization";
   if (channel == "rescale_to_0_1") return "RescaleTo01Normalization";

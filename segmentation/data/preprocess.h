@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // From a raw case to what the network sees, and the way back (nnunet.md 4 and 9.7).
 // A preprocessed case is one file, CASE.safetensors: tensors data f32 (C, z, y, x) and, with labels, seg i8 (z, y, x)
-// (-1 outside the non-zero mask) and locations_K i32 (n, 3) for each region or foreground label K; metadata "properties".
+// (-1 outside the non-zero mask) and locations_0, 1, ... i32 (n, 3), one for each of Labels::foreground(); metadata
+// "properties". data and locations lie at addresses that 4 divides.
 #pragma once
 #include "segmentation/data/plans.h"
 
@@ -31,15 +32,20 @@ struct CropBox {
 Tensor nonzero_mask(const Tensor& data);
 CropBox bounding_box(const Tensor& mask);
 
-// Labels may be empty (prediction). `seed` draws class locations.
+// Labels u8 (z, y, x) as read, or empty (prediction). `seed` draws class locations.
 PreprocessedCase preprocess_case(const std::string& id, const CaseImages& images, const Tensor& labels, const Plans& plans,
                                  const Configuration& configuration, const Labels& names, uint64_t seed);
+
+Json to_json(const CaseProperties& properties);
+CaseProperties properties_from_json(const Json& json, const Path& where);
+// Spacing that a case is resampled to: the plan's; a 2-D one keeps the case's own between slices.
+Double3 target_spacing_mm(const CaseProperties& properties, const Configuration& configuration);
 
 void write_preprocessed(const Path& path, const PreprocessedCase& c);
 PreprocessedCase read_preprocessed(const Path& path);
 CaseProperties read_properties(const Path& path);
 
-// Logits (R, z, y, x) f32 at the plan's spacing to u8 labels on the raw file's grid (z, y, x in file order), slab by slab.
+// Logits (R, z, y, x) f32 as preprocess_case shaped the case, to u8 labels on the raw file's grid (z, y, x in file order), slab by slab.
 // When `probabilities` is given it becomes f32 (R, ...) on that grid: sigmoid or softmax; outside the crop 0, but 1 for
 // the background of a softmax.
 Tensor restore_labels(const Tensor& logits, const CaseProperties& properties, const Plans& plans,

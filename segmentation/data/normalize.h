@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+// Intensity normalisation, nnunet.md 4.3.
+#pragma once
+#include "segmentation/data/plans.h"
+
+namespace metvox {
+
+// One channel (z, y, x) f32, in place. `seg` i8 (z, y, x), or empty for no mask: voxels below 0 are neither counted nor
+// changed by z-score. Sums in double, in an order that the number of threads does not change.
+// Throws Error (Fault::input) for an unknown scheme and where a scheme needs what the plans lack.
+void normalize(Tensor& channel, const std::string& scheme, const Tensor& seg, const IntensityProperties& properties);
+
+}  // namespace metvox
