@@ -83,13 +83,19 @@ struct Program::Impl {
 
   // Which values the outputs depend on, and which of them need a gradient.
   std::vector<bool> used;
+  std::vector<int> consumers;                       // how many inputs of used ops a value is
   void find_needs() {
     used.assign(n, false);
     needs.assign(n, false);
+    consumers.assign(n, 0);
     for (int o : outputs) used[o] = true;
     for (int i = static_cast<int>(n) - 1; i >= 0; --i)
       if (used[i])
-        for (int j : node(i).in) used[j] = true;
+        for (int j : node(i).in) {
+          used[j] = true;
+          ++consumers[j];
+        }
+    for (int o : outputs) ++consumers[o];           // who reads it after the run
     if (mode == Mode::infer) return;
     for (size_t i = 0; i < n; ++i) {
       if (used[i] && is_parameter(static_cast<int>(i))) needs[i] = true;
@@ -160,7 +166,8 @@ struct Program::Impl {
   void lay_out_forward(int i) {
     const Node& nd = node(i);
     if (!used[i] || is_parameter(i)) return;
-    value[i] = wish(Buffer::Role::value, i, in_memory(nd.spec, target).bytes());
+    value[i] = forward_in_place(i);
+    if (value[i] < 0) value[i] = wish(Buffer::Role::value, i, in_memory(nd.spec, target).bytes());
     if (!nd.op) {                                   // an input stays for the whole run, so that a run can be repeated
       touch(value[i], 0);
       touch(value[i], end());
@@ -177,6 +184,15 @@ struct Program::Impl {
       touch(saved[i], i);
       if (needs[i]) touch(saved[i], backward_time(i));
     }
+  }
+
+  // The buffer of an input that nobody else looks at, where the op may write over it; else -1.
+  int forward_in_place(int i) const {
+    const Node& nd = node(i);
+    if (!nd.op || mode == Mode::train) return -1;
+    for (int k = 0; k < static_cast<int>(nd.in.size()); ++k)
+      if (prepared[i]->in_place(k) && node(nd.in[k]).op && consumers[nd.in[k]] == 1) return value[nd.in[k]];
+    return -1;
   }
 
   void lay_out_backward() {
@@ -209,6 +225,7 @@ struct Program::Impl {
     written[j] = true;
     if (is_parameter(j)) return slot;
     const size_t bytes = in_memory(node(j).spec, target).bytes();
+    if (gradient[j] < 0 && prepared[i]->in_place(k)) gradient[j] = gradient[i];
     if (gradient[j] < 0) gradient[j] = wish(Buffer::Role::gradient, j, bytes);
     touch(gradient[j], b);
     if (slot.mode == Grad::accumulate && !prepared[i]->accumulates(k)) {

@@ -15,6 +15,7 @@ class PreparedNormAct final : public Prepared {
     kernel_ = std::move(choice.kernel);
   }
   std::string_view engine() const override { return engine_; }
+  bool in_place(int input) const override { return input == 0; }
   size_t saved_bytes() const override { return Spec{saved_shape(), problem_.master()}.bytes(); }
   size_t forward_scratch_bytes() const override { return kernel_->forward_scratch_bytes(); }
   size_t backward_scratch_bytes() const override { return kernel_->backward_scratch_bytes(); }

@@ -74,6 +74,14 @@ TEST(program, arena_is_as_small_as_lifetimes_allow_and_smaller_for_inference) {
   EXPECT_EQ(arena->bytes(), train.arena_bytes());
 }
 
+// conv -> norm -> conv -> norm at inference: two activations are enough, the norms write over their inputs.
+TEST(program, inference_norms_in_place) {
+  Small s;
+  Program infer(s.graph, {s.y}, Mode::infer, kFloat, s.buffers(), std::make_shared<Arena>());
+  const size_t input = 2 * 3 * 216 * 4, activation = 2 * 4 * 216 * 4;
+  EXPECT_LE(infer.arena_bytes(), input + 3 * activation + 2 * 64 + infer.plan().buffers().size() * 64);
+}
+
 TEST(program, a_shared_arena_is_fixed_by_the_first_run) {
   Small s;
   auto arena = std::make_shared<Arena>();
