@@ -102,15 +102,15 @@ TEST(scores, empty_regions_are_nan_and_infinite) {
 TEST(scores, folders_are_paired_by_case) {
   const Path pred = fresh_dir("pred"), truth = fresh_dir("truth"), out = fresh_dir("out");
   write_nifti(truth / "b-seg.nii.gz", truth_labels(), grid_at(0));
-  write_nifti(truth / "a.nii.gz", truth_labels(), grid_at(0));
-  write_nifti(truth / "moved.nii.gz", truth_labels(), grid_at(0));
-  write_nifti(truth / "unseen.nii.gz", truth_labels(), grid_at(0));
+  write_nifti(truth / "a-seg.nii.gz", truth_labels(), grid_at(0));
+  write_nifti(truth / "moved-seg.nii.gz", truth_labels(), grid_at(0));
+  write_nifti(truth / "unseen-seg.nii.gz", truth_labels(), grid_at(0));
   write_nifti(pred / "a.nii.gz", predicted_labels(), grid_at(0));
   write_nifti(pred / "b.nii.gz", truth_labels(), grid_at(0));
   write_nifti(pred / "moved.nii.gz", predicted_labels(), grid_at(1));
   write_nifti(pred / "extra.nii.gz", predicted_labels(), grid_at(0));
   std::ofstream(pred / "torn.nii.gz") << "not an image";
-  std::ofstream(truth / "torn.nii.gz") << "not an image";
+  std::ofstream(truth / "torn-seg.nii.gz") << "not an image";
   const Evaluation result = evaluate(pred, truth, brats_labels(), out, silent);
   EXPECT_EQ(result.cases, 2);
   ASSERT_EQ(result.faults.size(), 4u);

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "segmentation/evaluation/html.h"
+
+#include <cmath>
+#include <cstdio>
+
+namespace metvox::html {
+
+namespace {
+
+constexpr const char* kStyle = R"(
+:root{--ink:#1c2430;--soft:#5d6878;--line:#e2e6ec;--paper:#fff;--back:#f5f6f8;--accent:#2f6fde}
+*{box-sizing:border-box}
+body{margin:0;background:var(--back);color:var(--ink);font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
+main{max-width:1080px;margin:0 auto;padding:28px 20px 60px}
+h1{font-size:1.7rem;margin:0 0 4px;letter-spacing:-.01em}
+h2{font-size:1.15rem;margin:38px 0 12px}
+p{margin:6px 0}
+.soft{color:var(--soft)}
+.note{border-left:4px solid var(--accent);background:var(--paper);padding:10px 14px;margin:16px 0;border-radius:0 6px 6px 0}
+.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:12px;margin-top:18px}
+.tile{background:var(--paper);border:1px solid var(--line);border-radius:10px;padding:14px 16px}
+.tile b{display:block;font-size:1.75rem;line-height:1.15;font-variant-numeric:tabular-nums}
+.tile span{color:var(--soft);font-size:.86rem;display:block;margin-top:3px}
+figure{margin:0 0 18px;background:var(--paper);border:1px solid var(--line);border-radius:10px;overflow:hidden}
+figure img{display:block;width:100%;height:auto}
+figcaption{padding:10px 14px;font-size:.92rem}
+figcaption b{overflow-wrap:anywhere}
+.small{display:grid;grid-template-columns:repeat(auto-fill,minmax(160px,1fr));gap:14px}
+.small figure{margin:0}
+.legend{display:flex;flex-wrap:wrap;gap:6px 18px;font-size:.9rem;color:var(--soft);margin:0 0 14px;padding:0;list-style:none}
+.legend i{display:inline-block;width:13px;height:13px;border-radius:3px;margin-right:6px;vertical-align:-2px}
+.wide{overflow-x:auto;background:var(--paper);border:1px solid var(--line);border-radius:10px}
+table{border-collapse:collapse;width:100%;font-size:.9rem;font-variant-numeric:tabular-nums}
+th,td{padding:7px 12px;text-align:right;white-space:nowrap;border-bottom:1px solid var(--line)}
+th:first-child,td:first-child{text-align:left}
+tr:last-child td{border-bottom:0}
+th{color:var(--soft);font-weight:600}
+footer{margin-top:40px;color:var(--soft);font-size:.86rem}
+)";
+
+}  // namespace
+
+std::string escape(const std::string& text) {
+  std::string out;
+  for (char c : text) switch (c) {
+      case '&': out += "&amp;"; break;
+      case '<': out += "&lt;"; break;
+      case '>': out += "&gt;"; break;
+      case '"': out += "&quot;"; break;
+      default: out += c;
+    }
+  return out;
+}
+
+std::string page_begin(const std::string& title) {
+  return "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
+         "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\"><title>" +
+         escape(title) + "</title>\n<style>" + kStyle + "</style></head>\n<body><main>\n";
+}
+
+std::string page_end() { return "</main></body></html>\n"; }
+
+std::string image(std::span<const std::byte> png, const std::string& alternative) {
+  return "<img loading=\"lazy\" alt=\"" + escape(alternative) + "\" src=\"data:image/png;base64," + base64(png) + "\">";
+}
+
+std::string image(const Picture& picture, const std::string& alternative) { return image(encode_png(picture), alternative); }
+
+std::string table(const CsvTable& table) {
+  std::string out = "<div class=\"wide\"><table><tr>";
+  for (const std::string& name : table.columns) out += "<th>" + escape(name) + "</th>";
+  out += "</tr>\n";
+  for (const auto& row : table.rows) {
+    out += "<tr>";
+    for (const std::string& cell : row) out += "<td>" + escape(cell) + "</td>";
+    out += "</tr>\n";
+  }
+  return out + "</table></div>\n";
+}
+
+std::string fixed(double value, int digits) {
+  if (!std::isfinite(value)) return "–";
+  char text[64];
+  std::snprintf(text, sizeof text, "%.*f", digits, value);
+  return text;
+}
+
+std::string colour(Rgb rgb) {
+  char text[8];
+  std::snprintf(text, sizeof text, "#%02x%02x%02x", rgb[0], rgb[1], rgb[2]);
+  return text;
+}
+
+}  // namespace metvox::html
