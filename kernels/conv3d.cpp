@@ -61,17 +61,17 @@ void Conv3dProblem::check_activations(const View& x, const View& x2, const View&
 }
 
 const Conv3dForwardTable& conv3d_forward() {
-  static const Conv3dForwardTable table("conv3d_forward", {onednn::conv3d_forward(), reference::conv3d_forward()});
+  static const Conv3dForwardTable table("conv3d_forward", {native::conv3d_forward(), onednn::conv3d_forward(), reference::conv3d_forward()});
   return table;
 }
 
 const Conv3dBackwardDataTable& conv3d_backward_data() {
-  static const Conv3dBackwardDataTable table("conv3d_backward_data", {onednn::conv3d_backward_data(), reference::conv3d_backward_data()});
+  static const Conv3dBackwardDataTable table("conv3d_backward_data", {native::conv3d_backward_data(), onednn::conv3d_backward_data(), reference::conv3d_backward_data()});
   return table;
 }
 
 const Conv3dBackwardWeightsTable& conv3d_backward_weights() {
-  static const Conv3dBackwardWeightsTable table("conv3d_backward_weights", {onednn::conv3d_backward_weights(), reference::conv3d_backward_weights()});
+  static const Conv3dBackwardWeightsTable table("conv3d_backward_weights", {native::conv3d_backward_weights(), onednn::conv3d_backward_weights(), reference::conv3d_backward_weights()});
   return table;
 }
 

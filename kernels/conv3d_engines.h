@@ -5,6 +5,12 @@
 
 namespace metvox {
 
+namespace native {
+Engine<Conv3dProblem, Conv3dForward> conv3d_forward();
+Engine<Conv3dProblem, Conv3dBackwardData> conv3d_backward_data();
+Engine<Conv3dProblem, Conv3dBackwardWeights> conv3d_backward_weights();
+}  // namespace native
+
 namespace onednn {
 Engine<Conv3dProblem, Conv3dForward> conv3d_forward();
 Engine<Conv3dProblem, Conv3dBackwardData> conv3d_backward_data();
