@@ -25,7 +25,7 @@ void SegmentationLossProblem::check_views(View logits, View label_map) const {
 }
 
 const SegmentationLossTable& segmentation_loss() {
-  static const SegmentationLossTable table("segmentation_loss", {reference::segmentation_loss()});
+  static const SegmentationLossTable table("segmentation_loss", {native::segmentation_loss(), reference::segmentation_loss()});
   return table;
 }
 

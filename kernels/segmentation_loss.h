@@ -30,7 +30,7 @@ struct RegionTable {
 struct SegmentationLossProblem {
   int64_t n = 1;
   Int3 extent{}, label_extent{};                       // of the logits, of the label map
-  RegionTable heads;
+  RegionTable heads{};
   bool softmax = false;
   double positive_weight = 0;
   int ignore_label = -1;

@@ -5,6 +5,9 @@
 
 namespace metvox {
 
+namespace native {
+Engine<SegmentationLossProblem, SegmentationLossKernel> segmentation_loss();
+}
 namespace reference {
 Engine<SegmentationLossProblem, SegmentationLossKernel> segmentation_loss();
 }
