@@ -39,14 +39,15 @@ def blocks(shape):
     return np.kron(coarse, np.ones((2, 2, 2), int))[tuple(slice(s) for s in shape)]
 
 
-out = []
-for name, shape, target, current, new in CASES:
-    data = np.round(rng.standard_normal(shape) * 10, 2).astype(np.float32)
-    labels = blocks(shape)
-    row = dict(name=name, shape=shape, target=target, current=current, new=new, data=data, labels=labels)
-    for order in (1, 3):
-        row[f"order{order}"] = resample(data[None].astype(float), target, current, new, False, order, 0, None)
-    row["resampled_labels"] = resample(labels[None], target, current, new, True, 1, 0, None)
-    out.append({k: [round(float(v), 6) if v.dtype.kind == "f" else int(v) for v in a.ravel()]
-                if isinstance(a, np.ndarray) else a for k, a in row.items()})
-print("[" + ",\n".join(json.dumps(r, separators=(",", ":")) for r in out) + "]")
+if __name__ == "__main__":
+    out = []
+    for name, shape, target, current, new in CASES:
+        data = np.round(rng.standard_normal(shape) * 10, 2).astype(np.float32)
+        labels = blocks(shape)
+        row = dict(name=name, shape=shape, target=target, current=current, new=new, data=data, labels=labels)
+        for order in (1, 3):
+            row[f"order{order}"] = resample(data[None].astype(float), target, current, new, False, order, 0, None)
+        row["resampled_labels"] = resample(labels[None], target, current, new, True, 1, 0, None)
+        out.append({k: [round(float(v), 6) if v.dtype.kind == "f" else int(v) for v in a.ravel()]
+                    if isinstance(a, np.ndarray) else a for k, a in row.items()})
+    print("[" + ",\n".join(json.dumps(r, separators=(",", ":")) for r in out) + "]")
