@@ -1,27 +1,37 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/pointwise.h"
 
+#include <cstring>
+
+#include "kernels/convert.h"
 #include "kernels/launch.h"
+#include "kernels/pointwise_loops.h"
 
 namespace metvox {
 namespace {
 
-// Arithmetic type of T: itself, or float for bf16.
-template <class T>
-using Arithmetic = std::conditional_t<std::is_same_v<T, bf16>, float, T>;
+constexpr int64_t kGrain = 16384;                        // elements worth a thread
 
 void check_same(const char* op, View a, View b) {
   check(a.shape == b.shape && a.dtype == b.dtype, op, ": ", a.shape, ' ', name_of(a.dtype), " against ", b.shape, ' ',
         name_of(b.dtype));
 }
 
+uint16_t* bits(View v) { return reinterpret_cast<uint16_t*>(v.as<bf16>()); }
+
 template <class From, class To>
 void convert_elements(Stream& stream, View x, View y) {
   const From* from = x.as<From>();
   To* to = y.as<To>();
-  for_each(stream, x.size(), [=](int64_t i) {
-    to[i] = static_cast<To>(static_cast<Arithmetic<To>>(static_cast<Arithmetic<From>>(from[i])));
-  });
+  if constexpr (std::is_same_v<From, uint8_t>) for_each(stream, x.size(), [=](int64_t i) { to[i] = To(static_cast<float>(from[i])); });
+  else for_each(stream, x.size(), [=](int64_t i) { to[i] = from_double<To>(to_double(from[i])); });
+}
+
+void copy_bytes(View x, View y) {
+  const char* from = static_cast<const char*>(x.data);
+  char* to = static_cast<char*>(y.data);
+  parallel_for(static_cast<int64_t>(x.bytes()), 4 * kGrain,
+               [=](int64_t first, int64_t last) { std::memcpy(to + first, from + first, static_cast<size_t>(last - first)); });
 }
 
 }  // namespace
@@ -29,30 +39,44 @@ void convert_elements(Stream& stream, View x, View y) {
 void add(Stream& stream, View a, View b, View y) {
   check_same("add", a, b);
   check_same("add", a, y);
+  if (y.dtype == DType::bf16)
+    return parallel_for(y.size(), kGrain, [=](int64_t first, int64_t last) {
+      METVOX_ISA_CALL(add_bf16)(bits(a) + first, bits(b) + first, last - first, bits(y) + first);
+    });
   dispatch_float(y.dtype, [&]<class T>() {
-    using A = Arithmetic<T>;
-    const T *from_a = a.as<T>(), *from_b = b.as<T>();
-    T* to = y.as<T>();
-    for_each(stream, y.size(), [=](int64_t i) { to[i] = T(static_cast<A>(from_a[i]) + static_cast<A>(from_b[i])); });
+    if constexpr (!std::is_same_v<T, bf16>) {
+      const T *from_a = a.as<T>(), *from_b = b.as<T>();
+      T* to = y.as<T>();
+      for_each(stream, y.size(), [=](int64_t i) { to[i] = from_a[i] + from_b[i]; });
+    }
   });
 }
 
 void copy(Stream& stream, View x, View y, Grad grad) {
   check_same("copy", x, y);
   if (grad == Grad::accumulate) add(stream, y, x, y);
-  if (grad == Grad::overwrite) convert(stream, x, y);
+  if (grad == Grad::overwrite && x.data != y.data) copy_bytes(x, y);
 }
 
 void fill(Stream& stream, View y, double value) {
   dispatch_float(y.dtype, [&]<class T>() {
     T* to = y.as<T>();
-    const T filling = T(static_cast<Arithmetic<T>>(value));
+    const T filling = from_double<T>(value);
     for_each(stream, y.size(), [=](int64_t i) { to[i] = filling; });
   });
 }
 
 void convert(Stream& stream, View x, View y) {
   check(x.shape == y.shape, "convert: ", x.shape, " against ", y.shape);
+  if (x.dtype == y.dtype) return copy(stream, x, y, Grad::overwrite);
+  if (x.dtype == DType::bf16 && y.dtype == DType::f32)
+    return parallel_for(y.size(), kGrain, [=](int64_t first, int64_t last) {
+      METVOX_ISA_CALL(bf16_to_f32)(bits(x) + first, last - first, y.as<float>() + first);
+    });
+  if (x.dtype == DType::f32 && y.dtype == DType::bf16)
+    return parallel_for(y.size(), kGrain, [=](int64_t first, int64_t last) {
+      METVOX_ISA_CALL(f32_to_bf16)(x.as<float>() + first, last - first, bits(y) + first);
+    });
   dispatch_float(y.dtype, [&]<class To>() {
     if (x.dtype == DType::u8) return convert_elements<uint8_t, To>(stream, x, y);
     dispatch_float(x.dtype, [&]<class From>() { convert_elements<From, To>(stream, x, y); });
