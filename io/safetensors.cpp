@@ -1,7 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "io/safetensors.h"
 
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <utility>
 
 #include "io/json.h"
@@ -153,6 +159,23 @@ SafeTensors read_safetensors(const Path& path) {
   }
   return out;
 }
+
+MappedSafeTensors::MappedSafeTensors(const Path& path, bool resident) {
+  StoredFile file(path);
+  const Contents contents = read_contents(file);
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) fail(Fault::input, path.string(), ": cannot be opened: ", std::strerror(errno));
+  bytes_ = file.size();
+  memory_ = ::mmap(nullptr, bytes_, PROT_READ, MAP_SHARED | (resident ? MAP_POPULATE : 0), descriptor, 0);
+  const int error = errno;
+  ::close(descriptor);
+  if (memory_ == MAP_FAILED) fail(Fault::memory, path.string(), ": ", bytes_, " bytes cannot be mapped: ", std::strerror(error));
+  const size_t first = bytes_ - (contents.entries.empty() ? 0 : contents.entries.back().end);
+  for (const Entry& entry : contents.entries)
+    tensors_[entry.name] = {static_cast<std::byte*>(memory_) + first + entry.begin, entry.spec.shape, entry.spec.dtype};
+}
+
+MappedSafeTensors::~MappedSafeTensors() { ::munmap(memory_, bytes_); }
 
 SafeTensorsHeader read_safetensors_header(const Path& path) {
   StoredFile file(path);

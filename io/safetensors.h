@@ -26,6 +26,22 @@ struct SafeTensors {
 };
 // Reads all tensors. Every offset, length, overlap and name is checked before memory is taken; throws Error (Fault::input).
 SafeTensors read_safetensors(const Path& path);
+// The same tensors where they lie in the file, mapped into memory: the system keeps of them what there is room for. They may
+// lie at odd addresses, but for the first, which is 8-byte aligned in files of ours.
+class MappedSafeTensors {
+ public:
+  // resident: every page is brought in now.
+  MappedSafeTensors(const Path& path, bool resident);
+  ~MappedSafeTensors();
+  MappedSafeTensors(const MappedSafeTensors&) = delete;
+  MappedSafeTensors& operator=(const MappedSafeTensors&) = delete;
+  const std::map<std::string, View>& tensors() const { return tensors_; }
+
+ private:
+  void* memory_ = nullptr;
+  size_t bytes_ = 0;
+  std::map<std::string, View> tensors_;
+};
 // Metadata and specs only.
 struct SafeTensorsHeader {
   std::map<std::string, Spec> specs;

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+// The preprocessed cases of a fold, mapped into memory where they lie on disk.
+#pragma once
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "io/safetensors.h"
+
+namespace metvox {
+
+struct TrainingCase {
+  std::string id;
+  Int3 extent{};
+  const float* data = nullptr;                 // (C, z, y, x)
+  const int8_t* seg = nullptr;                 // (z, y, x)
+  std::vector<View> locations;                 // i32 (n, 3), one a region or label that occurs; may lie at odd addresses
+  Int3 location(size_t target, int64_t i) const;
+};
+
+// Case ids of a folder of preprocessed cases, sorted. Throws Error (Fault::input) when there are none.
+std::vector<std::string> preprocessed_ids(const Path& folder);
+
+class TrainingCases {
+ public:
+  // Throws Error (Fault::input) on a file that lacks labels or does not have `channels` channels.
+  TrainingCases(const Path& folder, const std::vector<std::string>& ids, int64_t channels);
+  std::vector<const TrainingCase*> find(const std::vector<std::string>& ids) const;
+  size_t bytes() const { return bytes_; }
+  // Are all of them held in memory? Else they are read from disk as they are needed.
+  bool resident() const { return resident_; }
+
+ private:
+  size_t bytes_ = 0;
+  bool resident_ = false;
+  std::vector<std::unique_ptr<MappedSafeTensors>> files_;
+  std::vector<TrainingCase> cases_;
+};
+
+}  // namespace metvox

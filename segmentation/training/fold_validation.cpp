@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "segmentation/training/fold_validation.h"
+
+#include "segmentation/data/preprocess.h"
+#include "segmentation/evaluation/scores.h"
+#include "segmentation/inference/predict_cases.h"
+
+namespace metvox {
+namespace {
+
+Path case_file(const FoldValidation& fold, const Configuration& configuration, const std::string& id) {
+  return fold.preprocessed / configuration.data_identifier / (id + ".safetensors");
+}
+
+Path summary_of(const Path& fold_folder) { return fold_folder / "validation" / "summary.json"; }
+
+}  // namespace
+
+bool fold_validated(const Path& fold_folder) { return std::filesystem::exists(summary_of(fold_folder)); }
+
+std::vector<std::string> validate_fold(const FoldValidation& fold,
+                                       const std::function<void(int64_t, int64_t, const std::string&)>& progress) {
+  const ModelFolder model = open_model(fold.model, "final");
+  const Path out = fold.model / ("fold_" + fold.fold) / "validation";
+  std::filesystem::create_directories(out);
+  PredictorOptions options;
+  options.target = fold.target;
+  Predictor predictor(model, {fold.fold}, "final", options);
+  std::vector<std::string> faults;
+  int64_t done = 0;
+  for (const std::string& id : fold.ids) {
+    progress(done++, static_cast<int64_t>(fold.ids.size()), id);
+    if (std::filesystem::exists(prediction_files(out, id).labels)) continue;
+    try {
+      const PreprocessedCase c = read_preprocessed(case_file(fold, model.config(), id));
+      write_prediction(out, predictor.logits(c.data, [](int64_t, int64_t) {}), c.properties, model, false);
+    } catch (const Error& e) {
+      if (e.fault() != Fault::input) throw;
+      faults.push_back(sentence("validation of ", id, ": ", e.what()));
+    }
+  }
+  progress(done, static_cast<int64_t>(fold.ids.size()), "");
+  const Path truths = fold.preprocessed / "gt_segmentations";
+  if (!std::filesystem::is_directory(truths))
+    fail(Fault::input, truths.string(), ": the labels to validate against are missing; run `metvox preprocess` again, then train with --resume");
+  evaluate_folder(out, truths, model.dataset.labels);
+  return faults;
+}
+
+size_t largest_validation_case_bytes(const FoldValidation& fold, int64_t heads) {
+  const Plans plans = read_plans(fold.preprocessed / "plans.json");
+  const Configuration& configuration = plans.configuration(fold.configuration, fold.preprocessed / "plans.json");
+  size_t largest = 0;
+  for (const std::string& id : fold.ids) {
+    const Path path = case_file(fold, configuration, id);
+    size_t bytes = 0;
+    for (const auto& [name, spec] : read_safetensors_header(path).specs) {
+      bytes += spec.bytes();
+      if (name == "data") bytes += spec.bytes() / static_cast<size_t>(spec.shape[0]) * static_cast<size_t>(heads);  // logits
+    }
+    largest = std::max(largest, bytes + static_cast<size_t>(volume(read_properties(path).shape_before_cropping)));
+  }
+  return largest;
+}
+
+}  // namespace metvox

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// The end of a fold's training: its validation cases predicted by sliding windows and measured.
+#pragma once
+#include <functional>
+
+#include "segmentation/networks/model.h"
+
+namespace metvox {
+
+struct FoldValidation {
+  Path preprocessed, model;
+  std::string fold, configuration;
+  std::vector<std::string> ids;
+  Target target;
+};
+
+// Writes FOLD/validation/CASE.nii.gz (files that are there are kept) and FOLD/validation/summary.json. Returns a sentence for
+// each case that failed. progress(cases done, cases, case).
+std::vector<std::string> validate_fold(const FoldValidation& fold,
+                                       const std::function<void(int64_t, int64_t, const std::string&)>& progress);
+
+// Is there a summary?
+bool fold_validated(const Path& fold_folder);
+
+// Bytes beside the predictor's own for the largest of the cases.
+size_t largest_validation_case_bytes(const FoldValidation& fold, int64_t heads);
+
+}  // namespace metvox

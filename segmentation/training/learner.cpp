@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "segmentation/training/learner.h"
+
+namespace metvox {
+namespace {
+
+constexpr double kLargestNorm = 12;
+
+RegionTable heads_table(const Labels& labels) {
+  RegionTable table;
+  for (const LabelTarget& head : labels.heads()) {
+    if (table.count == RegionTable::kMaxHeads)
+      fail(Fault::input, "dataset.json names more than ", RegionTable::kMaxHeads, " regions or labels");
+    uint64_t bits = 0;
+    for (int label : head.labels) {
+      if (label < 0 || label >= 64) fail(Fault::input, "dataset.json: label ", label, " of \"", head.name, "\" is not in 0..63");
+      bits |= uint64_t{1} << label;
+    }
+    table.labels[static_cast<size_t>(table.count++)] = bits;
+  }
+  return table;
+}
+
+const SegmentationLoss& loss_for(const std::string& name, const Labels& labels) {
+  const SegmentationLoss& loss = find_loss(name);
+  if (loss.softmax == labels.has_regions())
+    fail(Fault::usage, "--loss ", name, " is for ", loss.softmax ? "exclusive labels" : "regions", ", but dataset.json names ",
+         labels.has_regions() ? "regions" : "exclusive labels", "; use --loss ", default_loss(labels));
+  return loss;
+}
+
+}  // namespace
+
+std::string default_loss(const Labels& labels) { return labels.has_regions() ? "dice-bce" : "dice-ce"; }
+
+Learner::Learner(const LearnerOptions& options, const Configuration& configuration, const Labels& labels)
+    : kind_(find_network(options.network)), background_head_(!labels.has_regions()), stream_(options.target.device) {
+  const SegmentationLoss& loss = loss_for(options.loss, labels);
+  const RegionTable heads = heads_table(labels);
+  network_ = kind_.make(store_, configuration, options.channels, heads.count);
+  const DeepSupervision levels = DeepSupervision::halving(network_->outputs());
+  const Int3 patch = configuration.patch(), divisor = network_->divisor();
+  for (size_t a = 0; a < 3; ++a)
+    if (patch[a] % divisor[a] != 0)
+      fail(Fault::input, "the plan's patch ", Shape(patch), " is no multiple of ", Shape(divisor), ", which the network needs");
+  images_ = graph_.input("images", {{configuration.batch_size, options.channels, patch[0], patch[1], patch[2]}, Kind::activation});
+  labels_ = graph_.input("labels", {{configuration.batch_size, patch[0], patch[1], patch[2]}, Kind::labels});
+  const auto logits = network_->build(images_, static_cast<int>(levels.weights.size()));
+  loss_ = segmentation_loss(logits, labels_, loss, heads, levels, configuration.batch_dice, labels.ignore_label());
+  const auto arena = std::make_shared<Arena>();
+  const auto program = [&](Mode mode) {
+    return std::make_unique<Program>(graph_, std::vector<Value>{loss_}, mode, options.target, store_.buffers(mode), arena);
+  };
+  train_ = program(Mode::train);
+  validate_ = program(Mode::infer);
+  const TrainingDefaults& d = kind_.defaults;
+  optimizer_ = make_optimizer(d.optimizer, store_, {d.momentum, d.weight_decay, d.eps});
+}
+
+StepResult Learner::train(const Batch& batch, double lr) {
+  train_->set(images_, batch.images.view());
+  train_->set(labels_, batch.labels.view());
+  train_->run(stream_);
+  StepResult r = result(*train_);
+  const double factor = clip_factor(stream_, store_, train_->trained(), kLargestNorm, &r.gradient_norm);
+  optimizer_->step(stream_, store_, train_->trained(), lr, factor);
+  return r;
+}
+
+StepResult Learner::validate(const Batch& batch) {
+  validate_->set(images_, batch.images.view());
+  validate_->set(labels_, batch.labels.view());
+  validate_->run(stream_);
+  return result(*validate_);
+}
+
+StepResult Learner::result(const Program& program) const {
+  const View y = program.view(loss_);
+  const float* values = y.as<float>();
+  const int64_t heads = (y.size() - 3) / 3;
+  StepResult r;
+  r.loss = static_cast<double>(values[0]);
+  for (int64_t h = background_head_ ? 1 : 0; h < heads; ++h) {
+    r.tp.push_back(static_cast<double>(values[3 + h]));
+    r.fp.push_back(static_cast<double>(values[3 + heads + h]));
+    r.fn.push_back(static_cast<double>(values[3 + 2 * heads + h]));
+  }
+  return r;
+}
+
+LearnerMemory Learner::memory() const {
+  LearnerMemory m;
+  m.arena = std::max(train_->arena_bytes(), validate_->arena_bytes());
+  m.validation_arena = validate_->arena_bytes();
+  for (const Buffer& b : train_->plan().buffers())
+    if (b.role == Buffer::Role::scratch) m.scratch = std::max(m.scratch, b.bytes);
+  m.weights = m.gradients = store_.bytes();
+  for (const auto& [name, tensor] : optimizer_->state()) m.optimizer += tensor.bytes();
+  m.packed = train_->packed_bytes() + validate_->packed_bytes();
+  return m;
+}
+
+}  // namespace metvox

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+// The worker threads of sampler.h: batches are claimed in order and land in a ring; the consumer takes them in order.
+#include <omp.h>
+#include <pthread.h>
+#include <sched.h>
+#include <sys/resource.h>
+
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+
+#include "segmentation/training/sampler.h"
+#include "tensor/threads.h"
+
+namespace metvox {
+namespace {
+
+// A thread inherits the one core to which OpenMP has bound its creator: back to every core that OpenMP uses.
+void use_all_cores() {
+  cpu_set_t cores;
+  CPU_ZERO(&cores);
+  for (int place = 0; place < omp_get_num_places(); ++place) {
+    std::vector<int> ids(static_cast<size_t>(omp_get_place_num_procs(place)));
+    omp_get_place_proc_ids(place, ids.data());
+    for (int id : ids) CPU_SET(static_cast<size_t>(id), &cores);
+  }
+  if (CPU_COUNT(&cores) > 0) pthread_setaffinity_np(pthread_self(), sizeof cores, &cores);
+}
+
+// Only what other threads leave: the idle policy, or where it is forbidden the lowest priority.
+void yield_to_others() {
+  sched_param none{};
+  if (pthread_setschedparam(pthread_self(), SCHED_IDLE, &none) != 0) setpriority(PRIO_PROCESS, 0, 19);
+}
+
+}  // namespace
+
+size_t LoaderPlan::bytes() const {
+  const size_t voxels = static_cast<size_t>(batch_size * volume(patch));
+  return static_cast<size_t>(slots()) * voxels * (static_cast<size_t>(channels) * sizeof(float) + 1) +
+         static_cast<size_t>(workers) * Patch::bytes(channels, patch);
+}
+
+struct Loader::Impl {
+  LoaderPlan plan;
+  std::vector<Batch> ring;
+  std::vector<int64_t> filled;                 // the batch that lies in each slot, -1: none yet
+  std::mutex mutex;
+  std::condition_variable room, ready;
+  int64_t claimed, next, last;
+  int64_t released;                            // batches below this one have been used up
+  bool stop = false;
+  std::exception_ptr error;
+  std::vector<std::thread> workers;
+
+  explicit Impl(LoaderPlan p) : plan(std::move(p)) {
+    const int64_t an_epoch = plan.iterations + plan.val_iterations;
+    claimed = next = released = plan.first_epoch * an_epoch;
+    last = plan.epochs * an_epoch;
+    const Shape images{plan.batch_size, plan.channels, plan.patch[0], plan.patch[1], plan.patch[2]};
+    const Shape labels{plan.batch_size, plan.patch[0], plan.patch[1], plan.patch[2]};
+    for (int64_t s = 0; s < plan.slots(); ++s) ring.push_back({Tensor::empty(images, DType::f32), Tensor::empty(labels, DType::u8)});
+    filled.assign(ring.size(), -1);
+    for (int w = 0; w < plan.workers; ++w) workers.emplace_back([this] { work(); });
+  }
+
+  ~Impl() {
+    {
+      const std::lock_guard lock(mutex);
+      stop = true;
+    }
+    room.notify_all();
+    for (std::thread& worker : workers) worker.join();
+  }
+
+  size_t slot(int64_t batch) const { return static_cast<size_t>(batch) % ring.size(); }
+
+  void work() {
+    try {
+      set_threads(1);
+      use_all_cores();
+      if (plan.yield_to_step) yield_to_others();
+      Patch patch(plan.channels, plan.patch);
+      std::unique_lock lock(mutex);
+      for (;;) {
+        room.wait(lock, [&] { return stop || claimed == last || claimed < released + static_cast<int64_t>(ring.size()); });
+        if (stop || claimed == last) return;
+        const int64_t batch = claimed++;
+        lock.unlock();
+        make_batch(plan, batch, patch, ring[slot(batch)]);
+        lock.lock();
+        filled[slot(batch)] = batch;
+        ready.notify_all();
+      }
+    } catch (...) {
+      const std::lock_guard lock(mutex);
+      error = std::current_exception();
+      stop = true;
+      ready.notify_all();
+      room.notify_all();
+    }
+  }
+};
+
+Loader::Loader(LoaderPlan plan) : impl_(std::make_unique<Impl>(std::move(plan))) {}
+Loader::~Loader() = default;
+
+const Batch& Loader::next() {
+  Impl& s = *impl_;
+  std::unique_lock lock(s.mutex);
+  check(s.next < s.last, "Loader: all ", s.last, " batches have been taken");
+  s.released = s.next;                         // what the last call gave is used up
+  s.room.notify_all();
+  s.ready.wait(lock, [&] { return s.filled[s.slot(s.next)] == s.next || s.error; });
+  if (s.filled[s.slot(s.next)] != s.next) std::rethrow_exception(s.error);
+  return s.ring[s.slot(s.next++)];
+}
+
+}  // namespace metvox

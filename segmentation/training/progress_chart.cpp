@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+// progress.png: the panels of nnU-Net's chart, drawn on io/png.h's canvas.
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+
+#include "io/png.h"
+#include "segmentation/training/metrics_log.h"
+
+namespace metvox {
+namespace {
+
+constexpr Rgb kBlue{31, 97, 180}, kRed{205, 50, 45}, kGreen{30, 140, 70}, kGrid{225, 228, 232}, kFrame{120, 125, 130}, kInk{30, 33, 36};
+constexpr int kWidth = 1300, kPanelHeight = 430, kLeft = 120, kRight = 110, kTop = 64, kBottom = 62, kText = 2, kTextHeight = 14;
+
+struct Series {
+  std::string label;
+  Rgb colour;
+  double dash_px;
+  std::vector<double> values;
+};
+
+struct Axis {
+  double low = 0, high = 1, step = 0.2;
+  double share(double v) const { return (v - low) / (high - low); }
+};
+
+// Limits on multiples of a step of 1, 2 or 5 times a power of ten, with about `ticks` steps between them.
+Axis axis_over(double low, double high, int ticks) {
+  if (!(low <= high)) return {};
+  if (high - low < 1e-12 * std::max(1.0, std::abs(high))) {
+    const double room = std::max(std::abs(high) * 0.1, 1e-9);
+    low -= room;
+    high += room;
+  }
+  const double rough = (high - low) / ticks, power = std::pow(10, std::floor(std::log10(rough)));
+  const double step = power * (rough <= power ? 1 : rough <= 2 * power ? 2 : rough <= 5 * power ? 5 : 10);
+  return {std::floor(low / step) * step, std::ceil(high / step) * step, step};
+}
+
+Axis axis_of(const std::vector<Series>& all, int ticks) {
+  double low = 1e300, high = -1e300;
+  for (const Series& s : all)
+    for (double v : s.values)
+      if (std::isfinite(v)) {
+        low = std::min(low, v);
+        high = std::max(high, v);
+      }
+  return axis_over(low, high, ticks);
+}
+
+std::string tick_text(double value, double step) {
+  char text[32];
+  const double least = std::abs(value) < step / 2 ? 0 : value;
+  if (step < 1e-3) std::snprintf(text, sizeof text, least == 0 ? "0" : "%.2g", least);
+  else std::snprintf(text, sizeof text, "%.*f", step >= 1 ? 0 : static_cast<int>(std::ceil(-std::log10(step) - 1e-9)), least);
+  return text;
+}
+
+class Panel {
+ public:
+  Panel(Picture& picture, int index, const std::string& title, Axis x)
+      : picture_(picture), x_(x), top_(index * kPanelHeight + kTop), bottom_((index + 1) * kPanelHeight - kBottom) {
+    picture_.text(kLeft, top_ - 40, title, kInk, kText);
+    for (double v = x_.low; v <= x_.high + x_.step / 2; v += x_.step) {
+      const double px = at_x(v);
+      picture_.line(px, top_, px, bottom_, kGrid);
+      centred(tick_text(v, x_.step), static_cast<int>(px), bottom_ + 10);
+    }
+    centred("epoch", (kLeft + kWidth - kRight) / 2, bottom_ + 34);
+  }
+
+  // Curves against an axis on the left, or on the right without grid lines.
+  void draw(const std::vector<Series>& all, const Axis& y, bool on_right) {
+    for (double v = y.low; v <= y.high + y.step / 2; v += y.step) {
+      const double py = at_y(v, y);
+      const std::string text = tick_text(v, y.step);
+      if (!on_right) picture_.line(kLeft, py, kWidth - kRight, py, kGrid);
+      picture_.text(on_right ? kWidth - kRight + 12 : kLeft - 12 - Picture::text_width(text, kText), static_cast<int>(py) - kTextHeight / 2,
+                    text, kInk, kText);
+    }
+    for (const Series& s : all) {
+      curve(s, y);
+      legend(s);
+    }
+    frame();
+  }
+
+ private:
+  double at_x(double v) const { return kLeft + x_.share(v) * (kWidth - kRight - kLeft); }
+  double at_y(double v, const Axis& y) const { return bottom_ - y.share(v) * (bottom_ - top_); }
+  void centred(const std::string& text, int x, int y) {
+    picture_.text(x - Picture::text_width(text, kText) / 2, y, text, kInk, kText);
+  }
+  void curve(const Series& s, const Axis& y) {
+    for (size_t i = 0; i < s.values.size(); ++i) {
+      if (!std::isfinite(s.values[i])) continue;
+      const double px = at_x(static_cast<double>(i)), py = at_y(s.values[i], y);
+      if (s.values.size() <= 40) picture_.fill_rectangle(static_cast<int>(px) - 2, static_cast<int>(py) - 2, 5, 5, s.colour);
+      if (i > 0 && std::isfinite(s.values[i - 1]))
+        picture_.line(at_x(static_cast<double>(i) - 1), at_y(s.values[i - 1], y), px, py, s.colour, 2.5, s.dash_px);
+    }
+  }
+  void legend(const Series& s) {
+    legend_x_ -= Picture::text_width(s.label, kText) + 70;
+    picture_.line(legend_x_, top_ - 33, legend_x_ + 40, top_ - 33, s.colour, 3, s.dash_px);
+    picture_.text(legend_x_ + 48, top_ - 40, s.label, kInk, kText);
+  }
+  void frame() {
+    const double left = kLeft, right = kWidth - kRight, top = top_, bottom = bottom_;
+    picture_.line(left, top, right, top, kFrame);
+    picture_.line(left, bottom, right, bottom, kFrame);
+    picture_.line(left, top, left, bottom, kFrame);
+    picture_.line(right, top, right, bottom, kFrame);
+  }
+
+  Picture& picture_;
+  Axis x_;
+  int top_, bottom_, legend_x_ = kWidth - kRight + 22;
+};
+
+template <class Field>
+std::vector<double> column(const std::vector<EpochRecord>& history, Field field) {
+  std::vector<double> values;
+  for (const EpochRecord& r : history) values.push_back(r.*field);
+  return values;
+}
+
+}  // namespace
+
+void write_progress_chart(const Path& path, const std::vector<EpochRecord>& history) {
+  Picture picture(kWidth, 3 * kPanelHeight);
+  Axis x = axis_over(0, std::max(1.0, static_cast<double>(history.size()) - 1), 10);
+  x.step = std::max(x.step, 1.0);
+  x.high = std::max(x.high, x.step);
+  const std::vector<Series> losses{{"validation loss", kRed, 0, column(history, &EpochRecord::val_loss)},
+                                   {"training loss", kBlue, 0, column(history, &EpochRecord::train_loss)}};
+  const std::vector<Series> dice{{"moving average", kGreen, 0, column(history, &EpochRecord::ema_dice)},
+                                 {"pseudo-Dice", kGreen, 3, column(history, &EpochRecord::mean_dice)}};
+  Panel top(picture, 0, "loss (left), pseudo-Dice (right)", x);
+  top.draw(losses, axis_of(losses, 6), false);
+  top.draw(dice, {0, 1, 0.2}, true);
+  std::vector<Series> time{{"seconds an epoch", kBlue, 0, column(history, &EpochRecord::seconds)}};
+  Axis seconds = axis_of(time, 6);
+  seconds = axis_over(0, seconds.high, 6);
+  Panel(picture, 1, "time", x).draw(time, seconds, false);
+  const std::vector<Series> rate{{"learning rate", kBlue, 0, column(history, &EpochRecord::lr)}};
+  Axis lr = axis_of(rate, 6);
+  lr = axis_over(0, lr.high, 6);
+  Panel(picture, 2, "learning rate", x).draw(rate, lr, false);
+  write_png(path, picture);
+}
+
+}  // namespace metvox

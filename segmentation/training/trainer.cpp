@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "segmentation/training/trainer.h"
+
+#include <chrono>
+#include <cmath>
+
+#include "kernels/cpu/isa.h"
+#include "segmentation/data/config_hash.h"
+#include "segmentation/training/fold_validation.h"
+#include "tensor/threads.h"
+
+namespace metvox {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr double kEmaKept = 0.9;
+
+double seconds_now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+double unix_time() { return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count(); }
+
+std::string or_auto(const std::string& name) { return name.empty() ? "auto" : name; }
+
+// Sums over the batches of an epoch.
+struct Tally {
+  double loss = 0;
+  int64_t batches = 0;
+  std::vector<double> tp, fp, fn;
+
+  void add(const StepResult& r) {
+    loss += r.loss;
+    ++batches;
+    tp.resize(r.tp.size());
+    fp.resize(r.tp.size());
+    fn.resize(r.tp.size());
+    for (size_t i = 0; i < r.tp.size(); ++i) {
+      tp[i] += r.tp[i];
+      fp[i] += r.fp[i];
+      fn[i] += r.fn[i];
+    }
+  }
+  double mean_loss() const { return loss / static_cast<double>(batches); }
+  std::vector<double> dice() const {
+    std::vector<double> out;
+    for (size_t i = 0; i < tp.size(); ++i) out.push_back(2 * tp[i] / (2 * tp[i] + fp[i] + fn[i]));
+    return out;
+  }
+};
+
+// The mean of those that are numbers; NaN without any.
+double nan_mean(const std::vector<double>& values) {
+  double sum = 0, count = 0;
+  for (double v : values)
+    if (!std::isnan(v)) {
+      sum += v;
+      ++count;
+    }
+  return sum / count;
+}
+
+}  // namespace
+
+size_t TrainMemory::training() const {
+  return learner.arena + learner.weights + learner.gradients + learner.optimizer + learner.packed + loader +
+         (cases_resident ? cases : 0);
+}
+
+struct Trainer::Impl {
+  TrainRequest request;
+  Plans plans;
+  DatasetDescription dataset;
+  Configuration configuration;
+  CheckpointFacts facts;
+  Fold fold;
+  std::unique_ptr<TrainingCases> cases;
+  std::unique_ptr<Learner> learner;
+  LoaderPlan loader_plan;
+  double lr = 0;
+  TrainingState state;
+
+  explicit Impl(const TrainRequest& r) : request(r) {
+    const Path plans_json = r.preprocessed / "plans.json", dataset_json = r.preprocessed / "dataset.json";
+    plans = read_plans(plans_json);
+    dataset = read_description(dataset_json);
+    configuration = plans.configuration(r.configuration, plans_json);
+    if (request.loss.empty()) request.loss = default_loss(dataset.labels);
+    const int channels = static_cast<int>(dataset.channel_names.size());
+    learner = std::make_unique<Learner>(LearnerOptions{request.network, request.loss, channels, request.target}, configuration,
+                                        dataset.labels);
+    lr = request.lr.value_or(learner->defaults().lr);
+    const Path folder = r.preprocessed / configuration.data_identifier;
+    fold = choose_fold(r.preprocessed / "splits_final.json", preprocessed_ids(folder), r.fold, r.group_by);
+    std::vector<std::string> ids = fold.train;
+    ids.insert(ids.end(), fold.val.begin(), fold.val.end());
+    cases = std::make_unique<TrainingCases>(folder, ids, channels);
+    plan_loader();
+    facts.facts = run_facts();
+    facts.plans = read_json(plans_json);
+    facts.dataset = read_json(dataset_json);
+    for (const LabelTarget& target : dataset.labels.foreground()) facts.targets.push_back(target.name);
+  }
+
+  void plan_loader() {
+    const PatchGeometry geometry = patch_geometry(configuration.patch());
+    loader_plan.train = {cases->find(fold.train), geometry.initial, training_transforms(geometry, configuration.use_mask_for_norm)};
+    loader_plan.val = {cases->find(fold.val), geometry.patch, validation_transforms()};
+    loader_plan.channels = static_cast<int64_t>(dataset.channel_names.size());
+    loader_plan.batch_size = configuration.batch_size;
+    loader_plan.patch = geometry.patch;
+    loader_plan.epochs = request.epochs;
+    loader_plan.iterations = request.iterations;
+    loader_plan.val_iterations = request.val_iterations;
+    loader_plan.seed = request.seed;
+    loader_plan.workers = threads();
+    loader_plan.yield_to_step = request.target.device.kind == Device::Kind::cpu;
+  }
+
+  // All that the bits of a run depend on, the data excepted.
+  Json run_facts() const {
+    Json j = {{"network", request.network}, {"loss", request.loss}, {"configuration", request.configuration}, {"fold", request.fold},
+              {"epochs", request.epochs}, {"iterations", request.iterations}, {"val_iterations", request.val_iterations}, {"lr", lr},
+              {"optimizer", learner->defaults().optimizer}, {"seed", request.seed}, {"device", name_of(request.target.device)},
+              {"engine", or_auto(request.target.engine)}, {"precision", name_of(request.target.dtype)}, {"isa", name_of(isa())},
+              {"threads", threads()}, {"pretrained", request.pretrained.string()}, {"version", METVOX_VERSION}};
+    j["config_hash"] = config_hash(j);
+    return j;
+  }
+
+  Path model() const { return request.results / model_folder_name(request.network, request.loss, request.configuration); }
+  Path folder() const { return model() / ("fold_" + request.fold); }
+  Path checkpoint(const char* name) const { return folder() / (std::string("checkpoint_") + name + ".safetensors"); }
+  FoldValidation validation() const {
+    return {request.preprocessed, model(), request.fold, request.configuration, fold.val, request.target};
+  }
+
+  void keep_plans() const {
+    fs::create_directories(folder());
+    for (const auto& [name, json] : {std::pair{"plans.json", &facts.plans}, std::pair{"dataset.json", &facts.dataset}}) {
+      const Path path = model() / name;
+      if (!fs::exists(path)) write_json(path, *json);
+      else if (read_json(path) != *json)
+        fail(Fault::usage, path.string(), " differs from ", (request.preprocessed / name).string(),
+             ": the folder holds folds of another plan; train to another --out");
+    }
+  }
+
+  void begin(const TrainEvents& events) {
+    for (const char* name : {"final", "latest", "best"}) fs::remove(checkpoint(name));
+    for (const char* name : {"metrics.jsonl", "progress.png", "validation"}) fs::remove_all(folder() / name);
+    learner->store().initialize(request.seed);
+    if (request.pretrained.empty()) return;
+    const int64_t copied = load_pretrained(learner->store(), read_safetensors(request.pretrained), request.pretrained);
+    events.say(sentence(copied, " tensors taken from ", request.pretrained.string(), ", the segmentation heads start anew"));
+  }
+
+  // From the last checkpoint, or from the beginning.
+  void resume(const TrainEvents& events) {
+    for (const char* name : {"latest", "best"}) {
+      if (!fs::exists(checkpoint(name))) continue;
+      const ResumedRun run = read_checkpoint(checkpoint(name), *learner);
+      state = run.state;
+      events.say(sentence("resuming after epoch ", state.epoch(), " of ", request.epochs, " (", checkpoint(name).string(), ")"));
+      tell_differences(run.facts, events);
+      write_metrics(folder() / "metrics.jsonl", state.history, facts.targets);
+      return;
+    }
+    events.say("no checkpoint to resume from in " + folder().string() + ": training starts from the beginning");
+    begin(events);
+  }
+
+  void tell_differences(const Json& before, const TrainEvents& events) const {
+    for (const char* key : {"seed", "device", "engine", "isa", "threads", "precision", "epochs", "iterations", "val_iterations", "lr", "version"})
+      if (before.value(key, Json()) != facts.facts.at(key))
+        events.say(sentence(key, " is ", facts.facts.at(key).dump(), ", the checkpoint was made with ", before.value(key, Json()).dump(),
+                            ": what follows will not be the same bits"));
+  }
+
+  void require_finite(double value, const char* what, int64_t epoch, int64_t step) const {
+    if (std::isfinite(value)) return;
+    const bool has = fs::exists(checkpoint("latest")) || fs::exists(checkpoint("best"));
+    fail(Fault::input, "the ", what, " of epoch ", epoch + 1, ", iteration ", step + 1, " is not finite (", value,
+         "); training stops, ", has ? "the last checkpoint in " + folder().string() + " is kept" : "no checkpoint was written yet",
+         ". Try a lower --lr (it is ", lr, "), --precision f32, and `metvox check` on the data");
+  }
+
+  EpochRecord train_epoch(Loader& loader, const TrainEvents& events) {
+    EpochRecord r;
+    r.epoch = state.epoch();
+    r.started = unix_time();
+    r.lr = polynomial_lr(lr, r.epoch, request.epochs);
+    const double start = seconds_now();
+    const int64_t steps = request.iterations + request.val_iterations;
+    double waited = 0, computed = 0;
+    Tally train, val;
+    for (int64_t step = 0; step < steps; ++step) {
+      const double before = seconds_now();
+      const Batch& batch = loader.next();
+      const double ready = seconds_now();
+      const bool training = step < request.iterations;
+      const StepResult result = training ? learner->train(batch, r.lr) : learner->validate(batch);
+      require_finite(result.loss, training ? "loss" : "validation loss", r.epoch, step);
+      require_finite(result.gradient_norm, "gradient", r.epoch, step);
+      (training ? train : val).add(result);
+      if (training) {
+        waited += ready - before;
+        computed += seconds_now() - ready;
+      }
+      events.step(r.epoch, step + 1, steps, result.loss);
+    }
+    r.seconds = seconds_now() - start;
+    r.step_ms = 1e3 * computed / static_cast<double>(request.iterations);
+    r.wait_ms = 1e3 * waited / static_cast<double>(request.iterations);
+    r.train_loss = train.mean_loss();
+    r.val_loss = val.mean_loss();
+    r.dice = val.dice();
+    r.mean_dice = nan_mean(r.dice);
+    return r;
+  }
+
+  void finish_epoch(EpochRecord r, const TrainEvents& events) {
+    if (!std::isnan(r.mean_dice))
+      state.ema_dice = std::isnan(state.ema_dice) ? r.mean_dice : kEmaKept * state.ema_dice + (1 - kEmaKept) * r.mean_dice;
+    r.ema_dice = state.ema_dice;
+    state.history.push_back(r);
+    if (!std::isnan(state.ema_dice) && !(state.ema_dice <= state.best_ema)) {
+      state.best_ema = state.ema_dice;
+      write_checkpoint(checkpoint("best"), *learner, state, facts);
+    }
+    if (state.epoch() % request.save_every == 0 && state.epoch() < request.epochs)
+      write_checkpoint(checkpoint("latest"), *learner, state, facts);
+    write_metrics(folder() / "metrics.jsonl", state.history, facts.targets);
+    write_progress_chart(folder() / "progress.png", state.history);
+    events.epoch(r);
+  }
+
+  void train(const TrainEvents& events) {
+    if (request.resume) resume(events);
+    else begin(events);
+    if (state.epoch() < request.epochs) {
+      loader_plan.first_epoch = state.epoch();
+      Loader loader(loader_plan);
+      while (state.epoch() < request.epochs) finish_epoch(train_epoch(loader, events), events);
+    }
+    write_checkpoint(checkpoint("final"), *learner, state, facts);
+    fs::remove(checkpoint("latest"));
+  }
+
+  size_t final_validation_bytes() const {
+    const int heads = static_cast<int>(dataset.labels.heads().size()), channels = static_cast<int>(dataset.channel_names.size());
+    ParameterStore store;
+    const auto network = find_network(request.network).make(store, configuration, channels, heads);
+    Graph graph;
+    const Int3 patch = configuration.patch();
+    const Value x = graph.input("images", {{1, channels, patch[0], patch[1], patch[2]}, Kind::activation});
+    const Program program(graph, {network->build(x, 1).front()}, Mode::infer, request.target, store.buffers(Mode::infer),
+                          std::make_shared<Arena>());
+    const size_t windows = static_cast<size_t>(volume(patch)) * static_cast<size_t>(channels + heads) * sizeof(float);
+    return program.arena_bytes() + program.packed_bytes() + store.bytes() + windows + largest_validation_case_bytes(validation(), heads);
+  }
+};
+
+Trainer::Trainer(const TrainRequest& request) : impl_(std::make_unique<Impl>(request)) {}
+Trainer::~Trainer() = default;
+
+Path Trainer::model_folder() const { return impl_->model(); }
+Path Trainer::fold_folder() const { return impl_->folder(); }
+
+TrainMemory Trainer::memory() const {
+  return {impl_->learner->memory(), impl_->loader_plan.bytes(), impl_->cases->bytes(), impl_->cases->resident(),
+          impl_->final_validation_bytes()};
+}
+
+std::vector<std::string> Trainer::run(const TrainEvents& events) {
+  Impl& s = *impl_;
+  s.keep_plans();
+  const bool trained = s.request.resume && fs::exists(s.checkpoint("final"));
+  if (trained && fold_validated(s.folder())) {
+    events.say("fold " + s.request.fold + " is finished: " + s.folder().string());
+    return {};
+  }
+  if (!trained) s.train(events);
+  s.learner.reset();                           // the predictor needs the room
+  s.cases.reset();
+  return validate_fold(s.validation(), events.validation);
+}
+
+}  // namespace metvox

@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "segmentation/training/trainer.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "io/nifti.h"
+#include "segmentation/data/preprocess.h"
+#include "tensor/threads.h"
+
+namespace metvox {
+namespace {
+
+constexpr Int3 kExtent{24, 24, 24};
+
+Path fresh_folder(const std::string& name) {
+  const Path dir = Path(testing::TempDir()) / ("trainer_" + name);
+  std::filesystem::remove_all(dir);
+  std::filesystem::create_directories(dir);
+  return dir;
+}
+
+Plans small_plans() {
+  Plans plans;
+  plans.dataset_name = "Dataset001_Balls";
+  plans.original_median_spacing_mm = {1, 1, 1};
+  plans.original_median_shape = {24, 24, 24};
+  Configuration c;
+  c.name = "3d_fullres";
+  c.data_identifier = "nnUNetPlans_3d_fullres";
+  c.batch_size = 2;
+  c.patch_size = {16, 16, 16};
+  c.spacing_mm = {1, 1, 1};
+  c.median_image_size = {24, 24, 24};
+  c.normalization_schemes = {"ZScoreNormalization", "ZScoreNormalization"};
+  c.use_mask_for_norm = {false, false};
+  c.architecture.network_class_name = "dynamic_network_architectures.architectures.unet.PlainConvUNet";
+  c.architecture.features_per_stage = {4, 8};
+  c.architecture.kernel_sizes = {{3, 3, 3}, {3, 3, 3}};
+  c.architecture.strides = {{1, 1, 1}, {2, 2, 2}};
+  c.architecture.n_conv_per_stage = {1, 1};
+  c.architecture.n_conv_per_stage_decoder = {1};
+  plans.configurations = {c};
+  plans.intensities.resize(2);
+  return plans;
+}
+
+// A bright ball (label 1) with a brighter core (label 2) in noise.
+void write_case(const Path& dir, int number) {
+  const std::string id = sentence("case_", number);
+  Random random(7, static_cast<uint64_t>(number));
+  const Int3 centre{7 + random.below(10), 7 + random.below(10), 7 + random.below(10)};
+  PreprocessedCase c;
+  c.properties.id = id;
+  c.properties.shape_before_cropping = c.properties.bbox_last = c.properties.shape_after_cropping = kExtent;
+  c.properties.spacing_mm = {1, 1, 1};
+  c.properties.geometry = make_geometry(kExtent, Affine{});
+  c.data = Tensor::empty({2, 24, 24, 24}, DType::f32);
+  c.seg = Tensor::zeros({24, 24, 24}, DType::i8);
+  std::vector<int32_t> found[2];
+  for (int64_t i = 0; i < volume(kExtent); ++i) {
+    const Int3 at{i / 576, i / 24 % 24, i % 24};
+    double r = 0;
+    for (size_t a = 0; a < 3; ++a) r += static_cast<double>((at[a] - centre[a]) * (at[a] - centre[a]));
+    const int label = r <= 9 ? 2 : r <= 36 ? 1 : 0;
+    c.seg.data<int8_t>()[i] = static_cast<int8_t>(label);
+    for (int64_t channel = 0; channel < 2; ++channel)
+      c.data.data<float>()[channel * volume(kExtent) + i] = static_cast<float>(label * (1.0 + 0.3 * static_cast<double>(channel)) + 0.4 * random.normal());
+    for (int target = 0; target < 2; ++target)
+      if (label > target)
+        for (int64_t v : at) found[target].push_back(static_cast<int32_t>(v));
+  }
+  for (const auto& voxels : found) {
+    c.locations.push_back(Tensor::empty({static_cast<int64_t>(voxels.size()) / 3, 3}, DType::i32));
+    std::copy(voxels.begin(), voxels.end(), c.locations.back().data<int32_t>());
+  }
+  write_preprocessed(dir / "nnUNetPlans_3d_fullres" / (id + ".safetensors"), c);
+  Tensor truth = Tensor::empty(c.seg.shape(), DType::u8);
+  std::copy_n(c.seg.data<int8_t>(), truth.size(), truth.data<uint8_t>());
+  write_nifti(dir / "gt_segmentations" / (id + ".nii.gz"), truth, c.properties.geometry);
+}
+
+Path preprocessed(const std::string& name, bool regions = true) {
+  const Path dir = fresh_folder(name);
+  std::filesystem::create_directories(dir / "nnUNetPlans_3d_fullres");
+  std::filesystem::create_directories(dir / "gt_segmentations");
+  write_json(dir / "plans.json", to_json(small_plans()));
+  Json dataset = {{"channel_names", {{"0", "T1C"}, {"1", "T2F"}}}, {"numTraining", 6}, {"file_ending", ".nii.gz"}};
+  if (regions) {
+    dataset["labels"] = {{"background", 0}, {"ball", {1, 2}}, {"core", 2}};
+    dataset["regions_class_order"] = {1, 2};
+  } else {
+    dataset["labels"] = {{"background", 0}, {"shell", 1}, {"core", 2}};
+  }
+  write_json(dir / "dataset.json", dataset);
+  for (int i = 0; i < 6; ++i) write_case(dir, i);
+  return dir;
+}
+
+TrainRequest request_for(const Path& data, const std::string& results) {
+  TrainRequest r;
+  r.preprocessed = data;
+  r.results = fresh_folder(results);
+  r.epochs = 3;
+  r.iterations = 6;
+  r.val_iterations = 3;
+  r.seed = 17;
+  return r;
+}
+
+struct Killed {};
+
+// Stops as kill -9 would after the checkpoint of epoch `last` (counted from 0).
+void run_until(const TrainRequest& request, int64_t last) {
+  Trainer trainer(request);
+  TrainEvents events;
+  events.epoch = [&](const EpochRecord& r) {
+    if (r.epoch == last) throw Killed{};
+  };
+  EXPECT_THROW(trainer.run(events), Killed);
+}
+
+Path run_to_the_end(const TrainRequest& request, std::string* said = nullptr) {
+  Trainer trainer(request);
+  TrainEvents events;
+  events.say = [&](const std::string& text) {
+    if (said) *said += text + "\n";
+  };
+  EXPECT_TRUE(trainer.run(events).empty());
+  return trainer.fold_folder();
+}
+
+std::vector<Json> metrics_without_times(const Path& fold) {
+  std::vector<Json> lines;
+  std::istringstream text(read_text(fold / "metrics.jsonl"));
+  for (std::string line; std::getline(text, line);) {
+    lines.push_back(Json::parse(line));
+    for (const char* key : {"started", "seconds", "step_ms", "wait_ms"}) lines.back().erase(key);
+  }
+  return lines;
+}
+
+void expect_same_tensors(const Path& a, const Path& b) {
+  const SafeTensors x = read_safetensors(a), y = read_safetensors(b);
+  ASSERT_EQ(x.tensors.size(), y.tensors.size());
+  for (const auto& [name, tensor] : x.tensors) {
+    ASSERT_TRUE(y.tensors.contains(name)) << name;
+    ASSERT_EQ(tensor.bytes(), y.tensors.at(name).bytes());
+    EXPECT_EQ(std::memcmp(tensor.view().data, y.tensors.at(name).view().data, tensor.bytes()), 0) << name;
+  }
+}
+
+}  // namespace
+
+TEST(trainer, killed_and_resumed_gives_the_bits_of_an_unbroken_run) {
+  const Path data = preprocessed("resume_data");
+  const Path whole = run_to_the_end(request_for(data, "whole"));
+  EXPECT_FALSE(std::filesystem::exists(whole / "checkpoint_latest.safetensors"));
+  EXPECT_TRUE(std::filesystem::exists(whole / "progress.png"));
+  const auto expected = metrics_without_times(whole);
+  ASSERT_EQ(expected.size(), 3u);
+  TrainRequest broken = request_for(data, "broken");
+  run_until(broken, 1);
+  // A line of an epoch whose checkpoint was not written any more.
+  const Path fold = broken.results / "nnunet__dice-bce__3d_fullres" / "fold_0";
+  write_text(fold / "metrics.jsonl", read_text(fold / "metrics.jsonl") + "{\"epoch\": 2}\n");
+  broken.resume = true;
+  std::string said;
+  EXPECT_EQ(run_to_the_end(broken, &said), fold);
+  EXPECT_NE(said.find("resuming after epoch 2 of 3"), std::string::npos) << said;
+  EXPECT_EQ(said.find("same bits"), std::string::npos) << said;
+  EXPECT_EQ(metrics_without_times(fold), expected);
+  expect_same_tensors(fold / "checkpoint_final.safetensors", whole / "checkpoint_final.safetensors");
+  expect_same_tensors(fold / "checkpoint_best.safetensors", whole / "checkpoint_best.safetensors");
+}
+
+TEST(trainer, learns_and_ends_with_the_folds_validation) {
+  const Path data = preprocessed("learns_data");
+  TrainRequest request = request_for(data, "learns");
+  request.epochs = 6;
+  request.iterations = 25;
+  const Path fold = run_to_the_end(request);
+  const auto lines = metrics_without_times(fold);
+  EXPECT_LT(lines.back().at("train_loss").get<double>(), lines.front().at("train_loss").get<double>());
+  EXPECT_GT(lines.back().at("mean_dice").get<double>(), 0.5);
+  const Json summary = read_json(fold / "validation" / "summary.json");
+  EXPECT_GT(summary.at("foreground_mean").at("Dice").get<double>(), 0.5);
+  const Json splits = read_json(data / "splits_final.json");
+  for (const Json& id : splits[0].at("val"))
+    EXPECT_TRUE(std::filesystem::exists(fold / "validation" / (id.get<std::string>() + ".nii.gz")));
+  const ModelFolder model = open_model(fold.parent_path());
+  EXPECT_EQ(model.folds, (std::vector<std::string>{"0"}));
+}
+
+TEST(trainer, resuming_a_finished_run_does_nothing_and_a_missing_one_starts) {
+  const Path data = preprocessed("finished_data");
+  TrainRequest request = request_for(data, "finished");
+  request.resume = true;
+  std::string said;
+  const Path fold = run_to_the_end(request, &said);
+  EXPECT_NE(said.find("starts from the beginning"), std::string::npos);
+  const auto before = std::filesystem::last_write_time(fold / "checkpoint_final.safetensors");
+  said.clear();
+  run_to_the_end(request, &said);
+  EXPECT_NE(said.find("is finished"), std::string::npos);
+  EXPECT_EQ(std::filesystem::last_write_time(fold / "checkpoint_final.safetensors"), before);
+  // Only the validation was lost: only that is done again.
+  std::filesystem::remove(fold / "validation" / "summary.json");
+  run_to_the_end(request);
+  EXPECT_TRUE(std::filesystem::exists(fold / "validation" / "summary.json"));
+  EXPECT_EQ(std::filesystem::last_write_time(fold / "checkpoint_final.safetensors"), before);
+}
+
+TEST(trainer, resume_says_what_differs) {
+  const Path data = preprocessed("differs_data");
+  TrainRequest request = request_for(data, "differs");
+  run_until(request, 0);
+  request.resume = true;
+  request.seed = 18;
+  std::string said;
+  run_to_the_end(request, &said);
+  EXPECT_NE(said.find("seed is 18, the checkpoint was made with 17"), std::string::npos) << said;
+}
+
+TEST(trainer, exclusive_labels_train_with_softmax) {
+  const Path data = preprocessed("labels_data", false);
+  TrainRequest request = request_for(data, "labels");
+  const Path fold = run_to_the_end(request);
+  EXPECT_EQ(fold.parent_path().filename(), "nnunet__dice-ce__3d_fullres");
+  EXPECT_EQ(metrics_without_times(fold).back().at("dice").size(), 2u);
+  request.loss = "dice-bce";
+  EXPECT_THROW(Trainer{request}, Error);
+}
+
+TEST(trainer, a_loss_that_is_not_finite_stops_the_run) {
+  const Path data = preprocessed("infinite_data");
+  TrainRequest request = request_for(data, "infinite");
+  run_until(request, 0);
+  request.resume = true;
+  request.lr = 1e30;
+  Trainer trainer(request);
+  try {
+    trainer.run({});
+    FAIL() << "no error";
+  } catch (const Error& e) {
+    EXPECT_NE(std::string(e.what()).find("is not finite"), std::string::npos) << e.what();
+    EXPECT_NE(std::string(e.what()).find("epoch 2, iteration"), std::string::npos) << e.what();
+  }
+  EXPECT_TRUE(std::filesystem::exists(trainer.fold_folder() / "checkpoint_latest.safetensors"));
+}
+
+TEST(trainer, pretrained_weights_are_taken_but_for_the_heads) {
+  const Path data = preprocessed("pretrained_data");
+  TrainRequest request = request_for(data, "pretrained_source");
+  const Path source = run_to_the_end(request) / "checkpoint_final.safetensors";
+  TrainRequest tuned = request_for(data, "pretrained_tuned");
+  tuned.pretrained = source;
+  tuned.lr = 0;
+  tuned.epochs = 1;
+  const SafeTensors a = read_safetensors(source), b = read_safetensors(run_to_the_end(tuned) / "checkpoint_final.safetensors");
+  const auto same = [&](const std::string& name) {
+    const Tensor &x = a.tensors.at(name), &y = b.tensors.at(name);
+    return std::memcmp(x.view().data, y.view().data, x.bytes()) == 0;
+  };
+  EXPECT_TRUE(same("encoder.stages.0.0.convs.0.conv.weight"));
+  EXPECT_FALSE(same("decoder.seg_layers.0.weight"));
+}
+
+TEST(trainer, memory_is_known_before_the_run) {
+  const Path data = preprocessed("memory_data");
+  const Trainer trainer(request_for(data, "memory"));
+  const TrainMemory m = trainer.memory();
+  EXPECT_GT(m.learner.arena, 0u);
+  EXPECT_GE(m.learner.arena, m.learner.validation_arena);
+  EXPECT_EQ(m.learner.weights, m.learner.optimizer);
+  EXPECT_TRUE(m.cases_resident);
+  EXPECT_GT(m.cases, 6u * 2 * 24 * 24 * 24 * 4);
+  EXPECT_GT(m.final_validation, 0u);
+  // Ring and workers: a patch of 2 channels and labels, batch 2.
+  const size_t batch = 2 * 16 * 16 * 16 * (2 * 4 + 1), patch = 16 * 16 * 16 * (3 * 4 + 1);
+  EXPECT_EQ(m.loader, (static_cast<size_t>(threads()) + 2) * batch + static_cast<size_t>(threads()) * patch);
+}
+
+TEST(trainer, moving_average_and_best_follow_nnunet) {
+  const Path data = preprocessed("ema_data");
+  const Path fold = run_to_the_end(request_for(data, "ema"));
+  const auto lines = metrics_without_times(fold);
+  double ema = lines[0].at("mean_dice").get<double>(), best = ema;
+  for (size_t i = 1; i < lines.size(); ++i) {
+    ema = 0.9 * ema + 0.1 * lines[i].at("mean_dice").get<double>();
+    best = std::max(best, ema);
+    EXPECT_DOUBLE_EQ(lines[i].at("ema_dice").get<double>(), ema);
+    EXPECT_DOUBLE_EQ(lines[i].at("lr").get<double>(), 0.01 * std::pow(1 - static_cast<double>(i) / 3, 0.9));
+  }
+  const auto facts = read_safetensors_header(fold / "checkpoint_final.safetensors").metadata.at("metvox");
+  EXPECT_DOUBLE_EQ(Json::parse(facts).at("best_ema_dice").get<double>(), best);
+}
+
+}  // namespace metvox

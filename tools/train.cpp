@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "segmentation/training/trainer.h"
+#include "tools/cli.h"
+#include "tools/progress.h"
+
+namespace metvox {
+namespace {
+
+TrainRequest parse_request(CommandLine& line, bool* go_on) {
+  TrainRequest r;
+  std::string group_by = "patient", loss = "auto";
+  line.positional("PREPROCESSED", r.preprocessed, "folder that `metvox preprocess` wrote");
+  line.option("fold,f", r.fold, "K", "0 to 4, or all: train and validate on every case");
+  line.option("network", r.network, "NAME", "nnunet, segresnet");
+  line.option("loss", loss, "NAME", "dice-bce, tversky-bce (regions) or dice-ce (exclusive labels); auto picks by the labels");
+  line.option("config,c", r.configuration, "NAME", "configuration of the plan");
+  line.option("epochs", r.epochs, "N", "how many epochs");
+  line.option("iterations", r.iterations, "N", "training batches an epoch");
+  line.option("val-iterations", r.val_iterations, "N", "validation batches an epoch");
+  line.option("lr", r.lr, "X", "initial learning rate, instead of the network's own");
+  line.option("save-every", r.save_every, "N", "epochs between two checkpoint_latest");
+  line.option("out,o", r.results, "RESULTS", "where the model folder goes", Need::required);
+  line.option("pretrained", r.pretrained, "FILE", "checkpoint whose weights to start from, segmentation heads excepted");
+  line.option("resume", r.resume, "go on from the last checkpoint; from the beginning where there is none");
+  line.choice("group-by", group_by, {"patient", "none"}, "keep the time points of one patient in one fold");
+  line.common({Common::device, Common::engine, Common::precision, Common::seed, Common::threads, Common::json, Common::quiet,
+               Common::dry_run});
+  *go_on = line.parse();
+  if (!*go_on) return r;
+  if (r.epochs < 1 || r.iterations < 1 || r.val_iterations < 1 || r.save_every < 1)
+    fail(Fault::usage, "--epochs, --iterations, --val-iterations and --save-every are at least 1");
+  r.loss = loss == "auto" ? "" : loss;
+  r.group_by = group_by_from(group_by);
+  r.seed = line.values().seed;
+  r.target = line.target();
+  return r;
+}
+
+Json to_json(const TrainMemory& m) {
+  return {{"arena_bytes", m.learner.arena}, {"scratch_bytes", m.learner.scratch}, {"validation_program_bytes", m.learner.validation_arena},
+          {"weights_bytes", m.learner.weights}, {"gradients_bytes", m.learner.gradients}, {"optimizer_bytes", m.learner.optimizer},
+          {"packed_bytes", m.learner.packed}, {"loader_bytes", m.loader}, {"cases_bytes", m.cases}, {"cases_resident", m.cases_resident},
+          {"training_bytes", m.training()}, {"final_validation_bytes", m.final_validation},
+          {"total_bytes", std::max(m.training(), m.final_validation)}};
+}
+
+void print_memory(const TrainMemory& m) {
+  const auto row = [](const char* name, size_t bytes, const char* note) {
+    std::printf("%-24s %12.1f MiB  %s\n", name, static_cast<double>(bytes) / (1 << 20), note);
+  };
+  row("arena", m.learner.arena, "activations, their gradients, scratch; shared by both programs");
+  row("  scratch", m.learner.scratch, "of it, the largest step's");
+  row("  validation program", m.learner.validation_arena, "of it, when validating");
+  row("weights", m.learner.weights, "");
+  row("gradients", m.learner.gradients, "");
+  row("optimizer", m.learner.optimizer, "");
+  row("packed copies", m.learner.packed, "of the weights, in the engine's layout");
+  row("loader", m.loader, "batches ahead, and a patch for each worker");
+  row("cases", m.cases, m.cases_resident ? "mapped files" : "mapped files, not counted: read from disk as needed");
+  row("training", m.training(), "");
+  row("final validation", m.final_validation, "predictor and largest case, after the rest is given back");
+  row("total", std::max(m.training(), m.final_validation), "the larger of the two");
+}
+
+TrainEvents events_for(const CommandLine& line, const TrainRequest& request, Progress& progress) {
+  TrainEvents events;
+  events.say = [&](const std::string& text) { line.say(text); };
+  events.step = [&](int64_t epoch, int64_t step, int64_t steps, double loss) {
+    progress.update(epoch * steps + step, request.epochs * steps,
+                    sentence("epoch ", epoch + 1, "/", request.epochs, "  loss ", std::round(loss * 1e4) / 1e4));
+  };
+  events.epoch = [&](const EpochRecord& r) {
+    if (line.values().quiet) return;
+    std::string dice;
+    for (double d : r.dice) dice += sentence(dice.empty() ? "" : " ", std::round(d * 1e3) / 1e3);
+    char text[256];
+    std::snprintf(text, sizeof text, "epoch %lld/%lld  train %.4f  val %.4f  dice [%s]  ema %.4f  lr %.3g  %.1f s (%.0f + %.0f ms a step)",
+                  static_cast<long long>(r.epoch + 1), static_cast<long long>(request.epochs), r.train_loss, r.val_loss, dice.c_str(),
+                  r.ema_dice, r.lr, r.seconds, r.step_ms, r.wait_ms);
+    progress.line(text);
+  };
+  return events;
+}
+
+int run(CommandLine& line) {
+  bool go_on = false;
+  const TrainRequest request = parse_request(line, &go_on);
+  if (!go_on) return 0;
+  Trainer trainer(request);
+  if (line.values().dry_run) {
+    if (line.values().json) print_json(to_json(trainer.memory()));
+    else print_memory(trainer.memory());
+    return 0;
+  }
+  auto progress = std::make_unique<Progress>("train", "batches", line.values().quiet);
+  TrainEvents events = events_for(line, request, *progress);
+  std::unique_ptr<Progress> validation;
+  events.validation = [&](int64_t done, int64_t cases, const std::string& id) {
+    if (!validation) {
+      progress.reset();
+      validation = std::make_unique<Progress>("validate", "cases", line.values().quiet);
+    }
+    validation->update(done, cases, id);
+  };
+  const std::vector<std::string> faults = trainer.run(events);
+  validation.reset();
+  for (const std::string& fault : faults) line.warn(fault);
+  if (line.values().json) print_json({{"model", trainer.model_folder().string()}, {"fold", trainer.fold_folder().string()}, {"faults", faults}});
+  else std::printf("%s\n", trainer.model_folder().string().c_str());
+  return faults.empty() ? 0 : code(Fault::partial);
+}
+
+const VerbEntry entry{{"train", Stage::model, "train one fold of a model, then validate it",
+                       "metvox train preprocessed --fold 0 --network nnunet --loss dice-bce --out results", run}};
+
+}  // namespace
+}  // namespace metvox
