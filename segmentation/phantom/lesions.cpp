@@ -19,7 +19,8 @@ int64_t draw_lesion_count(Random& random) {
 double draw_lesion_radius_mm(Random& random, bool first) {
   const bool large = random.uniform() < 0.25 || first;
   const double r = large ? 9 * std::exp(0.45 * random.normal()) : 2 * std::exp(0.35 * random.normal());
-  return std::clamp(r, 1.0, 18.0);
+  constexpr double kNoticed_mm = 6;   // the lesion that brought the patient to the scanner
+  return std::clamp(r, first ? kNoticed_mm : 1.0, 18.0);
 }
 
 namespace {

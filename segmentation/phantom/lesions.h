@@ -17,7 +17,7 @@ LesionMap grow_lesions(const TissueMap& tissue, const Grid& grid, const Streams&
 
 // Lesions of a case, at least 1: log-normal, mean 7.7, as the real sets have it; half the cases have 4 or fewer.
 int64_t draw_lesion_count(Random& random);
-// Radius in mm: the first lesion of a case is a large one, of the others one in four.
+// Radius in mm, 1 to 18: the first lesion of a case is a large one of 6 mm or more, of the others one in four is large.
 double draw_lesion_radius_mm(Random& random, bool first);
 
 }  // namespace metvox::phantom
