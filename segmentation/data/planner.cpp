@@ -132,6 +132,9 @@ class Planner {
   // Patch (padded) and architecture from a wished patch; returns the divisor of each axis.
   Int3 fit(Configuration& c, const Doubles& wished) const {
     const Topology t = make_topology(c.spacing_mm, wished);
+    if (t.strides.size() < 2)
+      fail(Fault::input, "configuration ", c.name, ": a patch of ", t.patch[0], "x", t.patch[1], "x", t.patch[2],
+           " voxels is too small for a U-Net; it needs an axis of 12, or two of 8");
     const size_t flat = 3 - wished.size();
     c.patch_size.assign(t.patch.begin() + static_cast<long>(flat), t.patch.end());
     Architecture& a = c.architecture;

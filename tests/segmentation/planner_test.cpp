@@ -147,6 +147,13 @@ TEST(planner, a_patch_may_be_asked_for) {
   EXPECT_EQ(plans.configurations.size(), 2u);          // a coarser set would not be half the size
 }
 
+TEST(planner, refuses_what_no_network_fits) {
+  EXPECT_THROW(make_plans(fingerprint({1, 1, 1}, {7, 7, 7}), description(26), {}), Error);
+  PlannerOptions options;
+  options.gpu_memory_gb = 1e-5;
+  EXPECT_THROW(make_plans(sbt(), description(26), options), Error);
+}
+
 TEST(planner, refuses_an_unknown_preset) {
   PlannerOptions options;
   options.preset = "resenc-s";
