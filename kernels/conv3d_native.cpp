@@ -265,7 +265,9 @@ class BackwardWeights final : public Conv3dBackwardWeights {
   }
 
  private:
-  std::byte* at(void* scratch, int64_t piece) const { return static_cast<std::byte*>(scratch) + static_cast<size_t>(piece) * piece_.bytes; }
+  std::byte* at(void* scratch, int64_t piece) const {
+    return static_cast<std::byte*>(scratch) + static_cast<size_t>(piece) * piece_.bytes;
+  }
   int64_t blocks() const { return up(p_.k, kOutputs) / kOutputs; }
   int64_t block() const { return volume(p_.kernel) * g_.channels() * kOutputs * kSumLanes; }
 

@@ -38,40 +38,47 @@ inline __attribute__((always_inline)) void store(T* p, V v) {
   __builtin_memcpy(p, &v, sizeof v);
 }
 
-// Three perfect shuffles of rows i and i + 4 transpose 8 x 8.
-template <class V>
-inline __attribute__((always_inline)) void transpose(V (&r)[8]) {
+// 8 voxels of N channels, one after the other in N vectors of 8, become N channels of 8 voxels, and back for N = 8:
+// a perfect shuffle moves the highest bit of every element's index to the bottom, three of them the voxel's.
+template <int N, class V>
+inline __attribute__((always_inline)) void transpose(V (&r)[N]) {
   for (int round = 0; round < 3; ++round) {
-    V s[8];
-    for (int i = 0; i < 4; ++i) {
-      s[2 * i] = __builtin_shufflevector(r[i], r[i + 4], 0, 8, 1, 9, 2, 10, 3, 11);
-      s[2 * i + 1] = __builtin_shufflevector(r[i], r[i + 4], 4, 12, 5, 13, 6, 14, 7, 15);
+    V s[N];
+    for (int i = 0; i < N / 2; ++i) {
+      s[2 * i] = __builtin_shufflevector(r[i], r[i + N / 2], 0, 8, 1, 9, 2, 10, 3, 11);
+      s[2 * i + 1] = __builtin_shufflevector(r[i], r[i + N / 2], 4, 12, 5, 13, 6, 14, 7, 15);
     }
-    for (int i = 0; i < 8; ++i) r[i] = s[i];
+    for (int i = 0; i < N; ++i) r[i] = s[i];
   }
+}
+
+// As many whole groups of 8 voxels as a row has; N channels, each voxel `stride` elements behind the last.
+template <int N, class T>
+int64_t spread_groups(const T* image, int64_t columns, int64_t stride, T* planes, int64_t plane) {
+  using V = typename Row8<T>::type;
+  int64_t w = 0;
+  for (; w + 8 <= columns; w += 8) {
+    V r[N];
+    for (int i = 0; i < N; ++i) r[i] = load<V>(image + w * stride + i * (N == 8 ? stride : 8));
+    transpose(r);
+    for (int c = 0; c < N; ++c) store(planes + c * plane + w, r[c]);
+  }
+  return w;
 }
 
 // Up to 8 channels of a row of voxels, channels-last, into as many planes.
 template <class T>
 void spread_row(const T* image, int64_t columns, int64_t channels, int64_t stride, T* planes, int64_t plane) {
-  using V = typename Row8<T>::type;
   int64_t w = 0;
-  if (channels == 8 || channels == 4)
-    for (; w + 8 <= columns; w += 8) {
-      V r[8] = {};
-      for (int i = 0; i < 8; ++i)
-        if (channels == 8) r[i] = load<V>(image + (w + i) * stride);
-        else __builtin_memcpy(&r[i], image + (w + i) * stride, 4 * sizeof(T));
-      transpose(r);
-      for (int c = 0; c < 8; ++c)
-        if (c < channels) store(planes + c * plane + w, r[c]);
-    }
+  if (channels == 8) w = spread_groups<8>(image, columns, stride, planes, plane);
+  if (channels == 4 && stride == 4) w = spread_groups<4>(image, columns, stride, planes, plane);
   for (; w < columns; ++w)
     for (int64_t c = 0; c < channels; ++c) planes[c * plane + w] = image[w * stride + c];
 }
 
 template <class T>
-void spread(const T* image, int64_t rows, int64_t columns, int64_t channels, int64_t stride, T* planes, int64_t plane, int64_t pitch) {
+void spread(const T* image, int64_t rows, int64_t columns, int64_t channels, int64_t stride, T* planes, int64_t plane,
+            int64_t pitch) {
   for (int64_t h = 0; h < rows; ++h)
     for (int64_t c = 0; c < channels; c += 8)
       spread_row(image + h * columns * stride + c, columns, channels - c < 8 ? channels - c : 8, stride,
@@ -119,7 +126,8 @@ void gather(const float* planes, int64_t plane, int64_t pitch, int64_t rows, int
 
 // `add` adds one tap of one channel to the block of accumulators.
 template <class Add, class T>
-inline __attribute__((always_inline)) void convolve(const PlaneSlice& s, const T* weights, const float* bias, float* out, int64_t plane, Add add) {
+inline __attribute__((always_inline)) void convolve(const PlaneSlice& s, const T* weights, const float* bias, float* out,
+                                                    int64_t plane, Add add) {
   for (int k0 = 0; k0 < kOutputs; k0 += kBlock)
     for (int64_t j = 0; j < s.positions; j += kLanes * kWide) {
       Vector sum[kBlock][kWide];
@@ -144,7 +152,8 @@ inline __attribute__((always_inline)) void convolve(const PlaneSlice& s, const T
 // For each tap (d, h) and channel: 8 outputs by the taps of a row, over all positions. Positions come in stretches that stay
 // in the first cache with all channels' rows; `step` of them a vector.
 template <int kTaps, class Add, class T>
-inline __attribute__((always_inline)) void correlate(const PlaneSlice& s, const T* dy, int64_t dy_plane, float* sums, int64_t step, Add add) {
+inline __attribute__((always_inline)) void correlate(const PlaneSlice& s, const T* dy, int64_t dy_plane, float* sums, int64_t step,
+                                                     Add add) {
   constexpr int64_t kBytes = 30000;   // of dy, in a first cache of 32 to 48 KiB
   const int64_t stretches = 1 + s.positions * kOutputs * static_cast<int64_t>(sizeof(T)) / kBytes;
   const int64_t stretch = (s.positions / stretches + 2 * kSumLanes) / (2 * kSumLanes) * (2 * kSumLanes);
@@ -214,8 +223,10 @@ void correlate_bf16_taps(const PlaneSlice& s, const uint16_t* dy, int64_t dy_pla
 
 void planes_from_rows(const void* image, int64_t rows, int64_t columns, int64_t channels, int64_t stride, int element, void* planes,
                       int64_t plane, int64_t pitch) {
-  if (element == 2) spread(static_cast<const uint16_t*>(image), rows, columns, channels, stride, static_cast<uint16_t*>(planes), plane, pitch);
-  else spread(static_cast<const uint32_t*>(image), rows, columns, channels, stride, static_cast<uint32_t*>(planes), plane, pitch);
+  if (element == 2)
+    spread(static_cast<const uint16_t*>(image), rows, columns, channels, stride, static_cast<uint16_t*>(planes), plane, pitch);
+  else
+    spread(static_cast<const uint32_t*>(image), rows, columns, channels, stride, static_cast<uint32_t*>(planes), plane, pitch);
 }
 
 void pair_planes_from_rows(const uint16_t* image, int64_t rows, int64_t columns, int64_t channels, uint16_t* planes, int64_t plane,
