@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// The worker threads of sampler.h: batches are claimed in order and land in a ring; the consumer takes them in order.
+// The worker threads of sampler.h: batches are claimed in order and land in a ring; the consumer takes them in order. Workers
+// that yield starve where other programs keep every core busy, so a consumer that has waited too long makes its batch itself:
+// the same bits, since a batch is a function of its number.
 #include <omp.h>
 #include <pthread.h>
 #include <sched.h>
 #include <sys/resource.h>
 
+#include <chrono>
 #include <condition_variable>
+#include <ctime>
 #include <mutex>
 #include <thread>
 
@@ -33,18 +37,31 @@ void yield_to_others() {
   if (pthread_setschedparam(pthread_self(), SCHED_IDLE, &none) != 0) setpriority(PRIO_PROCESS, 0, 19);
 }
 
+double thread_cpu_seconds() {
+  timespec t{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+  return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
+}
+
+constexpr double kFirstPatience_s = 0.5, kPatienceInBatches = 4;
+
 }  // namespace
 
+// The consumer has a batch and a patch of its own.
 size_t LoaderPlan::bytes() const {
   const size_t voxels = static_cast<size_t>(batch_size * volume(patch));
-  return static_cast<size_t>(slots()) * voxels * (static_cast<size_t>(channels) * sizeof(float) + 1) +
-         static_cast<size_t>(workers) * Patch::bytes(channels, patch);
+  return static_cast<size_t>(slots() + 1) * voxels * (static_cast<size_t>(channels) * sizeof(float) + 1) +
+         static_cast<size_t>(workers + 1) * Patch::bytes(channels, patch);
 }
 
 struct Loader::Impl {
   LoaderPlan plan;
   std::vector<Batch> ring;
   std::vector<int64_t> filled;                 // the batch that lies in each slot, -1: none yet
+  std::vector<bool> busy;                      // a worker writes to the slot
+  Batch own;                                   // made by the consumer
+  Patch own_patch;
+  double patience_s = kFirstPatience_s;
   std::mutex mutex;
   std::condition_variable room, ready;
   int64_t claimed, next, last;
@@ -53,14 +70,16 @@ struct Loader::Impl {
   std::exception_ptr error;
   std::vector<std::thread> workers;
 
-  explicit Impl(LoaderPlan p) : plan(std::move(p)) {
+  explicit Impl(LoaderPlan p) : plan(std::move(p)), own_patch(plan.channels, plan.patch) {
     const int64_t an_epoch = plan.iterations + plan.val_iterations;
     claimed = next = released = plan.first_epoch * an_epoch;
     last = plan.epochs * an_epoch;
     const Shape images{plan.batch_size, plan.channels, plan.patch[0], plan.patch[1], plan.patch[2]};
     const Shape labels{plan.batch_size, plan.patch[0], plan.patch[1], plan.patch[2]};
+    own = {Tensor::empty(images, DType::f32), Tensor::empty(labels, DType::u8)};
     for (int64_t s = 0; s < plan.slots(); ++s) ring.push_back({Tensor::empty(images, DType::f32), Tensor::empty(labels, DType::u8)});
     filled.assign(ring.size(), -1);
+    busy.assign(ring.size(), false);
     for (int w = 0; w < plan.workers; ++w) workers.emplace_back([this] { work(); });
   }
 
@@ -74,6 +93,7 @@ struct Loader::Impl {
   }
 
   size_t slot(int64_t batch) const { return static_cast<size_t>(batch) % ring.size(); }
+  bool has_room() const { return claimed < released + static_cast<int64_t>(ring.size()) && !busy[slot(claimed)]; }
 
   void work() {
     try {
@@ -83,14 +103,20 @@ struct Loader::Impl {
       Patch patch(plan.channels, plan.patch);
       std::unique_lock lock(mutex);
       for (;;) {
-        room.wait(lock, [&] { return stop || claimed == last || claimed < released + static_cast<int64_t>(ring.size()); });
+        room.wait(lock, [&] { return stop || claimed == last || has_room(); });
         if (stop || claimed == last) return;
         const int64_t batch = claimed++;
+        busy[slot(batch)] = true;
         lock.unlock();
+        const double before = thread_cpu_seconds();
         make_batch(plan, batch, patch, ring[slot(batch)]);
+        const double spent = thread_cpu_seconds() - before;
         lock.lock();
+        patience_s = kPatienceInBatches * spent;
+        busy[slot(batch)] = false;
         filled[slot(batch)] = batch;
         ready.notify_all();
+        room.notify_all();
       }
     } catch (...) {
       const std::lock_guard lock(mutex);
@@ -111,7 +137,16 @@ const Batch& Loader::next() {
   check(s.next < s.last, "Loader: all ", s.last, " batches have been taken");
   s.released = s.next;                         // what the last call gave is used up
   s.room.notify_all();
-  s.ready.wait(lock, [&] { return s.filled[s.slot(s.next)] == s.next || s.error; });
+  const auto there = [&] { return s.filled[s.slot(s.next)] == s.next || s.error; };
+  if (!s.plan.yield_to_step) {
+    s.ready.wait(lock, there);
+  } else if (!s.ready.wait_for(lock, std::chrono::duration<double>(s.patience_s), there)) {
+    const int64_t batch = s.next++;
+    s.claimed = std::max(s.claimed, s.next);
+    lock.unlock();
+    make_batch(s.plan, batch, s.own_patch, s.own);
+    return s.own;
+  }
   if (s.filled[s.slot(s.next)] != s.next) std::rethrow_exception(s.error);
   return s.ring[s.slot(s.next++)];
 }

@@ -3,8 +3,8 @@
 
 #include <gtest/gtest.h>
 
-#include <cstring>
 #include <set>
+#include <thread>
 
 namespace metvox {
 namespace {
@@ -119,6 +119,17 @@ TEST(sampler, batches_do_not_depend_on_the_workers) {
   const auto resumed = all_batches(small_plan({&a.view, &b.view}, 2), 1);
   EXPECT_TRUE(std::equal(resumed.begin(), resumed.end(), one.begin() + 6, one.end()));
   EXPECT_EQ(std::set<std::string>(one.begin(), one.end()).size(), one.size());
+}
+
+// Workers that never get a core, as on a machine that is busy with other things.
+TEST(sampler, the_consumer_helps_itself_when_workers_starve) {
+  const MemoryCase c({20, 22, 24}, 0, {10, 11, 12});
+  LoaderPlan plan = small_plan({&c.view}, 2);
+  const auto expected = all_batches(plan, 0);
+  plan.train.transforms.push_back({"starve", 1, [consumer = std::this_thread::get_id()](Patch&, Random&) {
+                                     if (std::this_thread::get_id() != consumer) std::this_thread::sleep_for(std::chrono::milliseconds(400));
+                                   }});
+  EXPECT_EQ(all_batches(plan, 0), expected);
 }
 
 TEST(sampler, validation_batches_are_plain_crops) {
