@@ -18,7 +18,7 @@ h2{font-size:1.15rem;margin:38px 0 12px}
 p{margin:6px 0}
 .soft{color:var(--soft)}
 .note{border-left:4px solid var(--accent);background:var(--paper);padding:10px 14px;margin:16px 0;border-radius:0 6px 6px 0}
-.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:12px;margin-top:18px}
+.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(140px,1fr));gap:12px;margin-top:18px}
 .tile{background:var(--paper);border:1px solid var(--line);border-radius:10px;padding:14px 16px}
 .tile b{display:block;font-size:1.75rem;line-height:1.15;font-variant-numeric:tabular-nums}
 .tile span{color:var(--soft);font-size:.86rem;display:block;margin-top:3px}
@@ -36,6 +36,7 @@ th,td{padding:7px 12px;text-align:right;white-space:nowrap;border-bottom:1px sol
 th:first-child,td:first-child{text-align:left}
 tr:last-child td{border-bottom:0}
 th{color:var(--soft);font-weight:600}
+@media(max-width:640px){main{padding:20px 14px 40px}th,td{padding:7px 8px}.planes div{overflow-x:auto}.planes img{width:auto;height:230px;max-width:none}}
 footer{margin-top:40px;color:var(--soft);font-size:.86rem}
 )";
 

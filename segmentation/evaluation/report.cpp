@@ -14,7 +14,7 @@ namespace metvox {
 
 namespace {
 
-constexpr int kPanelHeight = 300, kCloseUpHeight = 220, kMostMissed = 24, kOverviewCases = 4;
+constexpr int kPanelHeight = 400, kCloseUpHeight = 240, kMostMissed = 24, kOverviewCases = 4;
 constexpr double kCloseUp_mm = 40;
 
 struct CasePaths {
@@ -146,11 +146,15 @@ std::string headline(const ReportNumbers& n, bool phantom) {
   if (phantom)
     out += "<p class=\"note\"><b>Phantoms are not patients.</b> These images are synthetic; the numbers say that the program works, "
            "and nothing about patients.</p>\n";
-  out += "<div class=\"tiles\">\n" + tile(html::fixed(n.dice[2], 3), "mean Dice, whole tumour") +
-         tile(html::fixed(n.dice[1], 3), "mean Dice, tumour core") + tile(html::fixed(n.dice[0], 3), "mean Dice, enhancing tumour") +
+  // Means leave out the cases where an empty mask leaves the metric undefined.
+  const auto over = [&](int64_t count) { return count == n.cases ? "" : sentence(" (", count, " cases)"); };
+  out += "<div class=\"tiles\">\n" + tile(html::fixed(n.dice[2], 3), "mean Dice, whole tumour" + over(n.dice_cases[2])) +
+         tile(html::fixed(n.dice[1], 3), "mean Dice, tumour core" + over(n.dice_cases[1])) +
+         tile(html::fixed(n.dice[0], 3), "mean Dice, enhancing tumour" + over(n.dice_cases[0])) +
+         tile(html::fixed(n.hd95_mm[2], 1) + " mm", "mean HD95, whole tumour" + over(n.hd95_cases[2])) +
          tile(sentence(n.all.found, " of ", n.all.lesions), "lesions found") +
          tile(sentence(n.from_8_mm.found, " of ", n.from_8_mm.lesions), "lesions of 8 mm or more found") +
-         tile(html::fixed(static_cast<double>(n.all.false_positives) / static_cast<double>(n.cases), 1), "false lesions a case");
+         tile(html::fixed(static_cast<double>(n.all.false_positives) / static_cast<double>(n.cases), 2), "false lesions a case");
   return out + "</div>\n";
 }
 
@@ -186,7 +190,8 @@ std::string case_figures(const CsvTable& scores, const Pictures& pictures, const
     const auto value = [&](const std::string& name, int digits) {
       return html::fixed(std::stod(row[scores.column(name, named)]), digits);
     };
-    out += "<figure>" + html::image(picture->second, "axial, coronal and sagittal slice of " + row.front()) + "<figcaption><b>" +
+    out += "<figure class=\"planes\"><div>" + html::image(picture->second, "axial, coronal and sagittal slice of " + row.front()) +
+           "</div><figcaption><b>" +
            html::escape(row.front()) + "</b> <span class=\"soft\">Dice ET " + value("DICE_et", 3) + ", TC " + value("DICE_tc", 3) +
            ", WT " + value("DICE_wt", 3) + "; HD95 ET " + value("Hausdorff_et", 1) + ", TC " + value("Hausdorff_tc", 1) + ", WT " +
            value("Hausdorff_wt", 1) + " mm</span></figcaption></figure>\n";

@@ -11,7 +11,7 @@ namespace metvox {
 namespace {
 
 constexpr Rgb kLetter{225, 225, 225};
-constexpr double kFill = 0.42;      // opacity of the prediction
+constexpr double kFill = 0.36;      // opacity of the prediction
 constexpr double kMargin_mm = 4;
 
 Rgb blend(Rgb below, Rgb above, double opacity) {
@@ -131,21 +131,18 @@ Picture SlicePainter::paint(const Plane& plane, const Window& window, double nor
       picture.set(px, py, predicted ? blend({byte, byte, byte}, label_colour(predicted), kFill) : Rgb{byte, byte, byte});
       truth[py * window.width + px] = label(volumes_.truth, voxel);
     }
-  // A pixel belongs to an outline when a neighbour has another label.
-  for (int py = 1; py + 1 < window.height; ++py)
-    for (int px = 1; px + 1 < window.width; ++px) {
-      const int at = py * window.width + px, here = truth[at];
-      if (!here) continue;
-      for (int neighbour : {at - 1, at + 1, at - window.width, at + window.width})
-        if (truth[neighbour] != here) {
-          picture.set(px, py, blend(label_colour(here), {255, 255, 255}, .25));
-          break;
-        }
+  // A pixel belongs to an outline when one of the two next pixels on any side has another label.
+  for (int py = 2; py + 2 < window.height; ++py)
+    for (int px = 2; px + 2 < window.width; ++px) {
+      const int at = py * window.width + px, here = truth[at], row = window.width;
+      const std::array<int, 8> around{at - 1, at + 1, at - row, at + row, at - 2, at + 2, at - 2 * row, at + 2 * row};
+      if (here && std::any_of(around.begin(), around.end(), [&](int i) { return truth[i] != here; }))
+        picture.set(px, py, blend(label_colour(here), {255, 255, 255}, .2));
     }
   const bool lettered = !plane.left.empty();
   if (lettered && volumes_.grid.axes() != "unknown") {
-    picture.text(6, window.height / 2 - 7, plane.left, kLetter, 2);
-    picture.text(window.width - 6 - Picture::text_width(plane.right, 2), window.height / 2 - 7, plane.right, kLetter, 2);
+    picture.text(8, 8, plane.left, kLetter, 2);
+    picture.text(window.width - 8 - Picture::text_width(plane.right, 2), 8, plane.right, kLetter, 2);
   }
   return picture;
 }

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "segmentation/evaluation/report.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "fake_model.h"
+#include "io/nifti.h"
+#include "segmentation/evaluation/html.h"
+#include "segmentation/evaluation/slices.h"
+
+namespace metvox {
+
+namespace {
+
+// A head 40 x 48 x 44 mm wide (R, A, S), with a bright spot and an ET lesion far to the patient's left, anterior and up.
+constexpr std::array<double, 3> kExtent_mm{40, 48, 44};
+constexpr std::array<double, 3> kLesion_mm{10.5, 38.5, 33.5};  // small R is the patient's left
+
+// The same head stored along other axes: `axes` such as "LPS", spacing along those file axes.
+CaseVolumes head(const std::string& axes, const std::array<double, 3>& spacing_mm) {
+  Affine affine;
+  std::array<int64_t, 3> n{};
+  for (int f = 0; f < 3; ++f) {
+    int world = 0;
+    while (axes[f] != "RAS"[world] && axes[f] != "LPI"[world]) ++world;
+    const bool forward = axes[f] == "RAS"[world];
+    n[f] = std::llround(kExtent_mm[world] / spacing_mm[f]);
+    for (int w = 0; w < 3; ++w) affine.m[w][f] = 0;
+    affine.m[world][f] = forward ? spacing_mm[f] : -spacing_mm[f];
+    affine.m[world][3] = forward ? spacing_mm[f] / 2 : kExtent_mm[world] - spacing_mm[f] / 2;
+  }
+  CaseVolumes v;
+  v.grid = make_geometry(n, affine);
+  v.image = Tensor::zeros({n[2], n[1], n[0]}, DType::f32);
+  v.prediction = Tensor::zeros(v.image.shape(), DType::u8);
+  v.truth = Tensor::zeros(v.image.shape(), DType::u8);
+  for (int64_t i = 0; i < v.image.size(); ++i) {
+    const auto mm = affine({static_cast<double>(i % n[0]), static_cast<double>(i / n[0] % n[1]), static_cast<double>(i / (n[0] * n[1]))});
+    double head_radius = 0, lesion_mm = 0;
+    for (int w = 0; w < 3; ++w) {
+      head_radius += std::pow(2 * mm[w] / kExtent_mm[w] - 1, 2);
+      lesion_mm += std::pow(mm[w] - kLesion_mm[w], 2);
+    }
+    if (head_radius < 1) v.image.data<float>()[i] = 100;
+    if (lesion_mm < 25) v.prediction.data<uint8_t>()[i] = 3;
+  }
+  return v;
+}
+
+Double3 lesion_voxel(const CaseVolumes& v) {
+  const auto index = v.grid.affine.inverse()(kLesion_mm);
+  return {index[2], index[1], index[0]};
+}
+
+// Mean column and row of the pixels that are not grey, as shares of the picture.
+std::array<double, 2> coloured_centre(const Picture& p, int first_column, int last_column) {
+  double x = 0, y = 0;
+  int count = 0;
+  for (int py = 0; py < p.height; ++py)
+    for (int px = first_column; px < last_column; ++px) {
+      const Rgb c = p.at(px, py);
+      if (c[0] == c[2]) continue;
+      x += px - first_column;
+      y += py;
+      ++count;
+    }
+  return {x / count / (last_column - first_column), y / count / p.height};
+}
+
+}  // namespace
+
+TEST(report, slices_have_the_patients_left_on_the_right_and_anterior_up) {
+  const CaseVolumes v = head("RAS", {1, 1, 1});
+  const Picture axial = SlicePainter(v).axial(lesion_voxel(v), 200);
+  const auto centre = coloured_centre(axial, 0, axial.width);
+  EXPECT_GT(centre[0], .65);
+  EXPECT_LT(centre[1], .35);
+  const Picture planes = SlicePainter(v).three_planes(lesion_voxel(v), 200);
+  const int sagittal = planes.width - 150;  // the third panel: anterior to the left, superior up
+  const auto third = coloured_centre(planes, sagittal, planes.width);
+  EXPECT_LT(third[0], .5);
+  EXPECT_LT(third[1], .4);
+}
+
+TEST(report, slices_do_not_depend_on_how_the_volume_is_stored) {
+  const CaseVolumes ras = head("RAS", {1, 1, 1});
+  const Picture expected = SlicePainter(ras).three_planes(lesion_voxel(ras), 120);
+  for (const std::string axes : {"LPS", "LAS", "PSR", "IAL", "SLP"}) {
+    const CaseVolumes v = head(axes, {1, 1, 1});
+    const Picture picture = SlicePainter(v).three_planes(lesion_voxel(v), 120);
+    ASSERT_EQ(picture.width, expected.width) << axes;
+    // Pixels whose centre lies on a voxel's edge may fall to either side.
+    int64_t different = 0;
+    for (size_t i = 0; i < picture.rgb.size(); ++i) different += std::abs(picture.rgb[i] - expected.rgb[i]) > 2;
+    EXPECT_LT(static_cast<double>(different), .01 * static_cast<double>(picture.rgb.size())) << axes;
+  }
+}
+
+TEST(report, slices_are_true_to_scale) {
+  const CaseVolumes thick = head("LPS", {1, .5, 2});
+  const Picture p = SlicePainter(thick).axial(lesion_voxel(thick), 240);
+  // 40 mm wide and 48 mm tall, both with 4 mm around; the head's outermost voxel centres are within 2 voxels of that.
+  EXPECT_NEAR(static_cast<double>(p.width) / p.height, 48.0 / 56, .04);
+}
+
+TEST(report, numbers_are_those_of_the_tables) {
+  const CsvTable scores{{"sample", "DICE_et", "DICE_tc", "DICE_wt", "Hausdorff_et", "Hausdorff_tc", "Hausdorff_wt"},
+                        {{"a", "nan", "0.5", "1", "inf", "2", "3"}, {"b", "0.25", "0.7", "0.5", "4", "inf", "1"}}};
+  const CsvTable lesions{{"sample", "region", "kind", "diameter_mm"},
+                         {{"a", "tc", "matched", "2.9"}, {"a", "tc", "missed", "3"}, {"a", "tc", "false", "7"},
+                          {"a", "wt", "missed", "20"}, {"b", "tc", "matched", "8"}, {"b", "tc", "matched", "30"}}};
+  const ReportNumbers n = report_numbers(scores, lesions, "scores");
+  EXPECT_EQ(n.cases, 2);
+  EXPECT_DOUBLE_EQ(n.dice[0], .25);
+  EXPECT_EQ(n.dice_cases[0], 1);
+  EXPECT_DOUBLE_EQ(n.dice[1], .6);
+  EXPECT_DOUBLE_EQ(n.hd95_mm[2], 2);
+  EXPECT_EQ(n.all.lesions, 4);
+  EXPECT_EQ(n.all.found, 3);
+  EXPECT_EQ(n.all.false_positives, 1);
+  EXPECT_EQ(n.bins[0].found, 1);
+  EXPECT_EQ(n.bins[1].lesions, 1);
+  EXPECT_EQ(n.bins[2].false_positives, 1);
+  EXPECT_EQ(n.bins[3].lesions, 1);
+  EXPECT_EQ(n.from_8_mm.found, 2);
+}
+
+TEST(report, text_is_escaped) { EXPECT_EQ(html::escape("<a href=\"x\">&"), "&lt;a href=&quot;x&quot;&gt;&amp;"); }
+
+TEST(report, a_page_and_an_overview_are_written) {
+  const Path root = fresh_dir("r");
+  for (const char* dir : {"images", "truth", "pred"}) std::filesystem::create_directories(root / dir);
+  CaseVolumes v = head("LAS", {2, 2, 2});
+  for (const char* name : {"t1c", "t1n", "t2f", "t2w"}) write_nifti(root / "images" / (std::string("a-") + name + ".nii.gz"), v.image, v.grid);
+  write_nifti(root / "truth/a-seg.nii.gz", v.prediction, v.grid);
+  write_nifti(root / "truth/b-seg.nii.gz", v.prediction, v.grid);
+  write_nifti(root / "pred/a.nii.gz", v.truth, v.grid);
+  write_nifti(root / "pred/b.nii.gz", v.truth, v.grid);
+  write_text(root / "phantom.json", "{}");
+  const auto silent = [](int64_t, int64_t) {};
+  evaluate(root / "pred", root / "truth", find_label_names(root / "pred", root / "truth"), root / "scores", silent);
+  write_report({root / "pred", root / "truth", root / "images", root / "scores", {}}, root / "report", silent);
+  const std::string page = read_text(root / "report/index.html");
+  for (const char* text : {"Phantoms are not patients", "not a medical device", "data:image/png;base64,", "0 of 2", "No picture: b",
+                           "Missed lesions, smallest first"})
+    EXPECT_NE(page.find(text), std::string::npos) << text;
+  EXPECT_EQ(page.find("http"), std::string::npos) << "the page must not load anything";
+  EXPECT_GT(read_png(root / "report/overview.png").width, 100);
+}
+
+}  // namespace metvox
