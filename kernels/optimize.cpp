@@ -3,6 +3,7 @@
 
 #include <cmath>
 
+#include "kernels/optimize_loops.h"
 #include "tensor/threads.h"
 
 namespace metvox {
@@ -98,15 +99,10 @@ void adam(Stream&, View w, View g, View m, View v, std::span<const Range> ranges
   dispatch_master("adam", w.dtype, [&]<class T>() {
     T *weight = w.as<T>(), *first = m.as<T>(), *second = v.as<T>();
     const T* gradient = g.as<T>();
-    const T rate = T(o.lr / correction1), root = T(std::sqrt(correction2)), eps = T(o.eps), decay = T(o.weight_decay),
-            scale = T(o.g_scale), keep1 = T(o.beta1), add1 = T(1 - o.beta1), keep2 = T(o.beta2), add2 = T(1 - o.beta2);
+    const AdamConstants<T> k{T(o.lr / correction1), T(std::sqrt(correction2)), T(o.eps),   T(o.weight_decay), T(o.g_scale),
+                             T(o.beta1),            T(1 - o.beta1),            T(o.beta2), T(1 - o.beta2)};
     for_ranges(ranges, [=](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) {
-        const T step = gradient[i] * scale + decay * weight[i];
-        first[i] = keep1 * first[i] + add1 * step;
-        second[i] = keep2 * second[i] + add2 * step * step;
-        weight[i] -= rate * first[i] / (std::sqrt(second[i]) / root + eps);
-      }
+      METVOX_ISA_CALL(adam_steps<T>)(weight + begin, gradient + begin, first + begin, second + begin, end - begin, k);
     });
   });
 }

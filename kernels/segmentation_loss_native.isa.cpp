@@ -88,6 +88,40 @@ void softmax(int heads, Block<R>& b) {
 inline float sigmoid(float z, float e) { return (z < 0 ? e : 1.0f) / (1 + e); }   // e = e^-|z|
 inline float magnitude(float z) { return z < 0 ? -z : z; }
 
+// The voxel terms of head r, whether it is decided for, and p where softmax has not yet made it.
+template <int R>
+void sigmoid_terms(int r, float positive_weight, Block<R>& b, float* term, float* summands, float* hit) {
+  for (int v = 0; v < kBlock; ++v) {
+    const float z = b.z[r][v], g = b.g[r][v], e = exponential(-magnitude(z)), above = z > 0 ? z : 0.0f;
+    b.p[r][v] = sigmoid(z, e);
+    term[v] += (1 + positive_weight * g) * (g > 0 ? above - z + log_plus_one(e) : above + log_plus_one(e));
+    summands[v] += 1;
+    hit[v] = z > 0 ? 1.0f : 0.0f;
+  }
+}
+template <int R>
+void softmax_terms(int r, const Block<R>& b, float* term, float* summands, float* hit) {
+  for (int v = 0; v < kBlock; ++v) {
+    const float g = b.g[r][v];
+    term[v] += g * (b.top[v] - b.z[r][v] + log_plus_one(b.others[v]));
+    summands[v] = g > 0 ? 1.0f : summands[v];
+    hit[v] = b.decided[v] == r ? 1.0f : 0.0f;
+  }
+}
+
+void add_head(const float* p, const float* g, const float* hit, const float* counts, double* sums) {
+  float i = 0, all_p = 0, all_g = 0, both = 0, all_hit = 0;
+  for (int v = 0; v < kBlock; ++v) {
+    i += p[v] * g[v];                                    // g of an ignored voxel is 0
+    all_p += p[v] * counts[v];
+    all_g += g[v];
+    both += hit[v] * g[v];
+    all_hit += hit[v] * counts[v];
+  }
+  const float to[6] = {i, all_p, all_g, both, all_hit - both, all_g - both};
+  for (int k = 0; k < 6; ++k) sums[k] += static_cast<double>(to[k]);
+}
+
 template <int R, class T>
 void sums_of(const T* logits, const uint8_t* labels, int64_t voxels, const LossHeads& h, double* sums) {
   const int heads = R ? R : h.count;
@@ -95,41 +129,20 @@ void sums_of(const T* logits, const uint8_t* labels, int64_t voxels, const LossH
   for (int64_t first = 0; first < voxels; first += kBlock) {
     const int n = voxels - first < kBlock ? static_cast<int>(voxels - first) : kBlock;
     read<R>(logits + first * heads, labels + first, n, h, b);
-    float term[kBlock] = {}, owned[kBlock] = {};
+    float term[kBlock] = {}, summands[kBlock] = {}, hit[kBlock];
     if (h.softmax) softmax<R>(heads, b);
     for (int r = 0; r < heads; ++r) {
-      float sum[6] = {};
-      for (int v = 0; v < kBlock; ++v) {
-        const float z = b.z[r][v], g = b.g[r][v], counts = b.counts[v];
-        float p, hit;
-        if (h.softmax) {
-          p = b.p[r][v];
-          hit = b.decided[v] == r ? 1.0f : 0.0f;
-          term[v] += g > 0 ? b.top[v] - z + log_plus_one(b.others[v]) : 0.0f;
-          owned[v] = g > 0 ? 1.0f : owned[v];
-        } else {
-          const float e = exponential(-magnitude(z));
-          p = sigmoid(z, e);
-          hit = z > 0 ? 1.0f : 0.0f;
-          term[v] += (1 + h.positive_weight * g) * ((z > 0 ? z * (1 - g) : -z * g) + log_plus_one(e));
-          owned[v] += 1;
-        }
-        sum[0] += p * g * counts;
-        sum[1] += p * counts;
-        sum[2] += g * counts;
-        sum[3] += hit * g * counts;
-        sum[4] += hit * (1 - g) * counts;
-        sum[5] += (1 - hit) * g * counts;
-      }
-      for (int k = 0; k < 6; ++k) sums[r * 6 + k] += static_cast<double>(sum[k]);
+      if (h.softmax) softmax_terms<R>(r, b, term, summands, hit);
+      else sigmoid_terms<R>(r, h.positive_weight, b, term, summands, hit);
+      add_head(b.p[r], b.g[r], hit, b.counts, sums + r * 6);
     }
-    float voxel_sum = 0, summands = 0;
+    float sum = 0, count = 0;
     for (int v = 0; v < kBlock; ++v) {
-      voxel_sum += term[v] * b.counts[v];
-      summands += owned[v] * b.counts[v];
+      sum += term[v] * b.counts[v];
+      count += summands[v] * b.counts[v];
     }
-    sums[heads * 6] += static_cast<double>(voxel_sum);
-    sums[heads * 6 + 1] += static_cast<double>(summands);
+    sums[heads * 6] += static_cast<double>(sum);
+    sums[heads * 6 + 1] += static_cast<double>(count);
   }
 }
 
