@@ -51,7 +51,7 @@ void for_strips(int64_t width, F f) {
   for (; k < width; k += kLanes) f.template operator()<1>(k, width - k < kLanes ? width - k : kLanes);
 }
 
-// v where the activation's input h lets it through, negative_slope v elsewhere: with v = h the activation, with v = dy its gradient.
+// v where h is above 0, negative_slope v elsewhere: with v = h the activation, with v = dy its gradient.
 Vec through(Vec v, Vec h, float negative_slope) { return h > 0.0f ? v : v * negative_slope; }
 
 // Moments of `count` values, merged with those of `more` others (Chan et al. 1979).

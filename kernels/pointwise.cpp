@@ -23,8 +23,10 @@ template <class From, class To>
 void convert_elements(Stream& stream, View x, View y) {
   const From* from = x.as<From>();
   To* to = y.as<To>();
-  if constexpr (std::is_same_v<From, uint8_t>) for_each(stream, x.size(), [=](int64_t i) { to[i] = To(static_cast<float>(from[i])); });
-  else for_each(stream, x.size(), [=](int64_t i) { to[i] = from_double<To>(to_double(from[i])); });
+  for_each(stream, x.size(), [=](int64_t i) {
+    if constexpr (std::is_same_v<From, uint8_t>) to[i] = To(static_cast<float>(from[i]));
+    else to[i] = from_double<To>(to_double(from[i]));
+  });
 }
 
 void copy_bytes(View x, View y) {

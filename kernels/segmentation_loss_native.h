@@ -21,7 +21,8 @@ namespace metvox {
 
 METVOX_ISA_DECLARE(
     // Adds to sums: (heads, 6) of SegmentationLossProblem, voxel sum, number of summands.
-    template <class T> void loss_sums(const T* logits, const uint8_t* labels, int64_t voxels, const native::LossHeads&, double* sums);
+    template <class T> void loss_sums(const T* logits, const uint8_t* labels, int64_t voxels, const native::LossHeads&,
+                                      double* sums);
     // coefficients: for each head dL/dI, dL/dP.
     template <class T> void loss_gradient(const T* logits, const uint8_t* labels, int64_t voxels, const native::LossHeads&,
                                           const float* coefficients, float voxel_weight, bool accumulate, T* dlogits);)

@@ -24,7 +24,8 @@ inline float exponential(float x) {
   x = x < -87.0f ? -87.0f : x;
   const int n = static_cast<int>(x * 1.44269504f - 0.5f);
   const float r = x - static_cast<float>(n) * 0.693147181f;
-  const float p = 1 + r * (1 + r * (1.0f / 2 + r * (1.0f / 6 + r * (1.0f / 24 + r * (1.0f / 120 + r * (1.0f / 720 + r * (1.0f / 5040)))))));
+  const float tail = 1.0f / 24 + r * (1.0f / 120 + r * (1.0f / 720 + r * (1.0f / 5040)));
+  const float p = 1 + r * (1 + r * (1.0f / 2 + r * (1.0f / 6 + r * tail)));
   return p * __builtin_bit_cast(float, (n + 127) << 23);
 }
 
@@ -36,7 +37,8 @@ inline float log_plus_one(float x) {
   const float down = __builtin_bit_cast(float, (127 - k) << 23);
   const float t = k == 0 ? x : (1 + x) * down - 1;
   const float s = t / (2 + t), s2 = s * s;
-  return static_cast<float>(k) * 0.693147181f + 2 * s * (1 + s2 * (1.0f / 3 + s2 * (1.0f / 5 + s2 * (1.0f / 7 + s2 * (1.0f / 9)))));
+  const float artanh = s * (1 + s2 * (1.0f / 3 + s2 * (1.0f / 5 + s2 * (1.0f / 7 + s2 * (1.0f / 9)))));
+  return static_cast<float>(k) * 0.693147181f + 2 * artanh;
 }
 
 // What a block of up to kBlock voxels says, head by head. Voxels past the end count as ignored ones.
@@ -45,8 +47,7 @@ struct Block {
   static constexpr int kRows = R ? R : kMaxHeads;
   float z[kRows][kBlock], p[kRows][kBlock], g[kRows][kBlock];
   float counts[kBlock];
-  float others[kBlock];                                  // softmax: sum of e^(z - max) apart from the arg-max
-  float top[kBlock];                                     // softmax: max of z
+  float others[kBlock];                                  // softmax: sum of e^z apart from the arg-max
   int decided[kBlock];                                   // softmax: arg-max, first wins
 };
 
@@ -68,17 +69,20 @@ void read(const T* logits, const uint8_t* labels, int n, const LossHeads& h, Blo
     for (int v = 0; v < kBlock; ++v) b.g[r][v] = static_cast<float>(static_cast<int>((member[v] >> r) & 1));
 }
 
+// From here on z is relative to the voxel's largest: written to memory before use, where no reassociation undoes it.
 template <int R>
 void softmax(int heads, Block<R>& b) {
-  for (int v = 0; v < kBlock; ++v) b.top[v] = b.z[0][v], b.decided[v] = 0, b.others[v] = 0;
+  float top[kBlock];
+  for (int v = 0; v < kBlock; ++v) top[v] = b.z[0][v], b.decided[v] = 0, b.others[v] = 0;
   for (int r = 1; r < heads; ++r)
     for (int v = 0; v < kBlock; ++v) {
-      b.decided[v] = b.z[r][v] > b.top[v] ? r : b.decided[v];
-      b.top[v] = b.z[r][v] > b.top[v] ? b.z[r][v] : b.top[v];
+      b.decided[v] = b.z[r][v] > top[v] ? r : b.decided[v];
+      top[v] = b.z[r][v] > top[v] ? b.z[r][v] : top[v];
     }
   for (int r = 0; r < heads; ++r)
     for (int v = 0; v < kBlock; ++v) {
-      b.p[r][v] = exponential(b.z[r][v] - b.top[v]);
+      b.z[r][v] -= top[v];
+      b.p[r][v] = exponential(b.z[r][v]);
       b.others[v] += b.decided[v] == r ? 0 : b.p[r][v];
     }
   for (int r = 0; r < heads; ++r)
@@ -92,9 +96,10 @@ inline float magnitude(float z) { return z < 0 ? -z : z; }
 template <int R>
 void sigmoid_terms(int r, float positive_weight, Block<R>& b, float* term, float* summands, float* hit) {
   for (int v = 0; v < kBlock; ++v) {
-    const float z = b.z[r][v], g = b.g[r][v], e = exponential(-magnitude(z)), above = z > 0 ? z : 0.0f;
+    const float z = b.z[r][v], g = b.g[r][v], e = exponential(-magnitude(z));
+    const float wrong = (z > 0 ? 1.0f : 0.0f) == g ? 0.0f : magnitude(z);
     b.p[r][v] = sigmoid(z, e);
-    term[v] += (1 + positive_weight * g) * (g > 0 ? above - z + log_plus_one(e) : above + log_plus_one(e));
+    term[v] += (1 + positive_weight * g) * (wrong + log_plus_one(e));
     summands[v] += 1;
     hit[v] = z > 0 ? 1.0f : 0.0f;
   }
@@ -103,7 +108,7 @@ template <int R>
 void softmax_terms(int r, const Block<R>& b, float* term, float* summands, float* hit) {
   for (int v = 0; v < kBlock; ++v) {
     const float g = b.g[r][v];
-    term[v] += g * (b.top[v] - b.z[r][v] + log_plus_one(b.others[v]));
+    term[v] += g * (log_plus_one(b.others[v]) - b.z[r][v]);
     summands[v] = g > 0 ? 1.0f : summands[v];
     hit[v] = b.decided[v] == r ? 1.0f : 0.0f;
   }
@@ -177,7 +182,10 @@ void gradient_of(const T* logits, const uint8_t* labels, int64_t voxels, const L
     }
     T* to = dlogits + first * heads;
     for (int v = 0; v < n; ++v)
-      for (int r = 0; r < heads; ++r) from_float(to[v * heads + r], b.z[r][v] + (accumulate ? to_float(to[v * heads + r]) : 0.0f));
+      for (int r = 0; r < heads; ++r) {
+        T& dz = to[v * heads + r];
+        from_float(dz, b.z[r][v] + (accumulate ? to_float(dz) : 0.0f));
+      }
   }
 }
 
@@ -206,7 +214,9 @@ void loss_sums(const T* logits, const uint8_t* labels, int64_t voxels, const Los
 template <class T>
 void loss_gradient(const T* logits, const uint8_t* labels, int64_t voxels, const LossHeads& h, const float* coefficients,
                    float voxel_weight, bool accumulate, T* dlogits) {
-  with_heads(h.count, [&]<int R>() { gradient_of<R>(logits, labels, voxels, h, coefficients, voxel_weight, accumulate, dlogits); });
+  with_heads(h.count, [&]<int R>() {
+    gradient_of<R>(logits, labels, voxels, h, coefficients, voxel_weight, accumulate, dlogits);
+  });
 }
 
 #define METVOX_INSTANTIATE(T)                                                                          \

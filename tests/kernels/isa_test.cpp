@@ -24,7 +24,8 @@ void report(const char* what, View view) {
   Stream stream;
   convert(stream, view, in_double.view());
   if (!std::getenv("METVOX_ISA_REPORT")) return;
-  for (int64_t i = 0; i < in_double.size(); ++i) std::printf("result %s-%s %a\n", name_of(view.dtype).data(), what, in_double.data<double>()[i]);
+  for (int64_t i = 0; i < in_double.size(); ++i)
+    std::printf("result %s-%s %a\n", name_of(view.dtype).data(), what, in_double.data<double>()[i]);
 }
 
 void report_norm(DType t) {
@@ -33,9 +34,12 @@ void report_norm(DType t) {
   NormActProblem p{2, 5, {3, 5, 7}};
   p.dtype = t;
   const auto kernel = norm_act().prepare(p, {{}, t, "native"}).kernel;
-  const auto numbers = [&](const Shape& shape, DType type) { return test::converted(test::normal_numbers(shape, random, type), type); };
-  const Tensor x = numbers(p.x_shape(), t), dy = numbers(p.x_shape(), t), gamma = numbers({5}, DType::f32), beta = numbers({5}, DType::f32);
-  const Tensor y = x.clone(), dx = x.clone(), saved = Tensor::zeros(p.saved_shape(), DType::f32), dgamma = gamma.clone(), dbeta = gamma.clone();
+  const auto numbers = [&](const Shape& shape, DType type) {
+    return test::converted(test::normal_numbers(shape, random, type), type);
+  };
+  const Tensor x = numbers(p.x_shape(), t), dy = numbers(p.x_shape(), t), y = x.clone(), dx = x.clone();
+  const Tensor gamma = numbers({5}, DType::f32), beta = numbers({5}, DType::f32), dgamma = gamma.clone(), dbeta = gamma.clone();
+  const Tensor saved = Tensor::zeros(p.saved_shape(), DType::f32);
   const test::Guarded scratch(std::max(kernel->forward_scratch_bytes(), kernel->backward_scratch_bytes()));
   kernel->forward(stream, x.view(), gamma.view(), beta.view(), y.view(), saved.view(), scratch.data());
   kernel->backward(stream, x.view(), gamma.view(), beta.view(), saved.view(), dy.view(), dx.view(), Grad::accumulate,
@@ -81,7 +85,8 @@ struct Report {
 
 Report run_under(const std::string& set) {
   const std::string program = std::filesystem::read_symlink("/proc/self/exe");
-  const std::string command = "METVOX_ISA_REPORT=1 METVOX_ISA=" + set + " '" + program + "' --gtest_filter=isa.every_loop_runs 2>&1";
+  const std::string command =
+      "METVOX_ISA_REPORT=1 METVOX_ISA=" + set + " '" + program + "' --gtest_filter=isa.every_loop_runs 2>&1";
   Report run;
   FILE* output = popen(command.c_str(), "r");
   char line[512], name[64];

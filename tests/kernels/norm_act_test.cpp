@@ -133,7 +133,8 @@ TEST(norm_act, gradients_of_the_reference_against_finite_differences) {
       }
       variable = origin;
       for (int64_t i = 0; i < way.size(); ++i) slope += way.data<double>()[i] * gradient.data<double>()[i];
-      EXPECT_NEAR((loss[1] - loss[0]) / (2 * step), slope, 1e-6 * std::max(1.0, std::abs(slope))) << what << ", groups " << groups;
+      EXPECT_NEAR((loss[1] - loss[0]) / (2 * step), slope, 1e-6 * std::max(1.0, std::abs(slope)))
+          << what << ", groups " << groups;
     };
     check_along(d.x, at.dx, "dx");
     check_along(d.gamma, at.dgamma, "dgamma");

@@ -48,11 +48,12 @@ void expect_sgd(const double* golden, SgdNesterov options) {
 }
 template <class T>
 void expect_adam(const double* golden, Adam options) {
-  expect_golden<T>(golden, [&](Stream& stream, View w, View g, View m, View v, std::span<const Range> ranges, int step, double scale) {
+  const auto step = [&](Stream& stream, View w, View g, View m, View v, std::span<const Range> ranges, int number, double scale) {
     options.g_scale = scale;
-    options.step = step;
+    options.step = number;
     adam(stream, w, g, m, v, ranges, options);
-  });
+  };
+  expect_golden<T>(golden, step);
 }
 
 TEST(optimize, sgd_makes_the_steps_of_torch) {

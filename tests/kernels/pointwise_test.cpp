@@ -18,7 +18,7 @@ Tensor numbers(int64_t n, DType dtype, uint64_t stream) {
 
 // What `dtype` makes of a sum in its arithmetic type.
 double rounded(double sum, DType dtype) {
-  return dtype == DType::f64 ? sum : dtype == DType::f32 ? static_cast<float>(sum) : static_cast<float>(bf16(static_cast<float>(sum)));
+  return dispatch_float(dtype, [&]<class T>() { return to_double(from_double<T>(sum)); });
 }
 
 TEST(pointwise, adds_exactly_as_the_type_rounds) {

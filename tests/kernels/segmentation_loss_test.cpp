@@ -64,7 +64,8 @@ Tensor gradient(const SegmentationLossKernel& kernel, const Problem& p, const Da
 double loss(const Problem& p, const Data& d, const Tensor& sums) {
   const double *s = sums.data<double>(), *c = d.coefficients.data<double>();
   double total = d.voxel_weight * s[p.sums_count() - 2];
-  for (int64_t i = 0; i < p.n * p.heads.count; ++i) total += c[2 * i] * s[Problem::kPerHead * i] + c[2 * i + 1] * s[Problem::kPerHead * i + 1];
+  for (int64_t i = 0; i < p.n * p.heads.count; ++i)
+    for (int k = 0; k < 2; ++k) total += c[2 * i + k] * s[Problem::kPerHead * i + k];
   return total;
 }
 
