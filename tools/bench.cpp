@@ -93,19 +93,20 @@ int run(CommandLine& line) {
   if (!line.parse()) return 0;
   const std::vector<OpCase> cases = chosen(r);
   const std::vector<std::string> engines = r.engine == "all" ? cpu_engines() : std::vector<std::string>{r.engine};
+  std::vector<Target> targets;
+  for (const auto& engine : engines) targets.push_back(line.target(engine));
   if (!line.values().json)
     std::printf("%-34s %-10s %-5s %17s %17s %4s %8s %7s %9s  %s\n%-34s %-10s %-5s %8s %8s %8s %8s\n", "", "", "", "forward ms",
                 "backward ms", "n", "GFLOP/s", "GB/s", "arena MiB", "reproduce", "op case", "engine", "type", "median", "min", "median", "min");
   Json rows = Json::array(), failures = Json::array();
   std::map<std::string, std::string> verdicts;
   for (const OpCase& c : cases)
-    for (const auto& engine : engines) {
-      const Target target = line.target(engine);
-      const auto [verdict, is_first] = verdicts.try_emplace(c.op + " " + engine);
+    for (const Target& target : targets) {
+      const auto [verdict, is_first] = verdicts.try_emplace(c.op + " " + target.engine);
       if (is_first) verdict->second = first_wrong(c.op, target, line.values().seed);
       if (is_first && !verdict->second.empty()) {
         failures.push_back(verdict->second);
-        line.warn("not timed, because wrong: ", engine, " ", verdict->second);
+        line.warn("not timed, because wrong: ", target.engine, " ", verdict->second);
       }
       if (verdict->second.empty()) bench_case(c, target, r, line, &rows);
     }

@@ -14,6 +14,14 @@ bool is_nifti(const Path& path) {
   return name.ends_with(".nii.gz") || name.ends_with(".nii");
 }
 
+// A data set says so with dataset.json or with labels under BraTS names; anything else is images to predict.
+bool is_dataset(const Path& dir) {
+  if (std::filesystem::exists(dir / "dataset.json")) return true;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(dir))
+    if (is_nifti(entry.path()) && entry.path().filename().string().find("-seg.") != std::string::npos) return true;
+  return false;
+}
+
 // The case that a file belongs to by its name: CASE_0000.nii.gz, CASE-t1c.nii.gz.
 Path case_of(const Path& path) {
   const std::string stem = path.filename().string();
@@ -73,7 +81,7 @@ void add_file_faults(const Path& dir, CheckReport* report) {
 
 CheckReport check_folder(const Path& dir, bool quiet) {
   try {
-    if (std::filesystem::exists(dir / "dataset.json") || !find_labels(dir).empty()) return check_dataset(dir);
+    if (is_dataset(dir)) return check_dataset(dir);
     CheckReport report = check_inputs(dir, quiet);
     if (report.cases == 0) add_file_faults(dir, &report);
     return report;

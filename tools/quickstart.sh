@@ -11,7 +11,7 @@ configure "$root/build-quickstart" -DMETVOX_TESTS=OFF
 run cmake --build "$root/build-quickstart" --parallel "$jobs" --target metvox
 
 cd "$root"
-metvox=build-quickstart/metvox
+metvox=./build-quickstart/metvox
 size=(--size 96x112x96)
 run "$metvox" phantom --out quickstart/raw --cases 20 --seed 1 "${size[@]}"
 run "$metvox" phantom --out quickstart/unseen --cases 5 --seed 1000 "${size[@]}"

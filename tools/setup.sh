@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2034
 # SPDX-License-Identifier: Apache-2.0
 # Sourced by quickstart.sh and test.sh: the Debian packages that the build needs, and how commands are shown and run.
 # METVOX_JOBS: how many compilers run at once (default: the cores there are).

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gtest/gtest.h>
+
+#include "io/json.h"
+#include "tests/tools/subprocess.h"
+
+namespace metvox {
+
+TEST(cli, help_lists_the_verbs_and_each_verb_shows_an_example_first) {
+  const Outcome help = metvox_run({"--help"});
+  EXPECT_EQ(help.code, 0);
+  EXPECT_EQ(help.err, "");
+  for (const std::string verb : {"phantom", "check", "plan", "preprocess", "train", "predict", "evaluate", "inspect", "bench", "devices"}) {
+    EXPECT_TRUE(says(help.out, "\n  " + verb + " "));
+    const Outcome o = metvox_run({verb, "--help"});
+    EXPECT_EQ(o.code, 0) << verb;
+    EXPECT_TRUE(begins(o.out, "Example:\n  metvox " + verb)) << verb;
+    EXPECT_TRUE(says(o.out, "--help, -h")) << verb;
+  }
+}
+
+TEST(cli, a_wrong_command_line_is_a_sentence_on_stderr_and_exit_2) {
+  const struct {
+    std::vector<std::string> arguments;
+    std::string said;
+  } cases[] = {
+      {{}, "Usage: metvox VERB"},
+      {{"phantmo"}, "there is no verb \"phantmo\"; did you mean phantom?"},
+      {{"xyzzy"}, "there is no verb \"xyzzy\" metvox --help"},
+      {{"phantom", "--out", "x", "--caces", "3"}, "there is no option --caces; did you mean --cases?"},
+      {{"phantom", "--out", "x", "-z"}, "there is no option -z"},
+      {{"phantom"}, "--out is missing"},
+      {{"phantom", "--out"}, "--out needs DIR"},
+      {{"phantom", "--out", ""}, "--out: the path is empty"},
+      {{"phantom", "--out", "x", "--out", "y"}, "--out is given twice"},
+      {{"phantom", "--out", "x", "y"}, "\"y\" is one argument too many"},
+      {{"phantom", "--out", "x", "--cases", "many"}, "--cases: \"many\" is not a whole number"},
+      {{"phantom", "--out", "x", "--cases", "3.5"}, "--cases: \"3.5\" is not a whole number"},
+      {{"phantom", "--out", "x", "--cases", "99999999999999999999"}, "out of range"},
+      {{"phantom", "--out", "x", "--cases", "0"}, "--cases: 0 is below 1"},
+      {{"phantom", "--out", "x", "--seed", "-1"}, "--seed: \"-1\""},
+      {{"phantom", "--out", "x", "--domain", "secret"}, "not one of public, private"},
+      {{"phantom", "--out", "x", "--size", "32x32"}, "not of the form"},
+      {{"phantom", "--out", "x", "--json=3"}, "--json takes no value"},
+      {{"phantom", "--out", "x", "--threads", "-2"}, "--threads: -2 is below 0"},
+      {{"plan", "raw", "--out", "x", "--patch-size", "16", "16"}, "--patch-size needs Z Y X"},
+      {{"plan", "raw", "--out", "x", "--like", "p.json", "--batch-size", "2"}, "leave out --batch-size"},
+      {{"bench", "nothing"}, "there is no benchmark \"nothing\"; the ops are"},
+      {{"bench", "add", "--device", "cuda:0"}, "this build of metvox has no CUDA"},
+      {{"bench", "add", "--device", "tpu"}, "not one of auto, cpu, cuda"},
+      {{"bench", "add", "--engine", "magic"}, "not an engine of the CPU; there are"},
+      {{"bench", "add", "--precision", "f16"}, "f16"},
+  };
+  for (const auto& c : cases) {
+    const Outcome o = metvox_run(c.arguments);
+    EXPECT_EQ(o.code, 2) << c.said;
+    EXPECT_EQ(o.out, "") << c.said;
+    EXPECT_TRUE(says(o.err, c.said));
+  }
+}
+
+TEST(cli, version_names_the_engines) {
+  const Outcome o = metvox_run({"--version"});
+  EXPECT_EQ(o.code, 0);
+  EXPECT_TRUE(begins(o.out, "metvox "));
+  EXPECT_TRUE(says(o.out, "onednn"));
+  EXPECT_TRUE(says(o.out, "reference"));
+}
+
+TEST(cli, devices_describe_the_machine_as_json) {
+  const Outcome o = metvox_run({"devices", "--json", "--threads", "1"});
+  ASSERT_EQ(o.code, 0);
+  const Json cpu = Json::parse(o.out)["devices"][0];
+  EXPECT_EQ(cpu["device"], "cpu");
+  EXPECT_GE(cpu["cores"].get<int>(), 1);
+  EXPECT_EQ(cpu["threads"], 1);
+  EXPECT_TRUE(cpu["bf16"].is_boolean());
+  EXPECT_TRUE(begins(cpu["isa"].get<std::string>(), "x86-64-v"));
+}
+
+TEST(cli, an_answer_that_cannot_be_written_is_an_error) {
+  Subprocess process{{"devices"}, 0, "/dev/full"};
+  process.start();
+  const Outcome o = process.wait();
+  EXPECT_EQ(o.code, 3);
+  EXPECT_TRUE(says(o.err, "standard output"));
+}
+
+TEST(cli, bench_verifies_then_times) {
+  const Outcome o = metvox_run({"bench", "add", "--engine", "all", "--runs", "1", "--json", "--threads", "1"});
+  ASSERT_EQ(o.code, 0) << o.err;
+  const Json answer = Json::parse(o.out);
+  EXPECT_TRUE(answer["failures"].empty());
+  ASSERT_FALSE(answer["rows"].empty());
+  for (const Json& row : answer["rows"]) {
+    EXPECT_GT(row["forward_ms_min"].get<double>(), 0);
+    EXPECT_TRUE(begins(row["reproduce"].get<std::string>(), "metvox bench add"));
+  }
+}
+
+}  // namespace metvox

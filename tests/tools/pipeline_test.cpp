@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: Apache-2.0
+// phantom -> check -> plan -> preprocess -> inspect on tiny heads; then the same with things that go wrong.
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <thread>
+
+#include "io/json.h"
+#include "io/nifti.h"
+#include "tests/tools/subprocess.h"
+
+namespace metvox {
+
+namespace fs = std::filesystem;
+
+class pipeline : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    cohort_ = new Path(fresh_folder("cohort"));
+    const Outcome o = metvox_run({"phantom", "--out", cohort_->string(), "--cases", "3", "--seed", "7", "--size", "32x40x32"});
+    ASSERT_EQ(o.code, 0) << o.err;
+  }
+  static void TearDownTestSuite() {
+    fs::remove_all(*cohort_);
+    delete cohort_;
+  }
+  // A copy of the cohort that a test may harm.
+  static Path raw() {
+    const Path copy = fresh_folder("raw");
+    fs::copy(*cohort_, copy, fs::copy_options::recursive);
+    return copy;
+  }
+  static Path image(const Path& raw, size_t n) { return nth(raw / "imagesTr", n); }
+  static Path label(const Path& raw, size_t n) { return nth(raw / "labelsTr", n); }
+  static Outcome plan(const Path& raw, const Path& out) {
+    return metvox_run({"plan", raw, "--out", out, "--base-features", "4", "--patch-size", "16", "16", "16", "--batch-size", "2"});
+  }
+  static Outcome preprocess(const Path& raw, const Path& out, bool json = false) {
+    std::vector<std::string> arguments{"preprocess", raw, "--plans", out / "plans.json", "--out", out};
+    if (json) arguments.push_back("--json");
+    return metvox_run(arguments);
+  }
+
+ private:
+  static Path nth(const Path& folder, size_t n) {
+    std::vector<Path> files;
+    for (const auto& entry : fs::directory_iterator(folder)) files.push_back(entry.path());
+    std::sort(files.begin(), files.end());
+    return files.at(n);
+  }
+  static Path* cohort_;
+};
+Path* pipeline::cohort_ = nullptr;
+
+TEST_F(pipeline, goes_from_phantoms_to_preprocessed_cases) {
+  const Path data = raw(), out = fresh_folder("preprocessed");
+  EXPECT_EQ(count_files(data / "imagesTr", ".nii.gz"), 12);
+  EXPECT_EQ(count_files(data / "labelsTr", ".nii.gz"), 3);
+  const Outcome checked = metvox_run({"check", data, "--json"});
+  EXPECT_EQ(checked.code, 0) << checked.out;
+  EXPECT_EQ(Json::parse(checked.out)["cases"], 3);
+
+  ASSERT_EQ(plan(data, out).code, 0);
+  for (const char* name : {"plans.json", "dataset.json", "dataset_fingerprint.json"}) EXPECT_TRUE(fs::exists(out / name)) << name;
+  const Json plans = Json::parse(metvox_run({"inspect", out / "plans.json", "--json"}).out);
+  EXPECT_EQ(plans["configurations"]["3d_fullres"]["patch_size"], Json({16, 16, 16}));
+  EXPECT_EQ(plans["configurations"]["3d_fullres"]["batch_size"], 2);
+  EXPECT_EQ(plans["configurations"]["3d_fullres"]["features_per_stage"][0], 4);
+
+  const Json first = Json::parse(preprocess(data, out, true).out);
+  EXPECT_EQ(first["done"], 3);
+  EXPECT_EQ(count_files(out, ".safetensors"), 3);
+  EXPECT_EQ(count_files(out / "gt_segmentations", ".nii.gz"), 3);
+  const Json again = Json::parse(preprocess(data, out, true).out);
+  EXPECT_EQ(again["done"], 0);
+  EXPECT_EQ(again["skipped"], 3);
+}
+
+TEST_F(pipeline, repeats_itself_bit_for_bit_and_keeps_what_is_whole) {
+  const Path data = raw(), other = fresh_folder("other");
+  const std::vector<std::string> arguments{"phantom", "--out", other, "--cases", "1", "--seed", "7", "--size", "32x40x32", "--threads", "1"};
+  ASSERT_EQ(metvox_run(arguments).code, 0);
+  EXPECT_EQ(read_bytes(image(data, 0)), read_bytes(image(other, 0)));
+  EXPECT_EQ(read_bytes(label(data, 0)), read_bytes(label(other, 0)));
+  const auto written = fs::last_write_time(image(other, 0));
+  ASSERT_EQ(metvox_run(arguments).code, 0);
+  EXPECT_EQ(fs::last_write_time(image(other, 0)), written);
+}
+
+TEST_F(pipeline, dry_runs_write_nothing) {
+  const Path data = raw(), out = fresh_folder("out");
+  EXPECT_EQ(metvox_run({"phantom", "--out", out, "--dry-run"}).code, 0);
+  EXPECT_EQ(metvox_run({"plan", data, "--out", out, "--dry-run"}).code, 0);
+  EXPECT_TRUE(fs::is_empty(out));
+  ASSERT_EQ(plan(data, out).code, 0);
+  EXPECT_EQ(metvox_run({"preprocess", data, "--plans", out / "plans.json", "--out", out, "--dry-run"}).code, 0);
+  EXPECT_EQ(count_files(out, ".safetensors"), 0);
+}
+
+TEST_F(pipeline, plans_like_another_data_set) {
+  const Path data = raw(), out = fresh_folder("out"), like = fresh_folder("like");
+  ASSERT_EQ(plan(data, out).code, 0);
+  ASSERT_EQ(metvox_run({"plan", data, "--out", like, "--like", out / "plans.json"}).code, 0);
+  const auto patch = [](const Path& folder) {
+    return Json::parse(metvox_run({"inspect", folder / "plans.json", "--json"}).out)["configurations"]["3d_fullres"]["patch_size"];
+  };
+  EXPECT_EQ(patch(like), patch(out));
+}
+
+TEST_F(pipeline, inspects_an_image) {
+  const Path file = image(raw(), 0);
+  const Outcome o = metvox_run({"inspect", file, "--json", "--at", "0,0,0"});
+  ASSERT_EQ(o.code, 0) << o.err;
+  const Json found = Json::parse(o.out);
+  for (const char* key : {"shape", "spacing_mm", "axes", "dtype", "affine", "min", "max", "mean", "warnings", "value"})
+    EXPECT_TRUE(found.contains(key)) << key;
+  EXPECT_EQ(found["shape"], Json({32, 40, 32}));
+  EXPECT_EQ(metvox_run({"inspect", file, "--at", "0,0"}).code, 2);
+  EXPECT_EQ(metvox_run({"inspect", file, "--at", "1e9,0,0"}).code, 3);
+  EXPECT_EQ(metvox_run({"inspect", file.string() + ".not"}).code, 3);
+}
+
+TEST_F(pipeline, one_bad_case_does_not_stop_the_others) {
+  const Path data = raw(), out = fresh_folder("out");
+  ASSERT_EQ(plan(data, out).code, 0);
+  const Path victim = image(data, 5);                       // of the second case
+  fs::resize_file(victim, fs::file_size(victim) / 2);
+  const Outcome checked = metvox_run({"check", data});
+  EXPECT_EQ(checked.code, 3);
+  EXPECT_TRUE(says(checked.out, victim.filename().string()));
+  const Outcome o = preprocess(data, out);
+  EXPECT_EQ(o.code, 5);
+  EXPECT_TRUE(says(o.err, victim.filename().string()));
+  EXPECT_EQ(count_files(out, ".safetensors"), 2);
+  EXPECT_EQ(count_files(out, ".tmp"), 0);
+}
+
+TEST_F(pipeline, nothing_that_can_be_done_is_exit_3) {
+  const Path data = raw(), out = fresh_folder("out");
+  ASSERT_EQ(plan(data, out).code, 0);
+  for (size_t n = 0; n < 12; n += 4) fs::resize_file(image(data, n), 100);
+  EXPECT_EQ(preprocess(data, out).code, 3);
+  EXPECT_EQ(count_files(out, ".safetensors"), 0);
+  EXPECT_EQ(metvox_run({"plan", data / "nowhere", "--out", out}).code, 3);
+  EXPECT_EQ(metvox_run({"check", data / "nowhere"}).code, 3);
+}
+
+TEST_F(pipeline, names_a_missing_sequence) {
+  const Path data = raw(), out = fresh_folder("out");
+  const Path victim = image(data, 2);
+  fs::remove(victim);
+  const std::string id = label(data, 0).filename().string().substr(0, label(data, 0).filename().string().find('.'));
+  const Outcome checked = metvox_run({"check", data});
+  EXPECT_EQ(checked.code, 3);
+  EXPECT_TRUE(says(checked.out, id));
+  const Outcome planned = plan(data, out);
+  EXPECT_EQ(planned.code, 5);
+  EXPECT_TRUE(says(planned.err, id));
+}
+
+TEST_F(pipeline, names_labels_that_the_data_set_does_not_know) {
+  const Path data = raw();
+  const Volume v = read_nifti_labels(label(data, 1));
+  v.voxels.data<uint8_t>()[v.voxels.size() / 2] = 9;
+  write_nifti(label(data, 1), v.voxels, v.geometry);
+  const Outcome o = metvox_run({"check", data});
+  EXPECT_EQ(o.code, 3);
+  EXPECT_TRUE(says(o.out, "9"));
+  EXPECT_TRUE(says(o.out, label(data, 1).filename().string()));
+}
+
+TEST_F(pipeline, names_every_grid_when_they_differ) {
+  const Path data = raw();
+  Affine shifted;
+  shifted.m[0][3] = 17;
+  write_nifti(image(data, 1), Tensor::zeros({20, 21, 22}, DType::i16), make_geometry({22, 21, 20}, shifted));
+  std::vector<std::string> files{"check"};
+  for (size_t n = 0; n < 4; ++n) files.push_back(image(data, n));
+  for (const auto& arguments : {files, std::vector<std::string>{"check", data}}) {
+    const Outcome o = metvox_run(arguments);
+    EXPECT_EQ(o.code, 3);
+    EXPECT_TRUE(says(o.out, "32x40x32"));
+    EXPECT_TRUE(says(o.out, "22x21x20"));
+  }
+}
+
+TEST_F(pipeline, checks_a_folder_of_inputs) {
+  const Path data = raw();
+  const Outcome o = metvox_run({"check", data / "imagesTr", "--json"});
+  EXPECT_EQ(o.code, 0) << o.out;
+  EXPECT_EQ(Json::parse(o.out)["cases"], 3);
+}
+
+TEST_F(pipeline, a_signal_leaves_nothing_half_written) {
+  const Path out = fresh_folder("out");
+  Subprocess process{{"phantom", "--out", out, "--cases", "1000", "--size", "64x64x64", "--quiet"}};
+  process.start();
+  for (int i = 0; i < 6000 && count_files(out, ".nii.gz") < 2; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  kill(process.pid, SIGINT);
+  const Outcome o = process.wait();
+  EXPECT_EQ(o.code, 130);
+  EXPECT_TRUE(says(o.err, "interrupted"));
+  EXPECT_EQ(count_files(out, ".tmp"), 0);
+  for (const auto& entry : fs::recursive_directory_iterator(out)) {
+    if (!entry.path().string().ends_with(".nii.gz")) continue;
+    EXPECT_NO_THROW(read_nifti(entry.path())) << entry.path();
+  }
+}
+
+TEST_F(pipeline, a_full_disk_is_a_sentence) {
+  const Path out = fresh_folder("out");
+  Subprocess process{{"phantom", "--out", out, "--size", "64x64x64", "--quiet"}, 20000};
+  process.start();
+  const Outcome o = process.wait();
+  EXPECT_EQ(o.code, 3);
+  EXPECT_TRUE(says(o.err, "cannot write"));
+  EXPECT_EQ(count_files(out, ".tmp"), 0);
+  EXPECT_EQ(count_files(out, ".nii.gz"), 0);
+}
+
+TEST_F(pipeline, refuses_to_mix_cases_of_two_plans) {
+  const Path data = raw(), out = fresh_folder("out"), other = fresh_folder("other");
+  ASSERT_EQ(plan(data, out).code, 0);
+  ASSERT_EQ(metvox_run({"plan", data, "--out", other, "--base-features", "8", "--patch-size", "16", "16", "16"}).code, 0);
+  const Outcome o = metvox_run({"preprocess", data, "--plans", other / "plans.json", "--out", out});
+  EXPECT_EQ(o.code, 2);
+  EXPECT_TRUE(says(o.err, "folder of its own"));
+}
+
+}  // namespace metvox
