@@ -25,7 +25,8 @@ void add_images(const Path& dir, const std::string& folder, std::vector<ImageFil
   for (const auto& entry : std::filesystem::directory_iterator(dir)) {
     const std::string name = entry.path().filename().string();
     if (name.front() == '.' || !entry.is_regular_file()) continue;
-    if (const size_t ending = ending_length(name)) out.push_back({entry.path(), name.substr(0, name.size() - ending), folder});
+    if (const size_t ending = ending_length(name))
+      out.push_back({entry.path(), name.substr(0, name.size() - ending), folder});
   }
 }
 
@@ -103,8 +104,9 @@ std::string case_of(const ImageFile& file, const std::string& name) {
   return before == '-' || before == '_' ? file.stem.substr(0, stem.size() - name.size() - 1) : "";
 }
 
-std::map<std::string, FoundCase> find_cases(const std::vector<ImageFile>& files, const std::vector<std::string>& channel_names) {
-  std::map<std::string, int> uses;                     // a name that two channels share tells neither
+std::map<std::string, FoundCase> find_cases(const std::vector<ImageFile>& files,
+                                            const std::vector<std::string>& channel_names) {
+  std::map<std::string, int> uses;  // a name that two channels share tells neither
   for (const std::string& name : channel_names) ++uses[sequence_key(name)];
   std::map<std::string, FoundCase> cases;
   const auto found = [&](const std::string& id) -> FoundCase& {
@@ -130,8 +132,10 @@ std::map<std::string, FoundCase> find_cases(const std::vector<ImageFile>& files,
 std::map<std::string, std::vector<Path>> find_label_files(const std::vector<ImageFile>& files) {
   std::map<std::string, std::vector<Path>> marked, plain;
   for (const ImageFile& file : files) {
-    if (const std::string id = case_of(file, "seg"); !id.empty()) marked[id].push_back(file.path);
-    else if (case_of_sequence(file).empty()) plain[file.stem].push_back(file.path);
+    if (const std::string id = case_of(file, "seg"); !id.empty())
+      marked[id].push_back(file.path);
+    else if (case_of_sequence(file).empty())
+      plain[file.stem].push_back(file.path);
   }
   return marked.empty() ? plain : marked;
 }

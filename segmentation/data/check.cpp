@@ -33,8 +33,9 @@ Volume checked_volume(const std::string& id, const Path& path, CheckReport& repo
   const float* x = v.voxels.data<float>();
   const auto bad = std::count_if(x, x + v.voxels.size(), [](float value) { return !std::isfinite(value); });
   if (bad > 0) {
-    v.warnings.pop_back();                             // says the same, as the last of the reader's
-    report.faults.push_back(named(id, sentence(path.string(), ": ", bad, " of ", v.voxels.size(), " voxels are not finite")));
+    v.warnings.pop_back();  // says the same, as the last of the reader's
+    report.faults.push_back(
+        named(id, sentence(path.string(), ": ", bad, " of ", v.voxels.size(), " voxels are not finite")));
   } else if (const auto [low, high] = std::minmax_element(x, x + v.voxels.size()); *low == *high) {
     report.warnings.push_back(named(id, sentence(path.string(), ": every voxel is ", *low)));
   }
@@ -68,7 +69,8 @@ void check_labels(const CaseFiles& files, const Geometry& grid, const Labels& la
       const Volume raw = read_nifti(files.label, NonFinite::keep);
       const float* x = raw.voxels.data<float>();
       const auto bad = std::count_if(x, x + raw.voxels.size(), [](float value) { return !std::isfinite(value); });
-      if (bad > 0) fail(Fault::input, files.label.string(), ": ", bad, " of ", raw.voxels.size(), " labels are not finite");
+      if (bad > 0)
+        fail(Fault::input, files.label.string(), ": ", bad, " of ", raw.voxels.size(), " labels are not finite");
       const Tensor voxels = read_case_labels(files, grid, labels);
       bool empty = true;
       for (int64_t i = 0; i < voxels.size(); ++i) {
@@ -91,8 +93,9 @@ CheckReport check_dataset(const Path& dir) {
   if (!guarded(report, [&] { dataset = open_raw_dataset(dir, &report.faults); })) return report;
   report.cases = static_cast<int64_t>(dataset.training.size());
   if (report.cases != dataset.description.num_training)
-    report.faults.push_back(sentence((dir / "dataset.json").string(), ": numTraining is ", dataset.description.num_training, ", but ",
-                                     report.cases, " complete cases are there"));
+    report.faults.push_back(sentence((dir / "dataset.json").string(), ": numTraining is ",
+                                     dataset.description.num_training, ", but ", report.cases,
+                                     " complete cases are there"));
   std::array<int64_t, 256> seen{};
   for (const CaseFiles& files : dataset.training)
     if (const auto images = checked_images(files.id, files.images, report))
@@ -114,7 +117,8 @@ CheckReport check_files(const std::vector<Path>& paths) {
     }
     const std::vector<ImageFile> files = image_files(path);
     if (files.empty()) report.faults.push_back(path.string() + ": there is no image (.nii.gz, .nii, .hdr)");
-    for (const ImageFile& file : files) groups[(file.path.parent_path() / group_of(file)).string()].push_back(file.path);
+    for (const ImageFile& file : files)
+      groups[(file.path.parent_path() / group_of(file)).string()].push_back(file.path);
   }
   for (const auto& [name, files] : groups) checked_images(Path(name).filename().string(), files, report);
   report.cases = static_cast<int64_t>(groups.size());

@@ -27,14 +27,18 @@ std::string tried(const std::string& id, size_t channel, const std::string& chan
 }
 
 // What keeps a case from being used, or nothing.
-std::string fault_of(const std::string& id, const FoundCase& found, const std::vector<std::string>& channel_names, const Path& dir) {
+std::string fault_of(const std::string& id, const FoundCase& found, const std::vector<std::string>& channel_names,
+                     const Path& dir) {
   for (size_t k = 0; k < channel_names.size(); ++k) {
     const std::string who = sentence("case ", id, ": sequence ", channel_names[k], " (channel ", k, ")");
-    if (found.images[k].empty()) return sentence(who, " is missing in ", dir.string(), "; tried ", tried(id, k, channel_names[k]));
-    if (found.images[k].size() > 1) return sentence(who, " is there more than once: ", list(found.images[k]), "; keep one");
+    if (found.images[k].empty())
+      return sentence(who, " is missing in ", dir.string(), "; tried ", tried(id, k, channel_names[k]));
+    if (found.images[k].size() > 1)
+      return sentence(who, " is there more than once: ", list(found.images[k]), "; keep one");
   }
   if (!found.beyond.empty())
-    return sentence("case ", id, ": ", list(found.beyond), " is a channel beyond the ", channel_names.size(), " expected; take it away");
+    return sentence("case ", id, ": ", list(found.beyond), " is a channel beyond the ", channel_names.size(),
+                    " expected; take it away");
   return "";
 }
 
@@ -52,16 +56,19 @@ std::vector<CaseFiles> complete_cases(const std::vector<ImageFile>& files, const
   return out;
 }
 
-[[noreturn]] void fail_no_case(const Path& dir, const std::vector<std::string>& channel_names, const std::vector<std::string>& faults) {
-  if (!faults.empty()) fail(Fault::input, dir.string(), ": no complete case; the first fault of ", faults.size(), ": ", faults.front());
+[[noreturn]] void fail_no_case(const Path& dir, const std::vector<std::string>& channel_names,
+                               const std::vector<std::string>& faults) {
+  if (!faults.empty())
+    fail(Fault::input, dir.string(), ": no complete case; the first fault of ", faults.size(), ": ", faults.front());
   std::string names;
-  for (size_t k = 0; k < channel_names.size(); ++k) names += (k ? "; " : "") + channel_names[k] + ": " + tried("CASE", k, channel_names[k]);
+  for (size_t k = 0; k < channel_names.size(); ++k)
+    names += (k ? "; " : "") + channel_names[k] + ": " + tried("CASE", k, channel_names[k]);
   fail(Fault::input, dir.string(), ": no case found, flat or in folders; looked for ", names);
 }
 
 // Gives every case its label; cases and labels without each other are faults.
-void attach_labels(std::vector<CaseFiles>& cases, const std::map<std::string, std::vector<Path>>& labels, const Path& dir,
-                   const std::vector<std::string>& faulty, std::vector<std::string>* faults) {
+void attach_labels(std::vector<CaseFiles>& cases, const std::map<std::string, std::vector<Path>>& labels,
+                   const Path& dir, const std::vector<std::string>& faulty, std::vector<std::string>* faults) {
   const auto report = [&](const std::string& fault) {
     if (faults) faults->push_back(fault);
   };
@@ -71,7 +78,8 @@ void attach_labels(std::vector<CaseFiles>& cases, const std::map<std::string, st
     ids.insert(c.id);
     const auto found = labels.find(c.id);
     if (found == labels.end()) {
-      report(sentence("case ", c.id, ": the label is missing in ", dir.string(), "; tried ", c.id, " and ", c.id, "-seg (.nii.gz, .nii, .hdr)"));
+      report(sentence("case ", c.id, ": the label is missing in ", dir.string(), "; tried ", c.id, " and ", c.id,
+                      "-seg (.nii.gz, .nii, .hdr)"));
     } else if (found->second.size() > 1) {
       report(sentence("case ", c.id, ": the label is there more than once: ", list(found->second), "; keep one"));
     } else {
@@ -97,11 +105,15 @@ std::vector<CaseFiles> listed_cases(const DatasetDescription& d, const Path& dir
     for (const auto& image : get<std::vector<std::string>>(entry, "images", where)) c.images.push_back(dir / image);
     std::vector<Path> all = c.images, missing;
     all.push_back(c.label);
-    std::copy_if(all.begin(), all.end(), std::back_inserter(missing), [](const Path& p) { return !std::filesystem::exists(p); });
-    if (missing.empty() && c.images.size() == d.channel_names.size()) out.push_back(std::move(c));
+    std::copy_if(all.begin(), all.end(), std::back_inserter(missing),
+                 [](const Path& p) { return !std::filesystem::exists(p); });
+    if (missing.empty() && c.images.size() == d.channel_names.size())
+      out.push_back(std::move(c));
     else if (faults)
-      faults->push_back(missing.empty() ? sentence("case ", id, ": dataset.json lists ", c.images.size(), " images for ", d.channel_names.size(), " channels")
-                                        : sentence("case ", id, ": dataset.json lists ", list(missing), ", which is not there"));
+      faults->push_back(missing.empty()
+                            ? sentence("case ", id, ": dataset.json lists ", c.images.size(), " images for ",
+                                       d.channel_names.size(), " channels")
+                            : sentence("case ", id, ": dataset.json lists ", list(missing), ", which is not there"));
   }
   std::sort(out.begin(), out.end(), [](const CaseFiles& a, const CaseFiles& b) { return a.id < b.id; });
   return out;
@@ -127,7 +139,8 @@ DatasetDescription read_description(const Path& path) {
   d.json = read_json(path);
   d.name = std::filesystem::absolute(path).parent_path().filename().string();
   const Json channels = get<Json>(d.json, d.json.contains("channel_names") ? "channel_names" : "modality", path);
-  for (size_t k = 0; k < channels.size(); ++k) d.channel_names.push_back(get<std::string>(channels, std::to_string(k), path));
+  for (size_t k = 0; k < channels.size(); ++k)
+    d.channel_names.push_back(get<std::string>(channels, std::to_string(k), path));
   if (d.channel_names.empty()) fail(Fault::input, path.string(), ": channel_names is empty");
   d.labels = Labels::from_json(d.json, path);
   d.num_training = get<int64_t>(d.json, "numTraining", path);
@@ -143,9 +156,12 @@ RawDataset open_raw_dataset(const Path& dir, std::vector<std::string>* faults) {
   std::vector<std::string> found;
   const Path description = dir / "dataset.json", images = dir / "imagesTr", labels = dir / "labelsTr";
   const bool nnunet = std::filesystem::exists(description);
-  if (!nnunet && std::filesystem::exists(images)) fail(Fault::input, dir.string(), ": dataset.json is missing beside imagesTr");
-  if (nnunet) out.description = read_description(description);
-  else out.description = brats_description(std::filesystem::absolute(dir / ".").parent_path().filename().string());
+  if (!nnunet && std::filesystem::exists(images))
+    fail(Fault::input, dir.string(), ": dataset.json is missing beside imagesTr");
+  if (nnunet)
+    out.description = read_description(description);
+  else
+    out.description = brats_description(std::filesystem::absolute(dir / ".").parent_path().filename().string());
   const auto& channels = out.description.channel_names;
   if (nnunet && out.description.json.contains("dataset")) {
     out.training = listed_cases(out.description, dir, &found);
@@ -154,15 +170,18 @@ RawDataset open_raw_dataset(const Path& dir, std::vector<std::string>* faults) {
     const std::vector<ImageFile> files = image_files(image_dir);
     out.training = complete_cases(files, image_dir, channels, &found);
     const std::vector<std::string> faulty = found;
-    attach_labels(out.training, find_label_files(nnunet ? image_files(labels) : files), nnunet ? labels : dir, faulty, &found);
+    attach_labels(out.training, find_label_files(nnunet ? image_files(labels) : files), nnunet ? labels : dir, faulty,
+                  &found);
   }
   if (faults) faults->insert(faults->end(), found.begin(), found.end());
   if (out.training.empty()) fail_no_case(nnunet ? images : dir, channels, found);
-  if (!nnunet) out.description.json["numTraining"] = out.description.num_training = static_cast<int64_t>(out.training.size());
+  if (!nnunet)
+    out.description.json["numTraining"] = out.description.num_training = static_cast<int64_t>(out.training.size());
   return out;
 }
 
-std::vector<CaseFiles> find_inputs(const Path& dir, const std::vector<std::string>& channel_names, std::vector<std::string>* faults) {
+std::vector<CaseFiles> find_inputs(const Path& dir, const std::vector<std::string>& channel_names,
+                                   std::vector<std::string>* faults) {
   std::vector<std::string> found;
   const auto cases = complete_cases(image_files(dir), dir, channel_names, &found);
   if (faults) faults->insert(faults->end(), found.begin(), found.end());
@@ -173,7 +192,8 @@ std::vector<CaseFiles> find_inputs(const Path& dir, const std::vector<std::strin
 std::vector<std::pair<std::string, Path>> find_labels(const Path& dir) {
   std::vector<std::pair<std::string, Path>> out;
   for (const auto& [id, paths] : find_label_files(image_files(dir))) {
-    if (paths.size() > 1) fail(Fault::input, "case ", id, ": the label is there more than once: ", list(paths), "; keep one");
+    if (paths.size() > 1)
+      fail(Fault::input, "case ", id, ": the label is there more than once: ", list(paths), "; keep one");
     out.emplace_back(id, paths.front());
   }
   return out;
@@ -184,7 +204,8 @@ CaseImages read_case(const CaseFiles& files) {
   const size_t channels = files.images.size();
   std::vector<Volume> volumes(channels);
   parallel_for(static_cast<int64_t>(channels), 1, [&](int64_t first, int64_t last) {
-    for (int64_t c = first; c < last; ++c) volumes[static_cast<size_t>(c)] = read_nifti(files.images[static_cast<size_t>(c)]);
+    for (int64_t c = first; c < last; ++c)
+      volumes[static_cast<size_t>(c)] = read_nifti(files.images[static_cast<size_t>(c)]);
   });
   return join_sequences(files.id, files.images, std::move(volumes));
 }
@@ -199,9 +220,9 @@ CaseImages join_sequences(const std::string& id, const std::vector<Path>& paths,
     const Tensor voxels = onto_lattice(volumes[c], out.geometry);
     if (!voxels) {
       std::string grids;
-      for (size_t k = 0; k < channels; ++k)
-        grids += "\n  " + paths[k].string() + ": " + describe(volumes[k].geometry);
-      fail(Fault::input, "case ", id, ": the sequences lie on different grids; register and resample them to one:", grids);
+      for (size_t k = 0; k < channels; ++k) grids += "\n  " + paths[k].string() + ": " + describe(volumes[k].geometry);
+      fail(Fault::input, "case ", id,
+           ": the sequences lie on different grids; register and resample them to one:", grids);
     }
     if (voxels.data<float>() != volumes[c].voxels.data<float>())
       out.warnings.push_back(sentence(paths[c].string(), ": its axes, ", volumes[c].geometry.axes(), ", are turned to ",
@@ -217,8 +238,8 @@ Tensor read_case_labels(const CaseFiles& files, const Geometry& grid, const Labe
   const Volume v = read_nifti_labels(files.label);
   const Tensor out = onto_lattice(v, grid);
   if (!out)
-    fail(Fault::input, "case ", files.id, ": the label lies on another grid than the images:\n  ", files.label.string(), ": ",
-         describe(v.geometry), "\n  images: ", describe(grid));
+    fail(Fault::input, "case ", files.id, ": the label lies on another grid than the images:\n  ", files.label.string(),
+         ": ", describe(v.geometry), "\n  images: ", describe(grid));
   std::array<int64_t, 256> count{};
   const uint8_t* x = out.data<uint8_t>();
   for (int64_t i = 0; i < out.size(); ++i) ++count[x[i]];
@@ -228,7 +249,8 @@ Tensor read_case_labels(const CaseFiles& files, const Geometry& grid, const Labe
   for (size_t value = 0; value < count.size(); ++value)
     if (count[value]) unknown += sentence(unknown.empty() ? "" : ", ", value, " (", count[value], " voxels)");
   if (!unknown.empty())
-    fail(Fault::input, "case ", files.id, ": ", files.label.string(), " holds labels that dataset.json does not name: ", unknown);
+    fail(Fault::input, "case ", files.id, ": ", files.label.string(),
+         " holds labels that dataset.json does not name: ", unknown);
   return out;
 }
 
@@ -237,7 +259,7 @@ std::string patient_of(const std::string& case_id) {
     return std::all_of(case_id.begin() + static_cast<long>(first), case_id.begin() + static_cast<long>(first + n),
                        [](unsigned char c) { return std::isdigit(c); });
   };
-  constexpr size_t kTail = 10;                         // -00012-003
+  constexpr size_t kTail = 10;  // -00012-003
   const size_t n = case_id.size();
   const bool brats = n > kTail && lower(case_id).starts_with("brats-") && case_id[n - 10] == '-' &&
                      case_id[n - 4] == '-' && digits(n - 9, 5) && digits(n - 3, 3);

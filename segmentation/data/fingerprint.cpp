@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // nnunet.md 2. nnU-Net draws equally many foreground voxels from each case, 1e8 in all, with replacement; here every
-// voxel is taken and weighs one over its case's number of them, which is what those draws tend to. Only a case with more
-// than its share of kPooled voxels is drawn from.
+// voxel is taken and weighs one over its case's number of them, which is what those draws tend to. Only a case with
+// more than its share of kPooled voxels is drawn from.
 #include <algorithm>
 #include <cmath>
 
@@ -11,7 +11,7 @@
 namespace metvox {
 namespace {
 
-constexpr int64_t kPooled = 4'000'000;         // foreground values a channel kept in memory
+constexpr int64_t kPooled = 4'000'000;  // foreground values a channel kept in memory
 
 struct Sample {
   float value, weight;
@@ -34,7 +34,8 @@ std::vector<int64_t> foreground(const Tensor& labels, const CropBox& box, int64_
       }
   if (static_cast<int64_t>(all.size()) <= share) return all;
   std::vector<int64_t> drawn;
-  for (int64_t i = 0; i < share; ++i) drawn.push_back(all[static_cast<size_t>(random.below(static_cast<int64_t>(all.size())))]);
+  for (int64_t i = 0; i < share; ++i)
+    drawn.push_back(all[static_cast<size_t>(random.below(static_cast<int64_t>(all.size())))]);
   return drawn;
 }
 
@@ -61,8 +62,12 @@ IntensityProperties intensity_properties(std::vector<Sample>& samples) {
   }
   const double mean = sum / total;
   for (const Sample& s : samples) squares += s.weight * (s.value - mean) * (s.value - mean);
-  return {.mean = mean, .median = percentile(samples, total, 50), .std = std::sqrt(squares / total),
-          .min = samples.front().value, .max = samples.back().value, .percentile_00_5 = percentile(samples, total, 0.5),
+  return {.mean = mean,
+          .median = percentile(samples, total, 50),
+          .std = std::sqrt(squares / total),
+          .min = samples.front().value,
+          .max = samples.back().value,
+          .percentile_00_5 = percentile(samples, total, 0.5),
           .percentile_99_5 = percentile(samples, total, 99.5)};
 }
 

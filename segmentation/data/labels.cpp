@@ -7,7 +7,7 @@
 namespace metvox {
 namespace {
 
-constexpr int kMaxLabel = 127;                         // labels are kept as i8
+constexpr int kMaxLabel = 127;  // labels are kept as i8
 
 bool is_background(const LabelTarget& t) { return t.labels == std::vector<int>{0}; }
 bool is_ignore(const LabelTarget& t) { return t.name == "ignore"; }
@@ -17,7 +17,8 @@ std::vector<int> values_of(const Json& value, const std::string& name, const Pat
   std::vector<int> out;
   for (const Json& v : list) {
     if (!v.is_number_integer() || v < 0 || v > kMaxLabel)
-      fail(Fault::input, where.string(), ": label \"", name, "\" holds ", v.dump(), "; labels are integers from 0 to ", kMaxLabel);
+      fail(Fault::input, where.string(), ": label \"", name, "\" holds ", v.dump(), "; labels are integers from 0 to ",
+           kMaxLabel);
     out.push_back(v.get<int>());
   }
   if (out.empty()) fail(Fault::input, where.string(), ": label \"", name, "\" joins no values");
@@ -32,8 +33,8 @@ void check_values(const Labels& labels, const Path& where) {
   int expected = 0;
   for (int v : used)
     if (v != expected++)
-      fail(Fault::input, where.string(), ": labels are to be consecutive integers from 0 (background), but ", expected - 1,
-           " is missing");
+      fail(Fault::input, where.string(), ": labels are to be consecutive integers from 0 (background), but ",
+           expected - 1, " is missing");
   if (!labels.has_regions() && used.size() != labels.entries.size())
     fail(Fault::input, where.string(), ": two names stand for one label; name each label once");
   const int ignore = labels.ignore_label();

@@ -11,7 +11,7 @@ namespace metvox {
 namespace {
 
 struct Run {
-  int32_t first, last;                         // half open, along x
+  int32_t first, last;  // half open, along x
 };
 
 // Runs of all rows, row by row; row r owns [start[r], start[r + 1]).
@@ -65,8 +65,10 @@ void join_rows(const Runs& r, int64_t a, int64_t b, Sets& sets) {
   for (int64_t i = start(a), j = start(b); i < start(a + 1) && j < start(b + 1);) {
     const Run &p = r.runs[static_cast<size_t>(i)], &q = r.runs[static_cast<size_t>(j)];
     if (p.first < q.last && q.first < p.last) sets.join(i + 1, j + 1);
-    if (p.last < q.last) ++i;
-    else ++j;
+    if (p.last < q.last)
+      ++i;
+    else
+      ++j;
   }
 }
 
@@ -87,7 +89,8 @@ void fill_holes(uint8_t* mask, const Int3& n) {
   for (int64_t row = 0; row < n[0] * n[1]; ++row)
     for (int64_t i = r.start[static_cast<size_t>(row)]; i < r.start[static_cast<size_t>(row + 1)]; ++i) {
       const Run& run = r.runs[static_cast<size_t>(i)];
-      if (sets.root(i + 1) != 0) std::memset(mask + row * n[2] + run.first, 1, static_cast<size_t>(run.last - run.first));
+      if (sets.root(i + 1) != 0)
+        std::memset(mask + row * n[2] + run.first, 1, static_cast<size_t>(run.last - run.first));
     }
 }
 

@@ -47,14 +47,18 @@ void z_score(Tensor& channel, const int8_t* seg) {
   if (n == 0) return;
   const double mean = sum_inside(channel, seg, [](double v) { return v; }) / n;
   const double variance = sum_inside(channel, seg, [mean](double v) { return (v - mean) * (v - mean); }) / n;
-  const auto centre = static_cast<float>(mean), scale = static_cast<float>(std::max(std::sqrt(variance), kLeastDeviation));
-  if (seg) change(channel, [=](float v, int64_t i) { return seg[i] >= 0 ? (v - centre) / scale : v; });
-  else change(channel, [=](float v, int64_t) { return (v - centre) / scale; });
+  const auto centre = static_cast<float>(mean),
+             scale = static_cast<float>(std::max(std::sqrt(variance), kLeastDeviation));
+  if (seg)
+    change(channel, [=](float v, int64_t i) { return seg[i] >= 0 ? (v - centre) / scale : v; });
+  else
+    change(channel, [=](float v, int64_t) { return (v - centre) / scale; });
 }
 
 void ct(Tensor& channel, const IntensityProperties& p) {
   for (double v : {p.mean, p.std, p.percentile_00_5, p.percentile_99_5})
-    if (!std::isfinite(v)) fail(Fault::input, "CTNormalization needs the foreground intensities, which these plans lack; plan again");
+    if (!std::isfinite(v))
+      fail(Fault::input, "CTNormalization needs the foreground intensities, which these plans lack; plan again");
   const auto low = static_cast<float>(p.percentile_00_5), high = static_cast<float>(p.percentile_99_5);
   const auto mean = static_cast<float>(p.mean), scale = static_cast<float>(std::max(p.std, kLeastDeviation));
   change(channel, [=](float v, int64_t) { return (std::min(std::max(v, low), high) - mean) / scale; });
@@ -68,7 +72,8 @@ void rescale(Tensor& channel) {
 
 void rgb(Tensor& channel) {
   const auto [low, high] = std::minmax_element(channel.data<float>(), channel.data<float>() + channel.size());
-  if (*low < 0 || *high > 255) fail(Fault::input, "RGBTo01Normalization expects values from 0 to 255, found ", *low, " to ", *high);
+  if (*low < 0 || *high > 255)
+    fail(Fault::input, "RGBTo01Normalization expects values from 0 to 255, found ", *low, " to ", *high);
   change(channel, [](float v, int64_t) { return v / 255.0f; });
 }
 
@@ -76,11 +81,16 @@ void rgb(Tensor& channel) {
 
 void normalize(Tensor& channel, const std::string& scheme, const Tensor& seg, const IntensityProperties& properties) {
   if (channel.size() == 0 || scheme == "NoNormalization") return;
-  if (scheme == "ZScoreNormalization") z_score(channel, seg ? seg.data<int8_t>() : nullptr);
-  else if (scheme == "CTNormalization") ct(channel, properties);
-  else if (scheme == "RescaleTo01Normalization") rescale(channel);
-  else if (scheme == "RGBTo01Normalization") rgb(channel);
-  else fail(Fault::input, "the plans ask for the normalisation ", scheme, ", which is not known");
+  if (scheme == "ZScoreNormalization")
+    z_score(channel, seg ? seg.data<int8_t>() : nullptr);
+  else if (scheme == "CTNormalization")
+    ct(channel, properties);
+  else if (scheme == "RescaleTo01Normalization")
+    rescale(channel);
+  else if (scheme == "RGBTo01Normalization")
+    rgb(channel);
+  else
+    fail(Fault::input, "the plans ask for the normalisation ", scheme, ", which is not known");
 }
 
 }  // namespace metvox

@@ -104,17 +104,20 @@ class Planner {
                      const std::optional<Int3>& patch_size = {}) const {
     Configuration c;
     c.name = name;
-    const bool shared = name == "2d" || name == "3d_fullres";        // preprocessed alike under every preset
+    const bool shared = name == "2d" || name == "3d_fullres";  // preprocessed alike under every preset
     c.data_identifier = (shared ? "nnUNetPlans" : std::string(preset_.plans_name)) + "_" + name;
     c.spacing_mm = spacing;
     c.median_image_size = median;
     c.normalization_schemes = schemes_;
     c.use_mask_for_norm = use_mask_;
     const bool flat = spacing.size() == 2;
-    const double reference = (flat ? preset_.elements_2d : preset_.elements_3d) * gpu_memory_gb_ / preset_.gpu_memory_gb;
+    const double reference =
+        (flat ? preset_.elements_2d : preset_.elements_3d) * gpu_memory_gb_ / preset_.gpu_memory_gb;
     const double reference_batch = flat ? 12 : 2;
-    if (patch_size) fit(c, Doubles(patch_size->begin(), patch_size->end()));
-    else shrink(c, reference, reference_batch);
+    if (patch_size)
+      fit(c, Doubles(patch_size->begin(), patch_size->end()));
+    else
+      shrink(c, reference, reference_batch);
     if (options_.batch_size > 0) {
       c.batch_size = options_.batch_size;
       return c;
@@ -161,9 +164,10 @@ class Planner {
     for (double s : c.spacing_mm) aspect.push_back(1 / s);
     const double volume = flat ? 2048.0 * 2048 : 256.0 * 256 * 256;
     const double scale = std::pow(volume / product(aspect), 1.0 / static_cast<double>(axes));
-    for (size_t i = 0; i < axes; ++i) patch.push_back(std::min(std::nearbyint(aspect[i] * scale), c.median_image_size[i]));
+    for (size_t i = 0; i < axes; ++i)
+      patch.push_back(std::min(std::nearbyint(aspect[i] * scale), c.median_image_size[i]));
     Int3 divisor = fit(c, patch);
-    const double batch_share = preset_.residual ? 1 : 2 / reference_batch;   // residual planners leave this out
+    const double batch_share = preset_.residual ? 1 : 2 / reference_batch;  // residual planners leave this out
     while (elements(c) * batch_share > reference) {
       patch.assign(c.patch_size.begin(), c.patch_size.end());
       size_t axis = 0;
@@ -174,7 +178,8 @@ class Planner {
       smaller[axis] -= static_cast<double>(divisor[axis + flat]);
       patch[axis] -= static_cast<double>(make_topology(c.spacing_mm, smaller).divisor[axis + flat]);
       if (patch[axis] < 1)
-        fail(Fault::usage, "configuration ", c.name, ": no patch fits into ", gpu_memory_gb_, " GB; raise --gpu-memory-gb");
+        fail(Fault::usage, "configuration ", c.name, ": no patch fits into ", gpu_memory_gb_,
+             " GB; raise --gpu-memory-gb");
       divisor = fit(c, patch);
     }
   }
@@ -211,8 +216,9 @@ std::optional<Configuration> plan_lowres(const Planner& planner, const Configura
 }
 
 void check_fingerprint(const Fingerprint& f) {
-  check(!f.spacings_mm.empty() && f.spacings_mm.size() == f.shapes_after_crop.size(), "make_plans: the fingerprint has ",
-        f.spacings_mm.size(), " spacings and ", f.shapes_after_crop.size(), " shapes");
+  check(!f.spacings_mm.empty() && f.spacings_mm.size() == f.shapes_after_crop.size(),
+        "make_plans: the fingerprint has ", f.spacings_mm.size(), " spacings and ", f.shapes_after_crop.size(),
+        " shapes");
   for (const Double3& s : f.spacings_mm)
     for (double mm : s) check(std::isfinite(mm) && mm > 0, "make_plans: a spacing is ", mm, " mm");
 }
@@ -221,7 +227,8 @@ void check_fingerprint(const Fingerprint& f) {
 
 Topology make_topology(const std::vector<double>& spacing_mm, const std::vector<double>& patch) {
   const size_t axes = spacing_mm.size(), flat = 3 - axes;
-  check((axes == 2 || axes == 3) && patch.size() == axes, "make_topology: ", axes, " spacings and ", patch.size(), " extents");
+  check((axes == 2 || axes == 3) && patch.size() == axes, "make_topology: ", axes, " spacings and ", patch.size(),
+        " extents");
   Topology t;
   t.strides.push_back({1, 1, 1});
   t.divisor = t.patch = {1, 1, 1};
@@ -264,7 +271,7 @@ double feature_map_elements(const std::vector<int64_t>& patch, const Architectur
   std::copy_backward(patch.begin(), patch.end(), size.end());
   const double full = static_cast<double>(volume(size));
   double sum = outputs * full;
-  if (a.residual()) sum += a.features_per_stage[0] * full;             // the stem
+  if (a.residual()) sum += a.features_per_stage[0] * full;  // the stem
   for (size_t s = 0; s < a.strides.size(); ++s) {
     const Int3 before = size;
     for (size_t i = 0; i < 3; ++i) size[i] /= a.strides[s][i];
@@ -289,7 +296,8 @@ Plans make_plans(const Fingerprint& fingerprint, const DatasetDescription& datas
   const Doubles target = target_spacing(fingerprint);
   const int front = static_cast<int>(largest(target));
   plans.transpose_forward = {front, front == 0 ? 1 : 0, front == 2 ? 1 : 2};
-  for (size_t i = 0; i < 3; ++i) plans.transpose_backward[static_cast<size_t>(plans.transpose_forward[i])] = static_cast<int>(i);
+  for (size_t i = 0; i < 3; ++i)
+    plans.transpose_backward[static_cast<size_t>(plans.transpose_forward[i])] = static_cast<int>(i);
 
   std::vector<Int3> shapes;
   for (size_t i = 0; i < fingerprint.spacings_mm.size(); ++i)
@@ -304,7 +312,7 @@ Plans make_plans(const Fingerprint& fingerprint, const DatasetDescription& datas
   const double num_training = static_cast<double>(dataset.num_training), voxels = product(median) * num_training;
   plans.configurations.push_back(planner.plan("2d", {spacing[1], spacing[2]}, {median[1], median[2]}, voxels));
   plans.configurations.back().batch_dice = true;
-  if (median[0] == 1) return plans;                                   // a data set of slices
+  if (median[0] == 1) return plans;  // a data set of slices
 
   Configuration full = planner.plan("3d_fullres", spacing, median, voxels, options.patch_size);
   const std::optional<Configuration> low = plan_lowres(planner, full, num_training);

@@ -18,13 +18,15 @@ std::vector<Int3> triples(const Json& value, size_t n, size_t axes, const std::s
     Int3 out{1, 1, 1};
     for (size_t i = 0; i < axes; ++i) {
       const Json& e = v.is_array() && v.size() == axes ? v[i] : v;
-      if (!e.is_number_integer() || e < 1 || e > 64) fail(Fault::input, where.string(), ": ", what, " holds ", v.dump());
+      if (!e.is_number_integer() || e < 1 || e > 64)
+        fail(Fault::input, where.string(), ": ", what, " holds ", v.dump());
       out[3 - axes + i] = e.get<int64_t>();
     }
     return out;
   };
   if (!value.is_array()) return std::vector<Int3>(n, one(value));
-  if (value.size() != n) fail(Fault::input, where.string(), ": ", what, " has ", value.size(), " entries for ", n, " stages");
+  if (value.size() != n)
+    fail(Fault::input, where.string(), ": ", what, " has ", value.size(), " entries for ", n, " stages");
   std::vector<Int3> out;
   for (const Json& v : value) out.push_back(one(v));
   return out;
@@ -32,8 +34,8 @@ std::vector<Int3> triples(const Json& value, size_t n, size_t axes, const std::s
 
 std::vector<int> counts(const Json& kwargs, const std::string& key, size_t n, const Path& where) {
   const Json value = get<Json>(kwargs, key, where);
-  const auto out = value.is_number() ? std::vector<int>(n, get<int>(kwargs, key, where))
-                                     : get<std::vector<int>>(kwargs, key, where);
+  const auto out =
+      value.is_number() ? std::vector<int>(n, get<int>(kwargs, key, where)) : get<std::vector<int>>(kwargs, key, where);
   if (out.size() != n || std::any_of(out.begin(), out.end(), [](int v) { return v < 1 || v > 1 << 16; }))
     fail(Fault::input, where.string(), ": ", key, " is ", value.dump(), "; expected ", n, " positive numbers");
   return out;
@@ -105,8 +107,9 @@ void upgrade(Json& c, const Path& where) {
   kwargs[a.residual() ? "n_blocks_per_stage" : "n_conv_per_stage"] = encoder;
   kwargs["n_conv_per_stage_decoder"] = get<Json>(c, "n_conv_per_stage_decoder", where);
   c["architecture"] = std::move(made);
-  for (const char* old : {"UNet_class_name", "UNet_base_num_features", "n_conv_per_stage_encoder", "n_conv_per_stage_decoder",
-                          "num_pool_per_axis", "pool_op_kernel_sizes", "conv_kernel_sizes", "unet_max_num_features"})
+  for (const char* old :
+       {"UNet_class_name", "UNet_base_num_features", "n_conv_per_stage_encoder", "n_conv_per_stage_decoder",
+        "num_pool_per_axis", "pool_op_kernel_sizes", "conv_kernel_sizes", "unet_max_num_features"})
     c.erase(old);
 }
 
@@ -217,8 +220,10 @@ Json made_json(const Plans& p) {
 void write_differences(Json& out, const Json& before, const Json& now) {
   for (const auto& [key, value] : now.items()) {
     if (before.contains(key) && before[key] == value) continue;
-    if (value.is_object() && before.contains(key) && out.contains(key)) write_differences(out[key], before[key], value);
-    else out[key] = value;
+    if (value.is_object() && before.contains(key) && out.contains(key))
+      write_differences(out[key], before[key], value);
+    else
+      out[key] = value;
   }
 }
 
@@ -234,7 +239,8 @@ std::array<int, 3> permutation(const Json& json, const char* key, const Path& wh
 bool Architecture::residual() const { return last_name(network_class_name) == "ResidualEncoderUNet"; }
 
 Int3 Configuration::patch() const {
-  return patch_size.size() == 2 ? Int3{1, patch_size[0], patch_size[1]} : Int3{patch_size[0], patch_size[1], patch_size[2]};
+  return patch_size.size() == 2 ? Int3{1, patch_size[0], patch_size[1]}
+                                : Int3{patch_size[0], patch_size[1], patch_size[2]};
 }
 
 const Configuration& Plans::configuration(const std::string& name, const Path& where) const {
@@ -250,8 +256,13 @@ Json intensities_json(const std::vector<IntensityProperties>& channels) {
   Json out = Json::object();
   for (size_t c = 0; c < channels.size(); ++c) {
     const IntensityProperties& p = channels[c];
-    out[std::to_string(c)] = {{"max", p.max}, {"mean", p.mean}, {"median", p.median}, {"min", p.min},
-                              {"percentile_00_5", p.percentile_00_5}, {"percentile_99_5", p.percentile_99_5}, {"std", p.std}};
+    out[std::to_string(c)] = {{"max", p.max},
+                              {"mean", p.mean},
+                              {"median", p.median},
+                              {"min", p.min},
+                              {"percentile_00_5", p.percentile_00_5},
+                              {"percentile_99_5", p.percentile_99_5},
+                              {"std", p.std}};
   }
   return out;
 }
@@ -260,12 +271,16 @@ std::vector<IntensityProperties> intensities_from_json(const Json& json, const P
   std::vector<IntensityProperties> out;
   for (size_t c = 0; c < json.size(); ++c) {
     const Json one = get<Json>(json, std::to_string(c), where);
-    const auto number = [&](const char* key) {               // NaN is written as null
+    const auto number = [&](const char* key) {  // NaN is written as null
       const Json v = get<Json>(one, key, where);
       return v.is_null() ? std::nan("") : get<double>(one, key, where);
     };
-    out.push_back({.mean = number("mean"), .median = number("median"), .std = number("std"), .min = number("min"),
-                   .max = number("max"), .percentile_00_5 = number("percentile_00_5"),
+    out.push_back({.mean = number("mean"),
+                   .median = number("median"),
+                   .std = number("std"),
+                   .min = number("min"),
+                   .max = number("max"),
+                   .percentile_00_5 = number("percentile_00_5"),
                    .percentile_99_5 = number("percentile_99_5")});
   }
   return out;
@@ -288,7 +303,8 @@ Plans plans_from_json(const Json& json, const Path& where) {
       fail(Fault::input, where.string(), ": transpose_backward does not undo transpose_forward");
   const char* const current = "foreground_intensity_properties_per_channel";
   const char* const old = "foreground_intensity_properties_by_modality";
-  p.intensities = intensities_from_json(get<Json>(json, !json.contains(current) && json.contains(old) ? old : current, where), where);
+  p.intensities = intensities_from_json(
+      get<Json>(json, !json.contains(current) && json.contains(old) ? old : current, where), where);
   Json& configurations = p.source["configurations"];
   if (!configurations.is_object()) fail(Fault::input, where.string(), ": \"configurations\" is missing or no object");
   for (const auto& [name, c] : configurations.items()) upgrade(c, where.string() + ": configuration " + name);
@@ -308,8 +324,8 @@ Json to_json(const Plans& plans) {
 Plans move_plans(const Plans& source, const DatasetDescription& target) {
   for (const Configuration& c : source.configurations)
     if (c.normalization_schemes.size() != target.channel_names.size())
-      fail(Fault::input, "the plans of ", source.dataset_name, " are for ", c.normalization_schemes.size(), " channels, but ",
-           target.name, " has ", target.channel_names.size(), "; plan it on its own");
+      fail(Fault::input, "the plans of ", source.dataset_name, " are for ", c.normalization_schemes.size(),
+           " channels, but ", target.name, " has ", target.channel_names.size(), "; plan it on its own");
   Plans out = source;
   out.dataset_name = target.name;
   return out;

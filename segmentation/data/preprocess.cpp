@@ -44,7 +44,9 @@ Tensor crop(const Tensor& data, const Shape& grid, const CropBox& box) {
   for (int64_t c = 0; c < data.shape()[0]; ++c) {
     const float* in = data.data<float>() + c * grid.size();
     float* to = out.data<float>() + c * volume(size);
-    for_each_row(grid, box, [&](int64_t i, int64_t o) { std::memcpy(to + o, in + i, sizeof(float) * static_cast<size_t>(size[2])); });
+    for_each_row(grid, box, [&](int64_t i, int64_t o) {
+      std::memcpy(to + o, in + i, sizeof(float) * static_cast<size_t>(size[2]));
+    });
   }
   return out;
 }
@@ -104,11 +106,13 @@ Double3 target_spacing_mm(const CaseProperties& properties, const Configuration&
   return mm.size() == 2 ? Double3{properties.spacing_mm[0], mm[0], mm[1]} : Double3{mm[0], mm[1], mm[2]};
 }
 
-PreprocessedCase preprocess_case(const std::string& id, const CaseImages& images, const Tensor& labels, const Plans& plans,
-                                 const Configuration& configuration, const Labels& names, uint64_t seed) {
+PreprocessedCase preprocess_case(const std::string& id, const CaseImages& images, const Tensor& labels,
+                                 const Plans& plans, const Configuration& configuration, const Labels& names,
+                                 uint64_t seed) {
   const int64_t channels = images.data.shape()[0];
   if (static_cast<size_t>(channels) != configuration.normalization_schemes.size())
-    fail(Fault::input, "case ", id, " has ", channels, " sequences, but the plans are for ", configuration.normalization_schemes.size());
+    fail(Fault::input, "case ", id, " has ", channels, " sequences, but the plans are for ",
+         configuration.normalization_schemes.size());
   PreprocessedCase out;
   CaseProperties& p = out.properties;
   p.id = id;
@@ -137,7 +141,9 @@ PreprocessedCase preprocess_case(const std::string& id, const CaseImages& images
   const Double3 target = target_spacing_mm(p, configuration);
   const Int3 shape = resampled_shape(size, p.spacing_mm, target);
   for (int64_t e : shape)
-    if (e < 1) fail(Fault::input, "case ", id, ": nothing is left of ", size[0], "x", size[1], "x", size[2], " voxels at the plan's spacing");
+    if (e < 1)
+      fail(Fault::input, "case ", id, ": nothing is left of ", size[0], "x", size[1], "x", size[2],
+           " voxels at the plan's spacing");
   out.data = resample_data(out.data, shape, p.spacing_mm, target, 3);
   if (labels) {
     out.seg = resample_labels(seg, shape, p.spacing_mm, target);

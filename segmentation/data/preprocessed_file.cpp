@@ -12,9 +12,11 @@ namespace {
 template <size_t N>
 std::array<double, N> numbers(const Json& json, const Path& where) {
   std::array<double, N> out{};
-  if (!json.is_array() || json.size() != N) fail(Fault::input, where.string(), ": ", json.dump(), " is no list of ", N, " numbers");
+  if (!json.is_array() || json.size() != N)
+    fail(Fault::input, where.string(), ": ", json.dump(), " is no list of ", N, " numbers");
   for (size_t i = 0; i < N; ++i) {
-    if (!json[i].is_number() && !json[i].is_null()) fail(Fault::input, where.string(), ": ", json.dump(), " is no list of ", N, " numbers");
+    if (!json[i].is_number() && !json[i].is_null())
+      fail(Fault::input, where.string(), ": ", json.dump(), " is no list of ", N, " numbers");
     out[i] = json[i].is_null() ? std::nan("") : json[i].get<double>();
   }
   return out;
@@ -55,7 +57,8 @@ Geometry geometry_from_json(const Json& json, const Path& where) {
 CaseProperties properties_in(const std::map<std::string, std::string>& metadata, const Path& path) {
   const auto found = metadata.find("properties");
   const Json json = found == metadata.end() ? Json() : Json::parse(found->second, nullptr, false);
-  if (!json.is_object()) fail(Fault::input, path.string(), ": this is no preprocessed case; its metadata hold no properties");
+  if (!json.is_object())
+    fail(Fault::input, path.string(), ": this is no preprocessed case; its metadata hold no properties");
   return properties_from_json(json, path);
 }
 
@@ -87,7 +90,8 @@ CaseProperties properties_from_json(const Json& json, const Path& where) {
   for (size_t a = 0; a < 3; ++a)
     if (p.bbox_first[a] < 0 || p.bbox_last[a] > p.shape_before_cropping[a] || p.shape_after_cropping[a] < 1 ||
         p.bbox_last[a] - p.bbox_first[a] != p.shape_after_cropping[a] || !(p.spacing_mm[a] > 0))
-      fail(Fault::input, where.string(), ": the properties of case ", p.id, " contradict each other; preprocess it again");
+      fail(Fault::input, where.string(), ": the properties of case ", p.id,
+           " contradict each other; preprocess it again");
   return p;
 }
 

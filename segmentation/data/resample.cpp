@@ -14,7 +14,7 @@
 namespace metvox {
 namespace {
 
-constexpr int64_t kColumns = 64;                       // lines side by side: scratch stays in the second-level cache
+constexpr int64_t kColumns = 64;  // lines side by side: scratch stays in the second-level cache
 constexpr double kAnisotropy = 3;
 
 double position(int64_t o, int64_t n_in, int64_t n_out) {
@@ -47,8 +47,10 @@ struct LineTaps {
     p.n_out = n_out;
     p.rows = rows.data();
     p.weights = weights.data();
-    if (order == 1) METVOX_ISA_CALL(linear_lines)(p);
-    else METVOX_ISA_CALL(cubic_lines)(p);
+    if (order == 1)
+      METVOX_ISA_CALL(linear_lines)(p);
+    else
+      METVOX_ISA_CALL(cubic_lines)(p);
   }
 
   int64_t n_in, n_out;
@@ -92,8 +94,10 @@ struct Resizer {
           run_x(slice, wide, y.changes() ? Limits{} : limits, scratch.data());
           slice = wide;
         }
-        if (y.changes()) run_columns(y, slice, result, to[2], 0, to[2], limits, scratch.data());
-        else if (!x.changes()) std::memcpy(result, slice, sizeof(float) * static_cast<size_t>(to[1] * to[2]));
+        if (y.changes())
+          run_columns(y, slice, result, to[2], 0, to[2], limits, scratch.data());
+        else if (!x.changes())
+          std::memcpy(result, slice, sizeof(float) * static_cast<size_t>(to[1] * to[2]));
       }
     });
   }
@@ -105,18 +109,30 @@ struct Resizer {
     for (int64_t row = 0; row < from[1]; row += kColumns) {
       const int64_t width = std::min(kColumns, from[1] - row);
       METVOX_ISA_CALL(transpose)(in + row * from[2], from[2], width, from[2], turned_in, kColumns);
-      x.run({.in = turned_in, .in_stride = kColumns, .out = turned_out, .out_stride = kColumns, .width = kColumns,
-             .scratch = scratch, .low = limits.low, .high = limits.high});
+      x.run({.in = turned_in,
+             .in_stride = kColumns,
+             .out = turned_out,
+             .out_stride = kColumns,
+             .width = kColumns,
+             .scratch = scratch,
+             .low = limits.low,
+             .high = limits.high});
       METVOX_ISA_CALL(transpose)(turned_out, kColumns, to[2], width, out + row * to[2], to[2]);
     }
   }
 
   // Columns [first, last) of lines that lie `stride` apart in memory.
-  static void run_columns(const LineTaps& taps, const float* in, float* out, int64_t stride, int64_t first, int64_t last,
-                          const Limits& limits, float* scratch) {
+  static void run_columns(const LineTaps& taps, const float* in, float* out, int64_t stride, int64_t first,
+                          int64_t last, const Limits& limits, float* scratch) {
     for (int64_t j = first; j < last; j += kColumns)
-      taps.run({.in = in + j, .in_stride = stride, .out = out + j, .out_stride = stride,
-                .width = std::min(kColumns, last - j), .scratch = scratch, .low = limits.low, .high = limits.high});
+      taps.run({.in = in + j,
+                .in_stride = stride,
+                .out = out + j,
+                .out_stride = stride,
+                .width = std::min(kColumns, last - j),
+                .scratch = scratch,
+                .low = limits.low,
+                .high = limits.high});
   }
 
   void run_z(const float* in, float* out, const Limits& limits) const {
@@ -190,14 +206,15 @@ AxisTaps nearest_taps(int64_t n_in, int64_t n_out) {
 }
 
 Tensor resize(const Tensor& volume, const Int3& shape, int order, bool clip) {
-  check(volume.shape().rank() == 3 && volume.size() > 0, "resize: the volume is ", volume.shape(), ", expected (z, y, x)");
+  check(volume.shape().rank() == 3 && volume.size() > 0, "resize: the volume is ", volume.shape(),
+        ", expected (z, y, x)");
   check(order == 1 || order == 3, "resize: order ", order, " is neither 1 nor 3");
   check(std::min({shape[0], shape[1], shape[2]}) > 0, "resize: no voxels are asked for");
   const Int3 from = extents(volume);
   if (from == shape) return volume;
   Tensor out = Tensor::empty({shape[0], shape[1], shape[2]}, DType::f32);
   const float* in = volume.data<float>();
-  const bool limited = clip && order == 3;             // a linear result never leaves the range
+  const bool limited = clip && order == 3;  // a linear result never leaves the range
   Resizer(from, shape, order).run(in, out.data<float>(), limited ? range_of(in, volume.size()) : Limits{});
   return out;
 }
@@ -219,7 +236,8 @@ Int3 resampled_shape(const Int3& shape, const Double3& current_mm, const Double3
   return out;
 }
 
-Tensor resample_data(const Tensor& data, const Int3& shape, const Double3& current_mm, const Double3& target_mm, int order) {
+Tensor resample_data(const Tensor& data, const Int3& shape, const Double3& current_mm, const Double3& target_mm,
+                     int order) {
   check(data.shape().rank() == 4, "resample_data: the data are ", data.shape(), ", expected (C, z, y, x)");
   if (extents(data) == shape) return data;
   const SeparateZ rule = separate_z(current_mm, target_mm);
@@ -228,7 +246,8 @@ Tensor resample_data(const Tensor& data, const Int3& shape, const Double3& curre
   for (int64_t c = 0; c < channels; ++c) {
     const Int3 n = extents(data);
     const Tensor channel = data.slice(c, 1).reshape({n[0], n[1], n[2]});
-    const Tensor resampled = rule.separate ? resize_slices(channel, shape, rule.axis, order) : resize(channel, shape, order);
+    const Tensor resampled =
+        rule.separate ? resize_slices(channel, shape, rule.axis, order) : resize(channel, shape, order);
     std::memcpy(out.slice(c, 1).data<float>(), resampled.data<float>(), resampled.bytes());
   }
   return out;

@@ -12,7 +12,7 @@
 namespace metvox {
 namespace {
 
-constexpr int8_t kMixed = -128;                        // no label: the four rows differ here
+constexpr int8_t kMixed = -128;  // no label: the four rows differ here
 
 struct Corner {
   int8_t label;

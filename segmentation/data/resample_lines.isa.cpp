@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Source of the prefilter: Unser, Splines: a perfect fit, IEEE Signal Processing Magazine 1999. The pole is sqrt(3) - 2;
-// its gain of 6 is part of the interpolation weights. Beyond its ends a line goes on with its end values for ever.
+// Source of the prefilter: Unser, Splines: a perfect fit, IEEE Signal Processing Magazine 1999. The pole is sqrt(3) -
+// 2; its gain of 6 is part of the interpolation weights. Beyond its ends a line goes on with its end values for ever.
 #include "segmentation/data/resample_lines.h"
 
 namespace metvox::METVOX_ISA {

@@ -22,21 +22,21 @@ void blend(const float* a, const float* b, double wa, double wb, int64_t n, floa
 struct Restorer {
   const float* logits;
   int64_t heads;
-  Int3 from;                                   // of the logits
+  Int3 from;  // of the logits
   std::array<AxisTaps, 3> taps;
-  std::vector<uint8_t> value;                  // label that head r writes
+  std::vector<uint8_t> value;  // label that head r writes
   bool regions;
-  uint8_t* labels;                             // at the crop's first voxel on the raw grid
-  float* probabilities;                        // there too, or null
-  Int3 stride;                                 // on the raw grid, of the axes after transposition
-  int64_t voxels;                              // of the raw grid
+  uint8_t* labels;       // at the crop's first voxel on the raw grid
+  float* probabilities;  // there too, or null
+  Int3 stride;           // on the raw grid, of the axes after transposition
+  int64_t voxels;        // of the raw grid
 
   void slab(size_t k, std::vector<float>& plane, std::vector<float>& row, std::vector<float>& point) const {
     const int64_t area = from[1] * from[2];
     for (int64_t r = 0; r < heads; ++r) {
       const float* head = logits + r * from[0] * area;
-      blend(head + taps[0].first[k] * area, head + taps[0].second[k] * area, taps[0].first_weight[k], taps[0].second_weight[k],
-            area, plane.data() + r * area);
+      blend(head + taps[0].first[k] * area, head + taps[0].second[k] * area, taps[0].first_weight[k],
+            taps[0].second_weight[k], area, plane.data() + r * area);
     }
     for (size_t j = 0; j < taps[1].first.size(); ++j) {
       for (int64_t r = 0; r < heads; ++r) {
@@ -70,17 +70,18 @@ struct Restorer {
     float sum = 0;
     for (float v : logit) sum += std::exp(v - most);
     for (size_t r = 0; r < logit.size(); ++r)
-      probabilities[static_cast<int64_t>(r) * voxels + at] = regions ? 1 / (1 + std::exp(-logit[r])) : std::exp(logit[r] - most) / sum;
+      probabilities[static_cast<int64_t>(r) * voxels + at] =
+          regions ? 1 / (1 + std::exp(-logit[r])) : std::exp(logit[r] - most) / sum;
   }
 };
 
 }  // namespace
 
-Tensor restore_labels(const Tensor& logits, const CaseProperties& p, const Plans& plans, const Configuration& configuration,
-                      const Labels& names, Tensor* probabilities) {
+Tensor restore_labels(const Tensor& logits, const CaseProperties& p, const Plans& plans,
+                      const Configuration& configuration, const Labels& names, Tensor* probabilities) {
   const std::vector<LabelTarget> heads = names.heads();
-  check(logits.shape().rank() == 4 && logits.shape()[0] == static_cast<int64_t>(heads.size()), "restore_labels: the logits are ",
-        logits.shape(), ", expected ", heads.size(), " heads");
+  check(logits.shape().rank() == 4 && logits.shape()[0] == static_cast<int64_t>(heads.size()),
+        "restore_labels: the logits are ", logits.shape(), ", expected ", heads.size(), " heads");
   Restorer r{};
   r.logits = logits.data<float>();
   r.heads = logits.shape()[0];
@@ -96,8 +97,8 @@ Tensor restore_labels(const Tensor& logits, const CaseProperties& p, const Plans
 
   const Int3 grid = permute(p.shape_before_cropping, plans.transpose_backward);
   const auto& file = p.geometry.shape;
-  check(grid == Int3{file[2], file[1], file[0]}, "restore_labels: case ", p.id, " was ", grid[0], "x", grid[1], "x", grid[2],
-        ", its file is ", file[2], "x", file[1], "x", file[0]);
+  check(grid == Int3{file[2], file[1], file[0]}, "restore_labels: case ", p.id, " was ", grid[0], "x", grid[1], "x",
+        grid[2], ", its file is ", file[2], "x", file[1], "x", file[0]);
   r.voxels = volume(grid);
   r.stride = permute(Int3{grid[1] * grid[2], grid[2], 1}, plans.transpose_forward);
   Tensor out = Tensor::zeros({grid[0], grid[1], grid[2]}, DType::u8);

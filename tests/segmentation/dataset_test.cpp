@@ -16,8 +16,8 @@ namespace {
 class dataset : public testing::Test {
  protected:
   void SetUp() override {
-    root = Path(testing::TempDir()) / sentence("metvox_dataset_", testing::UnitTest::GetInstance()->current_test_info()->name(),
-                                               "_", ::getpid());
+    root = Path(testing::TempDir()) /
+           sentence("metvox_dataset_", testing::UnitTest::GetInstance()->current_test_info()->name(), "_", ::getpid());
     std::filesystem::create_directories(root);
   }
   void TearDown() override { std::filesystem::remove_all(root); }
@@ -49,7 +49,8 @@ class dataset : public testing::Test {
   }
   void write_description(int num_training, const std::string& channels = R"({"0": "T1C", "1": "T2F"})") const {
     write_text(root / "dataset.json", R"({"channel_names": )" + channels + R"(, "labels": {"background": 0, "met": 1},
-      "numTraining": )" + std::to_string(num_training) + R"(, "file_ending": ".nii.gz"})");
+      "numTraining": )" + std::to_string(num_training) +
+                                          R"(, "file_ending": ".nii.gz"})");
   }
   Path root;
 };
@@ -57,7 +58,8 @@ class dataset : public testing::Test {
 std::string first(const std::vector<std::string>& faults) { return faults.empty() ? "" : faults.front(); }
 
 void expect_mentions(const std::string& text, const std::vector<std::string>& parts) {
-  for (const std::string& part : parts) EXPECT_NE(text.find(part), std::string::npos) << '"' << part << "\" is not in: " << text;
+  for (const std::string& part : parts)
+    EXPECT_NE(text.find(part), std::string::npos) << '"' << part << "\" is not in: " << text;
 }
 
 template <class F>
@@ -114,7 +116,8 @@ TEST_F(dataset, a_missing_sequence_is_named) {
 TEST_F(dataset, two_files_for_one_sequence_are_refused) {
   write("x-t1c.nii.gz");
   write("x-t1ce.nii.gz");
-  expect_mentions(error_of([&] { find_inputs(root, {"T1C"}, nullptr); }), {"case x", "x-t1c.nii.gz", "x-t1ce.nii.gz", "keep one"});
+  expect_mentions(error_of([&] { find_inputs(root, {"T1C"}, nullptr); }),
+                  {"case x", "x-t1c.nii.gz", "x-t1ce.nii.gz", "keep one"});
 }
 
 TEST_F(dataset, a_channel_too_many_is_refused) {
@@ -147,7 +150,7 @@ TEST_F(dataset, brats_folders) {
 
 TEST_F(dataset, nnunet_folders) {
   write_description(2);
-  for (const char* id : {"BRATS_0001", "case-2"}) {    // ids that look like channels and sequences
+  for (const char* id : {"BRATS_0001", "case-2"}) {  // ids that look like channels and sequences
     write(sentence("imagesTr/", id, "_0000.nii.gz"));
     write(sentence("imagesTr/", id, "_0001.nii.gz"));
     write_label(sentence("labelsTr/", id, ".nii.gz"));
@@ -168,7 +171,8 @@ TEST_F(dataset, nnunet_folders) {
 TEST_F(dataset, dataset_json_may_list_its_files) {
   write("a.nii.gz");
   write_label("b.nii.gz");
-  write_text(root / "dataset.json", R"({"channel_names": {"0": "T1"}, "labels": {"background": 0, "met": 1}, "numTraining": 2,
+  write_text(root / "dataset.json",
+             R"({"channel_names": {"0": "T1"}, "labels": {"background": 0, "met": 1}, "numTraining": 2,
     "file_ending": ".nii.gz", "dataset": {"one": {"images": ["a.nii.gz"], "label": "b.nii.gz"},
     "two": {"images": ["z.nii.gz"], "label": "b.nii.gz"}}})");
   std::vector<std::string> faults;
@@ -187,7 +191,8 @@ TEST_F(dataset, sequences_are_turned_to_the_first) {
   Tensor t = Tensor::empty({2, 4, 3}, DType::f32);
   for (int64_t z = 0; z < 2; ++z)
     for (int64_t x = 0; x < 4; ++x)
-      for (int64_t y = 0; y < 3; ++y) t.data<float>()[(z * 4 + x) * 3 + y] = static_cast<float>(1 + (z * 3 + y) * 4 + x);
+      for (int64_t y = 0; y < 3; ++y)
+        t.data<float>()[(z * 4 + x) * 3 + y] = static_cast<float>(1 + (z * 3 + y) * 4 + x);
   write_nifti(root / "x_0001.nii.gz", t, g);
   const CaseImages images = read_case({"x", {a, root / "x_0001.nii.gz"}, {}});
   ASSERT_EQ(images.data.shape(), (Shape{2, 2, 3, 4}));
@@ -197,17 +202,24 @@ TEST_F(dataset, sequences_are_turned_to_the_first) {
 }
 
 TEST_F(dataset, other_grids_are_refused_by_name) {
-  const Path a = write("x_0000.nii.gz"), b = write("x_0001.nii.gz", 1, grid({4, 3, 2}, 1.5)), c = write("x_0002.nii.gz");
-  expect_mentions(error_of([&] { read_case({"x", {a, b, c}, {}}); }),
+  const Path a = write("x_0000.nii.gz"), b = write("x_0001.nii.gz", 1, grid({4, 3, 2}, 1.5)),
+             c = write("x_0002.nii.gz");
+  expect_mentions(error_of([&] {
+                    read_case({"x", {a, b, c}, {}});
+                  }),
                   {"case x", "x_0000.nii.gz", "x_0001.nii.gz", "x_0002.nii.gz", "1.5"});
   const Path label = write_label("x-seg.nii.gz", 1, grid({4, 3, 3}));
-  expect_mentions(error_of([&] { read_case_labels({"x", {a}, label}, grid({4, 3, 2}), brats_description("d").labels); }),
+  expect_mentions(error_of([&] {
+                    read_case_labels({"x", {a}, label}, grid({4, 3, 2}), brats_description("d").labels);
+                  }),
                   {"case x", "x-seg.nii.gz", "grid"});
 }
 
 TEST_F(dataset, labels_that_nobody_named_are_listed) {
   const Path label = write_label("x-seg.nii.gz", 7);
-  expect_mentions(error_of([&] { read_case_labels({"x", {}, label}, grid({4, 3, 2}), brats_description("d").labels); }),
+  expect_mentions(error_of([&] {
+                    read_case_labels({"x", {}, label}, grid({4, 3, 2}), brats_description("d").labels);
+                  }),
                   {"case x", "7 (1 voxels)"});
 }
 
@@ -246,7 +258,7 @@ TEST_F(dataset, check_warns_of_empty_labels) {
   write_label("a-seg.nii.gz", 0);
   const CheckReport r = check_dataset(root);
   EXPECT_TRUE(r.faults.empty()) << first(r.faults);
-  ASSERT_EQ(r.warnings.size(), 4u);                    // the label, and each of three regions
+  ASSERT_EQ(r.warnings.size(), 4u);  // the label, and each of three regions
   expect_mentions(r.warnings[0], {"case a", "no voxel is labelled"});
 }
 

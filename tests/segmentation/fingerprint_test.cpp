@@ -42,7 +42,7 @@ TEST(fingerprint, cases_weigh_alike) {
   EXPECT_EQ(f.median_relative_size_after_cropping, 0.5);
   ASSERT_EQ(f.intensities.size(), 1u);
   const IntensityProperties& p = f.intensities[0];
-  EXPECT_NEAR(p.mean, (2.5 + 15) / 2, 1e-12);                         // not the mean of the six
+  EXPECT_NEAR(p.mean, (2.5 + 15) / 2, 1e-12);  // not the mean of the six
   EXPECT_NEAR(p.std, std::sqrt((30.0 / 4 + 500.0 / 2) / 2 - 8.75 * 8.75), 1e-12);
   EXPECT_EQ(p.min, 1);
   EXPECT_EQ(p.max, 20);

@@ -42,10 +42,11 @@ TEST(labels, without_regions_heads_follow_the_values) {
 }
 
 TEST(labels, faults_are_sentences) {
-  for (const char* bad : {R"({"a": 1})", R"({"background": 1, "a": 0})", R"({"background": 0})", R"({"background": 0, "a": 2})",
-                          R"({"background": 0, "a": "1"})", R"({"background": 0, "a": 1.5})", R"({"background": 0, "a": -1})",
-                          R"({"background": 0, "a": []})", R"({"background": 0, "a": 1, "b": 1})", R"([0, 1])",
-                          R"({"background": 0, "a": [1, 2]})", R"({"background": 0, "ignore": 1, "a": 2})"}) {
+  for (const char* bad :
+       {R"({"a": 1})", R"({"background": 1, "a": 0})", R"({"background": 0})", R"({"background": 0, "a": 2})",
+        R"({"background": 0, "a": "1"})", R"({"background": 0, "a": 1.5})", R"({"background": 0, "a": -1})",
+        R"({"background": 0, "a": []})", R"({"background": 0, "a": 1, "b": 1})", R"([0, 1])",
+        R"({"background": 0, "a": [1, 2]})", R"({"background": 0, "ignore": 1, "a": 2})"}) {
     try {
       from(bad);
       ADD_FAILURE() << bad;

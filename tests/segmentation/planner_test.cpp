@@ -8,7 +8,7 @@
 namespace metvox {
 namespace {
 
-Json sorted(const Json& json) {                        // by key, since ordered objects compare their order too
+Json sorted(const Json& json) {  // by key, since ordered objects compare their order too
   if (json.is_array()) {
     Json out = Json::array();
     for (const Json& v : json) out.push_back(sorted(v));
@@ -47,8 +47,10 @@ TEST(planner, full_resolution_of_sbt) {
   EXPECT_EQ(c.batch_size, 2);
   EXPECT_EQ(elements(c), 530488320);
   EXPECT_TRUE(c.batch_dice);
-  EXPECT_EQ(c.architecture.kernel_sizes, (std::vector<Int3>{{1, 3, 3}, {3, 3, 3}, {3, 3, 3}, {3, 3, 3}, {3, 3, 3}, {3, 3, 3}}));
-  EXPECT_EQ(c.architecture.strides, (std::vector<Int3>{{1, 1, 1}, {1, 2, 2}, {2, 2, 2}, {2, 2, 2}, {2, 2, 2}, {2, 2, 2}}));
+  EXPECT_EQ(c.architecture.kernel_sizes,
+            (std::vector<Int3>{{1, 3, 3}, {3, 3, 3}, {3, 3, 3}, {3, 3, 3}, {3, 3, 3}, {3, 3, 3}}));
+  EXPECT_EQ(c.architecture.strides,
+            (std::vector<Int3>{{1, 1, 1}, {1, 2, 2}, {2, 2, 2}, {2, 2, 2}, {2, 2, 2}, {2, 2, 2}}));
   EXPECT_EQ(c.architecture.features_per_stage, (std::vector<int>{32, 64, 128, 256, 320, 320}));
   EXPECT_EQ(c.use_mask_for_norm, std::vector<bool>(4, false));
 }
@@ -68,7 +70,7 @@ TEST(planner, full_resolution_of_brats) {
   EXPECT_EQ(c.architecture.strides.back(), (Int3{2, 2, 1}));
   EXPECT_FALSE(c.batch_dice);
   EXPECT_EQ(c.use_mask_for_norm, std::vector<bool>(4, true));
-  EXPECT_EQ(plans.configurations.size(), 2u);          // no 3d_lowres, no cascade
+  EXPECT_EQ(plans.configurations.size(), 2u);  // no 3d_lowres, no cascade
 }
 
 TEST(planner, low_resolution_of_sbt) {
@@ -140,11 +142,11 @@ TEST(planner, a_patch_may_be_asked_for) {
   options.batch_size = 3;
   const Plans plans = make_plans(brats(), description(652), options);
   const Configuration& c = named(plans, "3d_fullres");
-  EXPECT_EQ(c.patch_size, (Extents{64, 64, 64}));      // padded to what the strides divide
+  EXPECT_EQ(c.patch_size, (Extents{64, 64, 64}));  // padded to what the strides divide
   EXPECT_EQ(c.batch_size, 3);
   EXPECT_EQ(c.architecture.features_per_stage, (std::vector<int>{8, 16, 32, 64, 128}));
   EXPECT_EQ(c.architecture.strides, (std::vector<Int3>{{1, 1, 1}, {2, 2, 2}, {2, 2, 2}, {2, 2, 2}, {2, 2, 2}}));
-  EXPECT_EQ(plans.configurations.size(), 2u);          // a coarser set would not be half the size
+  EXPECT_EQ(plans.configurations.size(), 2u);  // a coarser set would not be half the size
 }
 
 TEST(planner, refuses_what_no_network_fits) {
@@ -175,7 +177,7 @@ TEST(planner, unknown_fields_and_inheritance_survive) {
   Plans plans = plans_from_json(json, "plans.json");
   EXPECT_EQ(named(plans, "mine").batch_size, 5);
   EXPECT_EQ(to_json(plans), json);
-  plans.configurations[2].batch_size = 7;              // 3d_fullres
+  plans.configurations[2].batch_size = 7;  // 3d_fullres
   json["configurations"]["3d_fullres"]["batch_size"] = 7;
   EXPECT_EQ(to_json(plans)["configurations"]["3d_fullres"], json["configurations"]["3d_fullres"]);
 }

@@ -55,7 +55,8 @@ struct Golden {
 
 std::vector<Golden> goldens() {
   std::vector<Golden> out;
-  for (const Json& run : Json::parse(std::ifstream(METVOX_SOURCE_DIR "/tests/golden/preprocess.json"))) out.emplace_back(run);
+  for (const Json& run : Json::parse(std::ifstream(METVOX_SOURCE_DIR "/tests/golden/preprocess.json")))
+    out.emplace_back(run);
   EXPECT_EQ(out.size(), 3u);
   return out;
 }
@@ -77,7 +78,8 @@ TEST(preprocess, agrees_with_nnunet) {
     for (size_t i = 0; i < g.json["preprocessed_seg"].size(); ++i)
       ASSERT_EQ(c.seg.data<int8_t>()[i], g.json["preprocessed_seg"][i].get<int>()) << i;
     ASSERT_EQ(c.locations.size(), g.json["counts"].size());
-    for (size_t k = 0; k < c.locations.size(); ++k) EXPECT_EQ(c.locations[k].shape()[0], g.json["counts"][k].get<int64_t>());
+    for (size_t k = 0; k < c.locations.size(); ++k)
+      EXPECT_EQ(c.locations[k].shape()[0], g.json["counts"][k].get<int64_t>());
   }
 }
 
@@ -105,7 +107,8 @@ TEST(preprocess, slabs_equal_the_whole) {
   Random random(3, 4);
   for (int64_t i = 0; i < logits.size(); ++i) logits.data<float>()[i] = static_cast<float>(random.normal());
   const CaseProperties& p = c.properties;
-  const Tensor whole = resample_data(logits, p.shape_after_cropping, target_spacing_mm(p, g.configuration), p.spacing_mm, 1);
+  const Tensor whole =
+      resample_data(logits, p.shape_after_cropping, target_spacing_mm(p, g.configuration), p.spacing_mm, 1);
   Tensor want = Tensor::zeros({g.shape[0], g.shape[1], g.shape[2]}, DType::u8);
   std::vector<bool> unsure(static_cast<size_t>(want.size()));
   const auto& forward = g.plans.transpose_forward;
@@ -152,8 +155,8 @@ TEST(preprocess, holes_are_filled_and_bays_are_not) {
   };
   for (int64_t z = 1; z < 4; ++z)
     for (int64_t y = 1; y < 4; ++y)
-      for (int64_t x = 1; x < 4; ++x) at(x % 2, z, y, x) = -2;        // a cube, shared by the channels
-  at(0, 2, 2, 2) = at(1, 2, 2, 2) = 0;                                // a hole
+      for (int64_t x = 1; x < 4; ++x) at(x % 2, z, y, x) = -2;  // a cube, shared by the channels
+  at(0, 2, 2, 2) = at(1, 2, 2, 2) = 0;                          // a hole
   Tensor mask = nonzero_mask(data);
   int64_t voxels = 0;
   for (int64_t i = 0; i < mask.size(); ++i) voxels += mask.data<uint8_t>()[i];
@@ -161,7 +164,7 @@ TEST(preprocess, holes_are_filled_and_bays_are_not) {
   const CropBox box = bounding_box(mask);
   EXPECT_EQ(box.first, (Int3{1, 1, 1}));
   EXPECT_EQ(box.last, (Int3{4, 4, 4}));
-  at(1, 2, 2, 3) = 0;                                                 // the hole opens
+  at(1, 2, 2, 3) = 0;  // the hole opens
   at(0, 2, 2, 3) = 0;
   mask = nonzero_mask(data);
   EXPECT_EQ(mask.data<uint8_t>()[(2 * 5 + 2) * 6 + 2], 0);
@@ -216,7 +219,7 @@ TEST(preprocess, locations_are_drawn_from_their_target) {
   for (int64_t i = 0; i < g.images.data.size(); ++i) g.images.data.data<float>()[i] = static_cast<float>(1 + i % 7);
   g.images.geometry = geometry_of({kEdge, kEdge, kEdge}, {1, 1, 1});
   g.truth = Tensor::zeros({kEdge, kEdge, kEdge}, DType::u8);
-  std::fill_n(g.truth.data<uint8_t>(), 30000, uint8_t{2});            // WT only
+  std::fill_n(g.truth.data<uint8_t>(), 30000, uint8_t{2});  // WT only
   g.configuration.spacing_mm = {1, 1, 1};
   const PreprocessedCase a = g.run(), b = g.run();
   ASSERT_EQ(a.locations[0].shape(), (Shape{10000, 3}));
@@ -228,7 +231,7 @@ TEST(preprocess, locations_are_drawn_from_their_target) {
     ASSERT_EQ(a.seg.data<int8_t>()[(v[0] * kEdge + v[1]) * kEdge + v[2]], 2);
     seen.insert({v[0], v[1], v[2]});
   }
-  EXPECT_EQ(seen.size(), 10000u);                                     // none twice
+  EXPECT_EQ(seen.size(), 10000u);  // none twice
 }
 
 TEST(preprocess, threads_do_not_change_a_bit) {

@@ -27,7 +27,8 @@ const std::vector<float> kSquares{0, 1, 4, 9, 16, 25};
 
 // Vectors of the specification, nnunet.md 4.4.
 TEST(resample, cubic_enlarges) {
-  const std::vector<double> want{-.036093, .300074, 1.346168, 3.344515, 6.313467, 9.950350, 14.521338, 21.088457, 25.574466};
+  const std::vector<double> want{-.036093, .300074,   1.346168,  3.344515, 6.313467,
+                                 9.950350, 14.521338, 21.088457, 25.574466};
   expect_line(resize(line(kSquares), {1, 1, 9}, 3, false), want);
 }
 
@@ -74,11 +75,11 @@ TEST(resample, threads_do_not_change_a_bit) {
 }
 
 TEST(resample, separate_z_rule) {
-  EXPECT_FALSE(separate_z({1, 1, 1}, {3, 1, 1}).separate);            // 3 is not above 3
+  EXPECT_FALSE(separate_z({1, 1, 1}, {3, 1, 1}).separate);  // 3 is not above 3
   EXPECT_TRUE(separate_z({3.1, 1, 1}, {1, 1, 1}).separate);
-  EXPECT_EQ(separate_z({1, 1, 3.1}, {9, 1, 1}).axis, 2);              // the current spacing goes first
+  EXPECT_EQ(separate_z({1, 1, 3.1}, {9, 1, 1}).axis, 2);  // the current spacing goes first
   EXPECT_EQ(separate_z({1, 1, 1}, {1, 4, 1}).axis, 1);
-  EXPECT_FALSE(separate_z({4, 4, 1}, {9, 1, 1}).separate);            // a tie ends the search
+  EXPECT_FALSE(separate_z({4, 4, 1}, {9, 1, 1}).separate);  // a tie ends the search
 }
 
 TEST(resample, shape_rounds_half_to_even) {
