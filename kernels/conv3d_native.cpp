@@ -121,18 +121,18 @@ class Convolution {
   }
 
   // Outputs [first, first + count) into y, an image of that many channels.
-  struct Target {
+  struct Output {
     View y;
     int64_t first, count;
     bool add;
   };
-  void run(const View& x, const View& x2, const void* packed, std::initializer_list<Target> targets, void* scratch) const {
+  void run(const View& x, const View& x2, const void* packed, std::initializer_list<Output> outputs, void* scratch) const {
     parallel_for(pieces_, 1, [&](int64_t first, int64_t last) {
       for (int64_t i = first; i < last; ++i) {
         auto* memory = static_cast<std::byte*>(scratch) + static_cast<size_t>(i) * piece_.bytes;
         Ring ring(g_, memory + piece_.ring);
         for (int64_t s = g_.slices() * i / pieces_; s < g_.slices() * (i + 1) / pieces_; ++s)
-          slice(ring.slice(x, x2, s), static_cast<const float*>(packed), s, targets, reinterpret_cast<float*>(memory + piece_.slice));
+          slice(ring.slice(x, x2, s), static_cast<const float*>(packed), s, outputs, reinterpret_cast<float*>(memory + piece_.slice));
       }
     });
   }
@@ -147,18 +147,18 @@ class Convolution {
     return std::bit_cast<float>(low | high << 16);
   }
 
-  void slice(const PlaneSlice& source, const float* words, int64_t s, std::initializer_list<Target> targets, float* planes) const {
+  void slice(const PlaneSlice& source, const float* words, int64_t s, std::initializer_list<Output> outputs, float* planes) const {
     const int64_t plane = g_.out_plane();
     for (int64_t k = 0; k < k_; k += kOutputs, words += block()) {
       const float* w = words + kOutputs;
       if (g_.pairs) METVOX_ISA_CALL(convolve_pairs)(source, reinterpret_cast<const uint32_t*>(w), words, planes, plane);
       else METVOX_ISA_CALL(convolve_f32)(source, w, words, planes, plane);
-      for (const Target& t : targets) store(t, s, k, planes);
+      for (const Output& t : outputs) store(t, s, k, planes);
     }
   }
 
-  // The channels that the block at k and the target share.
-  void store(const Target& t, int64_t s, int64_t k, const float* planes) const {
+  // The channels that the block at k and the output share.
+  void store(const Output& t, int64_t s, int64_t k, const float* planes) const {
     const int64_t begin = std::max(k, t.first), end = std::min({k + kOutputs, t.first + t.count, k_});
     if (begin >= end) return;
     const int64_t at = s * g_.out[1] * g_.out[2] * t.count + begin - t.first, plane = g_.out_plane();

@@ -108,7 +108,7 @@ void gather(const float* planes, int64_t plane, int64_t pitch, int64_t rows, int
   for (int64_t h = 0; h < rows; ++h)
     for (int64_t w = 0; w < columns; w += 8) {
       Float8 r[8];
-      for (int k = 0; k < 8; ++k) r[k] = load<Float8>(planes + k * plane + h * pitch + w);
+      for (int k = 0; k < 8; ++k) r[k] = load<Float8>(planes + (k < channels ? k : 0) * plane + h * pitch + w);
       transpose(r);
       for (int i = 0; i < 8 && w + i < columns; ++i) {
         T* voxel = image + (h * columns + w + i) * stride;
