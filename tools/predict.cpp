@@ -46,45 +46,64 @@ Json resolved_config(const Request& r, const ModelFolder& model) {
           {"patch_size", model.config().patch_size}};
 }
 
-double mib(size_t bytes) { return static_cast<double>(bytes) / (1 << 20); }
+int64_t mib(size_t bytes) { return static_cast<int64_t>((bytes + (1 << 19)) >> 20); }
 
-// Upper bounds: a case may be cropped before it is resampled.
-Json dry_run(const Predictor& predictor, const ModelFolder& model, const std::vector<CaseFiles>& cases, bool quiet) {
-  const PredictorMemory memory = predictor.memory();
+// What a case needs at most: it may be cropped before it is resampled.
+struct CaseNeeds {
+  Int3 voxels{};
+  int64_t runs = 0;
+  size_t bytes = 0;
+};
+
+CaseNeeds needs_of(const CaseFiles& files, const Predictor& predictor, const ModelFolder& model) {
+  const Geometry g = read_nifti_header(files.images.front()).geometry;
   const auto& spacing = model.config().spacing_mm;
+  Int3 shape{};
+  Double3 from{}, to{};
+  for (int a = 0; a < 3; ++a) {
+    const int axis = 2 - model.plans.transpose_forward[a];
+    shape[a] = g.shape[axis];
+    from[a] = g.spacing_mm[axis];
+    to[a] = spacing.size() == 3 ? spacing[a] : a == 0 ? from[a] : spacing[a - 1];
+  }
+  CaseNeeds needs;
+  needs.voxels = resampled_shape(shape, from, to);
+  needs.runs = predictor.runs(needs.voxels);
+  // Reading holds every sequence twice; then come the data and the logits.
+  const size_t channels = files.images.size(), raw = volume(shape), kept = volume(needs.voxels);
+  needs.bytes = sizeof(float) * std::max(channels * (raw + std::max(raw, kept)), (channels + predictor.heads()) * kept);
+  return needs;
+}
+
+int dry_run(const CommandLine& line, const Predictor& predictor, const ModelFolder& model, const std::vector<CaseFiles>& cases,
+            std::vector<std::string> faults) {
   Json list = Json::array();
   size_t largest = 0;
   for (const CaseFiles& files : cases) {
-    const Geometry g = read_nifti_header(files.images.front()).geometry;
-    Int3 shape{};
-    Double3 from{}, to{};
-    for (int a = 0; a < 3; ++a) {
-      const int axis = 2 - model.plans.transpose_forward[a];
-      shape[a] = g.shape[axis];
-      from[a] = g.spacing_mm[axis];
-      to[a] = spacing.size() == 3 ? spacing[a] : a == 0 ? from[a] : spacing[a - 1];
+    try {
+      const CaseNeeds needs = needs_of(files, predictor, model);
+      largest = std::max(largest, needs.bytes);
+      list.push_back({{"case", files.id}, {"voxels_at_most", needs.voxels}, {"network_runs_at_most", needs.runs},
+                      {"bytes_at_most", needs.bytes}});
+      line.say(files.id, ": at most ", needs.voxels[0], "x", needs.voxels[1], "x", needs.voxels[2], " voxels, ", needs.runs,
+               " runs of the network, ", mib(needs.bytes), " MiB");
+    } catch (const Error& e) {
+      faults.push_back(e.what());
     }
-    const Int3 resampled = resampled_shape(shape, from, to);
-    const size_t bytes = sizeof(float) * volume(resampled) * (files.images.size() + predictor.heads());
-    largest = std::max(largest, bytes);
-    list.push_back({{"case", files.id}, {"voxels_at_most", resampled}, {"network_runs_at_most", predictor.runs(resampled)},
-                    {"data_and_logits_bytes_at_most", bytes}});
-    if (!quiet)
-      std::fprintf(stderr, "%s: at most %lldx%lldx%lld voxels, %lld runs of the network, %.0f MiB\n", files.id.c_str(),
-                   static_cast<long long>(resampled[0]), static_cast<long long>(resampled[1]), static_cast<long long>(resampled[2]),
-                   static_cast<long long>(predictor.runs(resampled)), mib(bytes));
   }
-  const size_t sum = memory.arena + memory.weights + memory.packed + memory.window + largest;
-  if (!quiet)
-    std::fprintf(stderr, "arena %.0f MiB, weights %.0f, packed copies %.0f, window %.0f, largest case %.0f; %.0f MiB in all\n",
-                 mib(memory.arena), mib(memory.weights), mib(memory.packed), mib(memory.window), mib(largest), mib(sum));
-  return {{"cases", list}, {"arena_bytes", memory.arena}, {"weights_bytes", memory.weights}, {"packed_bytes", memory.packed},
-          {"window_bytes", memory.window}, {"largest_case_bytes", largest}, {"sum_bytes", sum}};
+  for (const std::string& fault : faults) line.warn(fault);
+  const PredictorMemory m = predictor.memory();
+  const size_t sum = m.arena + m.weights + m.packed + m.window + largest;
+  line.say("arena ", mib(m.arena), " MiB, weights ", mib(m.weights), ", packed copies ", mib(m.packed), ", window ", mib(m.window),
+           ", largest case ", mib(largest), "; ", mib(sum), " MiB in all");
+  if (line.values().json)
+    print_json({{"cases", list}, {"arena_bytes", m.arena}, {"weights_bytes", m.weights}, {"packed_bytes", m.packed},
+                {"window_bytes", m.window}, {"largest_case_bytes", largest}, {"sum_bytes", sum}, {"faults", faults}});
+  return faults.empty() ? 0 : code(list.empty() ? Fault::input : Fault::partial);
 }
 
 // Notes how the predictions were made; says so when those that are kept were made in another way.
-void write_config(const CommandLine& line, const Path& path, Json config) {
-  config["hash"] = config_hash(config);
+void write_config(const CommandLine& line, const Path& path, const Json& config) {
   if (std::filesystem::exists(path)) {
     const Json before = read_json(path);
     if (before.value("hash", "") != config["hash"])
@@ -113,14 +132,12 @@ int run(CommandLine& line) {
   const std::vector<CaseFiles> cases = find_inputs(r.input, model.dataset.channel_names, &faults);
   if (cases.empty()) return report(line, r, {}, faults);
   Predictor predictor(model, r.folds, r.checkpoint, r.predictor);
-  if (line.values().dry_run) {
-    for (const std::string& fault : faults) line.warn(fault);
-    const Json plan = dry_run(predictor, model, cases, line.values().quiet);
-    if (line.values().json) print_json(plan);
-    return faults.empty() ? 0 : code(Fault::partial);
-  }
+  if (line.values().dry_run) return dry_run(line, predictor, model, cases, faults);
   std::filesystem::create_directories(r.output);
-  write_config(line, r.output / "predict_config.json", resolved_config(r, model));
+  Json config = resolved_config(r, model);
+  const std::string hash = config["hash"] = config_hash(config);
+  write_config(line, r.output / "predict_config.json", config);
+  r.cases.note = "configuration " + hash;
   Predictions done;
   {
     Progress progress("predict", "%", line.values().quiet);

@@ -20,7 +20,7 @@ void predict_case(Predictor& predictor, const ModelFolder& model, const CaseFile
   PreprocessedCase c = preprocess_case(files.id, read_case(files), Tensor(), model.plans, model.config(), model.dataset.labels, 0);
   const Tensor logits = predictor.logits(c.data, progress);
   c.data = Tensor();  // restoring needs room for probabilities on the raw grid
-  write_prediction(dir, logits, c.properties, model, options.probabilities);
+  write_prediction(dir, logits, c.properties, model, options.probabilities, options.note);
 }
 
 void write_probabilities(const Path& path, const Tensor& probabilities, const ModelFolder& model) {
@@ -36,12 +36,13 @@ PredictionFiles prediction_files(const Path& dir, const std::string& id) {
 }
 
 void write_prediction(const Path& dir, const Tensor& logits, const CaseProperties& properties, const ModelFolder& model,
-                      bool probabilities) {
+                      bool probabilities, const std::string& note) {
   const PredictionFiles files = prediction_files(dir, properties.id);
   Tensor p;
-  const Tensor labels = restore_labels(logits, properties, model.plans, model.config(), model.dataset.labels, probabilities ? &p : nullptr);
+  const Tensor labels = restore_labels(logits, properties, model.plans, model.config(), model.dataset.labels,
+                                       probabilities ? &p : nullptr);
   if (probabilities) write_probabilities(files.probabilities, p, model);
-  write_nifti(files.labels, labels, properties.geometry, {kIntentLabel, "metvox " METVOX_VERSION});
+  write_nifti(files.labels, labels, properties.geometry, {kIntentLabel, "metvox " METVOX_VERSION + (note.empty() ? note : ", " + note)});
 }
 
 Predictions predict_cases(Predictor& predictor, const ModelFolder& model, const std::vector<CaseFiles>& cases, const Path& dir,

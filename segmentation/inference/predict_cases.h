@@ -14,13 +14,15 @@ struct PredictionFiles {
 PredictionFiles prediction_files(const Path& dir, const std::string& id);
 
 // Logits of a preprocessed case as labels on the raw file's grid, geometry bit for bit, intent "label". `probabilities`: also a
-// tensor "probabilities" f32 (heads, z, y, x) on that grid, with the heads' names in its metadata.
+// tensor "probabilities" f32 (heads, z, y, x) on that grid, with the heads' names in its metadata. `note` stands behind the
+// version in the image's description.
 void write_prediction(const Path& dir, const Tensor& logits, const CaseProperties& properties, const ModelFolder& model,
-                      bool probabilities);
+                      bool probabilities, const std::string& note = "");
 
 struct PredictOptions {
   bool overwrite = false;           // else a case whose files are there is kept
   bool probabilities = false;
+  std::string note;                 // such as the configuration's hash
 };
 
 struct Predictions {
