@@ -23,7 +23,7 @@ inline void from_float(uint16_t& to, float v) {          // to nearest, ties to 
 inline float exponential(float x) {
   x = x < -87.0f ? -87.0f : x;
   const int n = static_cast<int>(x * 1.44269504f - 0.5f);
-  const float r = x - static_cast<float>(n) * 0.693147181f;
+  const float whole = static_cast<float>(n), r = (x - whole * 0.693359375f) + whole * 2.12194440e-4f;   // ln 2 in two parts
   const float tail = 1.0f / 24 + r * (1.0f / 120 + r * (1.0f / 720 + r * (1.0f / 5040)));
   const float p = 1 + r * (1 + r * (1.0f / 2 + r * (1.0f / 6 + r * tail)));
   return p * __builtin_bit_cast(float, (n + 127) << 23);

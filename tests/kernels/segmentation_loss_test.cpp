@@ -77,11 +77,13 @@ void compare(const Problem& p, double deviation = 3) {
   const Data d = data_for(p, deviation);
   const auto reference = engine(p, "reference"), native = engine(p, "native");
   const Tensor expected = sums(*reference, p, d), got = sums(*native, p, d);
+  // The difference of two logits is rounded; eps |z| in the exponent is as much of e^z.
+  const double relative = single * (kC + (p.softmax ? test::largest(d.logits) : 0));
   const int64_t rows = p.n * p.heads.count * Problem::kPerHead;
   for (int64_t i = 0; i < p.sums_count(); ++i) {
     const double e = expected.data<double>()[i];
     const bool rounded = i < rows ? i % Problem::kPerHead < 2 : i == rows;         // I, P, the voxel sum; the others are counts
-    ASSERT_NEAR(got.data<double>()[i], e, rounded ? kC * single * std::abs(e) : 0) << "sum " << i;
+    ASSERT_NEAR(got.data<double>()[i], e, rounded ? relative * std::abs(e) : 0) << "sum " << i;
   }
   const double size = 2 * test::largest(d.coefficients) + d.voxel_weight * (1 + p.positive_weight);
   for (Grad grad : {Grad::overwrite, Grad::accumulate, Grad::ignore}) {
