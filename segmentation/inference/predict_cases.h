@@ -22,7 +22,7 @@ void write_prediction(const Path& dir, const Tensor& logits, const CasePropertie
 struct PredictOptions {
   bool overwrite = false;           // else a case whose files are there is kept
   bool probabilities = false;
-  std::string note;                 // such as the configuration's hash
+  std::string note{};               // such as the configuration's hash
 };
 
 struct Predictions {
