@@ -1,28 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "segmentation/evaluation/scores.h"
+#include "segmentation/evaluation/report.h"
 #include "tools/cli.h"
 #include "tools/progress.h"
 
 namespace metvox {
 namespace {
 
-void print_means(const Path& scores_csv) {
-  const CsvTable table = read_csv(scores_csv);
-  for (const std::string metric : {"DICE", "Hausdorff", "Sensitivity"})
-    for (const std::string region : {"et", "tc", "wt"}) {
-      const size_t column = table.column(metric + "_" + region, scores_csv);
-      double sum = 0;
-      int64_t n = 0;
-      for (const auto& row : table.rows) {
-        const double value = std::stod(row[column]);
-        if (!std::isfinite(value)) continue;
-        sum += value;
-        ++n;
-      }
-      if (n) std::printf("%s%s_%s %.4f (%lld cases)", region == "et" ? "" : "   ", metric.c_str(), region.c_str(),
-                         sum / static_cast<double>(n), static_cast<long long>(n));
-      if (region == "wt") std::printf("\n");
-    }
+Json by_region(const std::array<double, 3>& values) { return {{"et", values[0]}, {"tc", values[1]}, {"wt", values[2]}}; }
+
+Json to_json(const ReportNumbers& n, const std::vector<std::string>& faults) {
+  return {{"cases", n.cases},
+          {"mean_dice", by_region(n.dice)},
+          {"mean_hd95_mm", by_region(n.hd95_mm)},
+          {"lesions", {{"true", n.all.lesions}, {"found", n.all.found}, {"false", n.all.false_positives}}},
+          {"lesions_from_8_mm", {{"true", n.from_8_mm.lesions}, {"found", n.from_8_mm.found}}},
+          {"faults", faults}};
+}
+
+void print(const ReportNumbers& n) {
+  std::printf("mean Dice  ET %.4f  TC %.4f  WT %.4f\n", n.dice[0], n.dice[1], n.dice[2]);
+  std::printf("mean HD95  ET %.2f  TC %.2f  WT %.2f mm\n", n.hd95_mm[0], n.hd95_mm[1], n.hd95_mm[2]);
+  std::printf("%s\n", sentence("lesions (tumour core)  ", n.all.found, " of ", n.all.lesions, " found, ", n.from_8_mm.found, " of ",
+                               n.from_8_mm.lesions, " of 8 mm or more; ", n.all.false_positives, " false").c_str());
 }
 
 int run(CommandLine& line) {
@@ -37,8 +36,9 @@ int run(CommandLine& line) {
   const Evaluation result = evaluate(prediction, truth, find_label_names(prediction, truth), out, progress.callback());
   for (const std::string& fault : result.faults) progress.line("metvox evaluate: " + fault);
   line.say(result.cases, " cases evaluated; scores.csv, extended.csv, lesions.csv and summary.json are in ", out.string());
-  if (line.values().json) print_json(read_json(out / "summary.json")["foreground_mean"]);
-  else print_means(out / "scores.csv");
+  const ReportNumbers numbers = report_numbers(read_csv(out / "scores.csv"), read_csv(out / "lesions.csv"), out);
+  if (line.values().json) print_json(to_json(numbers, result.faults));
+  else print(numbers);
   return result.faults.empty() ? 0 : code(Fault::partial);
 }
 

@@ -26,7 +26,8 @@ int run(CommandLine& line) {
 }
 
 const VerbEntry entry{{"report", Stage::results, "write a page with numbers and pictures",
-                       "metvox report --pred predictions --truth raw/labelsTs --images raw/imagesTs --scores scores --out report", run}};
+                       "metvox report --pred predictions --truth raw/labelsTs --images raw/imagesTs --scores scores --out report",
+                       run}};
 
 }  // namespace
 }  // namespace metvox

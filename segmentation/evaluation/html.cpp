@@ -36,7 +36,12 @@ th,td{padding:7px 12px;text-align:right;white-space:nowrap;border-bottom:1px sol
 th:first-child,td:first-child{text-align:left}
 tr:last-child td{border-bottom:0}
 th{color:var(--soft);font-weight:600}
-@media(max-width:640px){main{padding:20px 14px 40px}th,td{padding:7px 8px}.planes div{overflow-x:auto}.planes img{width:auto;height:230px;max-width:none}}
+@media(max-width:640px){
+main{padding:20px 14px 40px}
+th,td{padding:7px 8px}
+.planes div{overflow-x:auto}
+.planes img{width:auto;height:230px;max-width:none}
+}
 footer{margin-top:40px;color:var(--soft);font-size:.86rem}
 )";
 

@@ -38,9 +38,9 @@ struct Pictures {
 std::map<std::string, CasePaths> find_paths(const ReportInputs& in) {
   std::map<std::string, CasePaths> paths;
   const Path description = in.predictions / "dataset.json";
-  const auto channels = (std::filesystem::exists(description) ? read_description(description) : brats_description("")).channel_names;
+  const auto dataset = std::filesystem::exists(description) ? read_description(description) : brats_description("");
   std::vector<std::string> faults;
-  for (const CaseFiles& files : find_inputs(in.images, channels, &faults)) paths[files.id].image = files.images.front();
+  for (const CaseFiles& files : find_inputs(in.images, dataset.channel_names, &faults)) paths[files.id].image = files.images.front();
   for (const auto& [sample, path] : find_labels(in.predictions)) paths[sample].prediction = path;
   for (const auto& [sample, path] : find_labels(in.truths)) paths[sample].truth = path;
   return paths;
@@ -48,7 +48,8 @@ std::map<std::string, CasePaths> find_paths(const ReportInputs& in) {
 
 CaseVolumes read_volumes(const std::string& sample, const CasePaths& paths) {
   if (paths.image.empty()) fail(Fault::input, sample, ": no images of this case");
-  const Volume image = read_nifti(paths.image), truth = read_nifti_labels(paths.truth), prediction = read_nifti_labels(paths.prediction);
+  const Volume image = read_nifti(paths.image), truth = read_nifti_labels(paths.truth),
+               prediction = read_nifti_labels(paths.prediction);
   CaseVolumes v{image.voxels, onto_lattice(prediction, image.geometry), onto_lattice(truth, image.geometry), image.geometry};
   if (!v.prediction || !v.truth) fail(Fault::input, sample, ": images and labels lie on different grids");
   return v;
@@ -144,8 +145,8 @@ std::string headline(const ReportNumbers& n, bool phantom) {
   std::string out = "<h1>metvox report</h1>\n<p class=\"soft\">" + std::to_string(n.cases) +
                     " cases: predicted brain metastases against their truth.</p>\n";
   if (phantom)
-    out += "<p class=\"note\"><b>Phantoms are not patients.</b> These images are synthetic; the numbers say that the program works, "
-           "and nothing about patients.</p>\n";
+    out += "<p class=\"note\"><b>Phantoms are not patients.</b> These images are synthetic; the numbers say that the program "
+           "works, and nothing about patients.</p>\n";
   // Means leave out the cases where an empty mask leaves the metric undefined.
   const auto over = [&](int64_t count) { return count == n.cases ? "" : sentence(" (", count, " cases)"); };
   out += "<div class=\"tiles\">\n" + tile(html::fixed(n.dice[2], 3), "mean Dice, whole tumour" + over(n.dice_cases[2])) +
@@ -164,7 +165,8 @@ std::string sizes(const ReportNumbers& n) {
     const std::string range = std::isinf(bin.below_mm) ? sentence(bin.from_mm, " mm and more")
                               : bin.from_mm == 0       ? sentence("below ", bin.below_mm, " mm")
                                                        : sentence(bin.from_mm, " to ", bin.below_mm, " mm");
-    table.rows.push_back({range, std::to_string(bin.lesions), std::to_string(bin.found), std::to_string(bin.lesions - bin.found),
+    table.rows.push_back({range, std::to_string(bin.lesions), std::to_string(bin.found),
+                          std::to_string(bin.lesions - bin.found),
                           html::fixed(static_cast<double>(bin.found) / static_cast<double>(bin.lesions), 2),
                           std::to_string(bin.false_positives)});
   }
@@ -190,7 +192,8 @@ std::string case_figures(const CsvTable& scores, const Pictures& pictures, const
     const auto value = [&](const std::string& name, int digits) {
       return html::fixed(std::stod(row[scores.column(name, named)]), digits);
     };
-    out += "<figure class=\"planes\"><div>" + html::image(picture->second, "axial, coronal and sagittal slice of " + row.front()) +
+    out += "<figure class=\"planes\"><div>" +
+           html::image(picture->second, "axial, coronal and sagittal slice of " + row.front()) +
            "</div><figcaption><b>" +
            html::escape(row.front()) + "</b> <span class=\"soft\">Dice ET " + value("DICE_et", 3) + ", TC " + value("DICE_tc", 3) +
            ", WT " + value("DICE_wt", 3) + "; HD95 ET " + value("Hausdorff_et", 1) + ", TC " + value("Hausdorff_tc", 1) + ", WT " +
@@ -211,7 +214,8 @@ std::string missed_figures(const std::vector<MissedLesion>& missed, const Pictur
            " mm (R, A, S)</span></figcaption></figure>\n";
   }
   out += "</div>\n";
-  if (missed.size() > kMostMissed) out += sentence("<p>The first ", kMostMissed, " of ", missed.size(), "; all are in lesions.csv.</p>\n");
+  if (missed.size() > kMostMissed)
+    out += sentence("<p>The first ", kMostMissed, " of ", missed.size(), "; all are in lesions.csv.</p>\n");
   return out;
 }
 
@@ -233,7 +237,8 @@ std::string score_table(const CsvTable& scores) {
   for (std::string& name : shown.columns) std::replace(name.begin(), name.end(), '_', ' ');
   for (const auto& row : scores.rows) {
     auto& cells = shown.rows.emplace_back(1, row.front());
-    for (size_t i = 1; i < row.size(); ++i) cells.push_back(html::fixed(std::stod(row[i]), scores.columns[i].find("Spec") == 0 ? 5 : 3));
+    for (size_t i = 1; i < row.size(); ++i)
+      cells.push_back(html::fixed(std::stod(row[i]), scores.columns[i].find("Spec") == 0 ? 5 : 3));
   }
   return "<h2>Scores</h2>\n" + html::table(shown) +
          "<p class=\"soft\">Hausdorff: HD95 in mm, weighted by surface area. Volumes in mL. A dash: not defined, since a mask is "

@@ -25,7 +25,7 @@ double finite_mean(const CsvTable& table, const std::string& name, const Path& n
     sum += value;
     ++count;
   }
-  return sum / static_cast<double>(count);
+  return count ? sum / static_cast<double>(count) : std::numeric_limits<double>::quiet_NaN();
 }
 
 void tally(ReportNumbers::SizeBin& bin, const std::string& kind, double diameter_mm) {

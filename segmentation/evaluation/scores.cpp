@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "segmentation/evaluation/scores.h"
 
+#include <algorithm>
 #include <map>
 
 #include "io/nifti.h"

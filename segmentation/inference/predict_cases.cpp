@@ -17,7 +17,8 @@ bool finished(const PredictionFiles& files, const PredictOptions& options) {
 
 void predict_case(Predictor& predictor, const ModelFolder& model, const CaseFiles& files, const Path& dir,
                   const PredictOptions& options, const std::function<void(int64_t, int64_t)>& progress) {
-  PreprocessedCase c = preprocess_case(files.id, read_case(files), Tensor(), model.plans, model.config(), model.dataset.labels, 0);
+  PreprocessedCase c =
+      preprocess_case(files.id, read_case(files), Tensor(), model.plans, model.config(), model.dataset.labels, 0);
   const Tensor logits = predictor.logits(c.data, progress);
   c.data = Tensor();  // restoring needs room for probabilities on the raw grid
   write_prediction(dir, logits, c.properties, model, options.probabilities, options.note);

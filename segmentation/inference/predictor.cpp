@@ -53,7 +53,8 @@ struct Predictor::Impl {
       if (std::find(model.folds.begin(), model.folds.end(), fold) == model.folds.end()) {
         std::string there;
         for (const std::string& f : model.folds) there += (there.empty() ? "" : ", ") + f;
-        fail(Fault::input, model.path.string(), ": fold ", fold, " has no checkpoint_", checkpoint, ".safetensors; folds that have: ", there);
+        fail(Fault::input, model.path.string(), ": fold ", fold, " has no checkpoint_", checkpoint,
+             ".safetensors; folds that have: ", there);
       }
       const Path file = checkpoint_path(model, fold, checkpoint);
       load_parameters(store, read_safetensors(file), file);
@@ -122,8 +123,8 @@ Tensor Predictor::logits(const Tensor& data, const std::function<void(int64_t, i
       }
   }
   if (!all_finite(sum))
-    fail(Fault::input, "the network's answer is not finite: the images hold extreme values, or the weights do not fit --precision ",
-         name_of(impl_->options.target.dtype));
+    fail(Fault::input, "the network's answer is not finite: the images hold extreme values, or the weights do not fit ",
+         "--precision ", name_of(impl_->options.target.dtype));
   return sum;
 }
 

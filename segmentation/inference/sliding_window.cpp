@@ -62,7 +62,8 @@ void SlidingWindows::cut(const Tensor& data, int64_t window, int flips, View x) 
   const Int3 start{axes_[0].starts[at[0]], axes_[1].starts[at[1]], axes_[2].starts[at[2]]};
   const int64_t C = data.shape()[0], D = axes_[0].patch, H = axes_[1].patch, W = axes_[2].patch;
   const int64_t nz = axes_[0].size, ny = axes_[1].size, nx = axes_[2].size;
-  check(data.shape() == Shape{C, nz, ny, nx} && x.shape == Shape{1, C, D, H, W}, "SlidingWindows::cut: ", data.shape(), " to ", x.shape);
+  check(data.shape() == Shape{C, nz, ny, nx} && x.shape == Shape{1, C, D, H, W}, "SlidingWindows::cut: ", data.shape(), " to ",
+        x.shape);
   const float* from = data.data<float>();
   float* to = x.as<float>();
   parallel_for(D * H, 64, [&](int64_t first, int64_t last) {

@@ -36,7 +36,8 @@ CaseVolumes head(const std::string& axes, const std::array<double, 3>& spacing_m
   v.prediction = Tensor::zeros(v.image.shape(), DType::u8);
   v.truth = Tensor::zeros(v.image.shape(), DType::u8);
   for (int64_t i = 0; i < v.image.size(); ++i) {
-    const auto mm = affine({static_cast<double>(i % n[0]), static_cast<double>(i / n[0] % n[1]), static_cast<double>(i / (n[0] * n[1]))});
+    const std::array<int64_t, 3> p{i % n[0], i / n[0] % n[1], i / (n[0] * n[1])};
+    const auto mm = affine({static_cast<double>(p[0]), static_cast<double>(p[1]), static_cast<double>(p[2])});
     double head_radius = 0, lesion_mm = 0;
     for (int w = 0; w < 3; ++w) {
       head_radius += std::pow(2 * mm[w] / kExtent_mm[w] - 1, 2);
@@ -132,7 +133,8 @@ TEST(report, a_page_and_an_overview_are_written) {
   const Path root = fresh_dir("r");
   for (const char* dir : {"images", "truth", "pred"}) std::filesystem::create_directories(root / dir);
   CaseVolumes v = head("LAS", {2, 2, 2});
-  for (const char* name : {"t1c", "t1n", "t2f", "t2w"}) write_nifti(root / "images" / (std::string("a-") + name + ".nii.gz"), v.image, v.grid);
+  for (const std::string name : {"t1c", "t1n", "t2f", "t2w"})
+    write_nifti(root / "images" / ("a-" + name + ".nii.gz"), v.image, v.grid);
   write_nifti(root / "truth/a-seg.nii.gz", v.prediction, v.grid);
   write_nifti(root / "truth/b-seg.nii.gz", v.prediction, v.grid);
   write_nifti(root / "pred/a.nii.gz", v.truth, v.grid);

@@ -40,7 +40,8 @@ Tensor predicted_labels() {
 }
 
 Labels brats_labels() {
-  const Json json = Json::parse(R"({"labels": {"background": 0, "WT": [1, 2, 3], "TC": [1, 3], "ET": 3}, "regions_class_order": [2, 1, 3]})");
+  const Json json = Json::parse(R"({"labels": {"background": 0, "WT": [1, 2, 3], "TC": [1, 3], "ET": 3},
+                                    "regions_class_order": [2, 1, 3]})");
   return Labels::from_json(json, "test");
 }
 
