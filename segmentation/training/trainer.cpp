@@ -86,6 +86,9 @@ struct Trainer::Impl {
     plans = read_plans(plans_json);
     dataset = read_description(dataset_json);
     configuration = plans.configuration(r.configuration, plans_json);
+    if (!configuration.previous_stage.empty())
+      fail(Fault::usage, "--config ", r.configuration, " needs the predictions of ", configuration.previous_stage,
+           " as inputs, which this program cannot train with; use 3d_fullres");
     if (request.loss.empty()) request.loss = default_loss(dataset.labels);
     const int channels = static_cast<int>(dataset.channel_names.size());
     learner = std::make_unique<Learner>(LearnerOptions{request.network, request.loss, channels, request.target}, configuration,
@@ -148,12 +151,20 @@ struct Trainer::Impl {
   }
 
   void begin(const TrainEvents& events) {
+    if (!request.resume && (fs::exists(checkpoint("final")) || fs::exists(checkpoint("latest"))))
+      events.say("starting over; the model in " + folder().string() + " is replaced (--resume would go on with it)");
     for (const char* name : {"final", "latest", "best"}) fs::remove(checkpoint(name));
     for (const char* name : {"metrics.jsonl", "progress.png", "validation"}) fs::remove_all(folder() / name);
     learner->store().initialize(request.seed);
     if (request.pretrained.empty()) return;
     const int64_t copied = load_pretrained(learner->store(), read_safetensors(request.pretrained), request.pretrained);
     events.say(sentence(copied, " tensors taken from ", request.pretrained.string(), ", the segmentation heads start anew"));
+  }
+
+  // What a run that was killed while writing left behind.
+  void remove_leftovers() const {
+    for (const auto& entry : fs::directory_iterator(folder()))
+      if (entry.path().filename().string().rfind(".metvox-", 0) == 0) fs::remove(entry.path());
   }
 
   // From the last checkpoint, or from the beginning.
@@ -276,6 +287,7 @@ TrainMemory Trainer::memory() const {
 std::vector<std::string> Trainer::run(const TrainEvents& events) {
   Impl& s = *impl_;
   s.keep_plans();
+  s.remove_leftovers();
   const bool trained = s.request.resume && fs::exists(s.checkpoint("final"));
   if (trained && fold_validated(s.folder())) {
     events.say("fold " + s.request.fold + " is finished: " + s.folder().string());

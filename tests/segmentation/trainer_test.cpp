@@ -166,12 +166,14 @@ TEST(trainer, killed_and_resumed_gives_the_bits_of_an_unbroken_run) {
   run_until(broken, 1);
   // A line of an epoch whose checkpoint was not written any more.
   const Path fold = broken.results / "nnunet__dice-bce__3d_fullres" / "fold_0";
+  write_text(fold / ".metvox-1-2-3.tmp", "half a checkpoint");
   write_text(fold / "metrics.jsonl", read_text(fold / "metrics.jsonl") + "{\"epoch\": 2}\n");
   broken.resume = true;
   std::string said;
   EXPECT_EQ(run_to_the_end(broken, &said), fold);
   EXPECT_NE(said.find("resuming after epoch 2 of 3"), std::string::npos) << said;
   EXPECT_EQ(said.find("same bits"), std::string::npos) << said;
+  EXPECT_FALSE(std::filesystem::exists(fold / ".metvox-1-2-3.tmp"));
   EXPECT_EQ(metrics_without_times(fold), expected);
   expect_same_tensors(fold / "checkpoint_final.safetensors", whole / "checkpoint_final.safetensors");
   expect_same_tensors(fold / "checkpoint_best.safetensors", whole / "checkpoint_best.safetensors");
@@ -233,6 +235,23 @@ TEST(trainer, exclusive_labels_train_with_softmax) {
   EXPECT_EQ(metrics_without_times(fold).back().at("dice").size(), 2u);
   request.loss = "dice-bce";
   EXPECT_THROW(Trainer{request}, Error);
+}
+
+TEST(trainer, flat_patches_train_on_slices) {
+  const Path data = preprocessed("flat_data");
+  Plans plans = small_plans();
+  Configuration& c = plans.configurations[0];
+  c.name = "2d";
+  c.patch_size = {16, 16};
+  c.spacing_mm = {1, 1};
+  c.median_image_size = {24, 24};
+  c.architecture.kernel_sizes = {{1, 3, 3}, {1, 3, 3}};
+  c.architecture.strides = {{1, 1, 1}, {1, 2, 2}};
+  write_json(data / "plans.json", to_json(plans));
+  TrainRequest request = request_for(data, "flat");
+  request.configuration = "2d";
+  request.epochs = 1;
+  EXPECT_EQ(metrics_without_times(run_to_the_end(request)).size(), 1u);
 }
 
 TEST(trainer, a_loss_that_is_not_finite_stops_the_run) {
