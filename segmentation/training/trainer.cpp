@@ -83,6 +83,8 @@ struct Trainer::Impl {
 
   explicit Impl(const TrainRequest& r) : request(r) {
     const Path plans_json = r.preprocessed / "plans.json", dataset_json = r.preprocessed / "dataset.json";
+    if (!fs::exists(plans_json))
+      fail(Fault::input, r.preprocessed.string(), ": holds no plans.json; run `metvox plan` and `metvox preprocess` first");
     plans = read_plans(plans_json);
     dataset = read_description(dataset_json);
     configuration = plans.configuration(r.configuration, plans_json);
