@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// dice-bce: nnU-Net's loss for regions, soft Dice on sigmoids + mean BCE (nnunet.md 6).
+// dice-bce: nnU-Net's loss for regions, soft Dice on sigmoids + mean BCE (nnU-Net 2.8.1,
+// training/loss/compound_losses.py, DC_and_BCE_loss).
 #include "layers/loss_case.h"
 #include "layers/losses/overlap.h"
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// dice-ce: nnU-Net's loss for exclusive labels, soft Dice on the softmax without background + cross-entropy (nnunet.md 6).
+// dice-ce: nnU-Net's loss for exclusive labels, soft Dice on the softmax without background + cross-entropy
+// (nnU-Net 2.8.1, training/loss/compound_losses.py, DC_and_CE_loss).
 #include "layers/loss_case.h"
 #include "layers/losses/overlap.h"
 

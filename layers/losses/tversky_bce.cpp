@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // tversky-bce: Tversky with alpha 0.3 on false positives and beta 0.7 on false negatives, per sample and region, + BCE in
-// which positives weigh 11 (study.md 3.1, 3.2).
+// which positives weigh 11: luumsk/BrainMetaSeg, trainers/nnUNetTrainer_TverskyBCE.py, on MONAI 1.3.0, losses/tversky.py. The
+// paper (Luu et al. 2024) says 10, its code adds 10 to the 1.
 #include "layers/loss_case.h"
 
 namespace metvox {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// adam: Adam with the decay added to the gradient, as torch.optim.Adam (study.md 3).
+// adam: Adam with the decay added to the gradient, as torch.optim.Adam.
 #include "layers/optimizer.h"
 
 namespace metvox {

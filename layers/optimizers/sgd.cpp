@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// sgd: stochastic gradient descent with Nesterov momentum, as torch.optim.SGD (nnunet.md 7).
+// sgd: stochastic gradient descent with Nesterov momentum, as torch.optim.SGD.
 #include "layers/optimizer.h"
 
 namespace metvox {

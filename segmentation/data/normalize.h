@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Intensity normalisation, nnunet.md 4.3.
+// Intensity normalisation: nnU-Net 2.8.1, preprocessing/normalization/default_normalization_schemes.py.
 #pragma once
 #include "segmentation/data/plans.h"
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The experiment planner: nnunet.md 3, which restates nnU-Net's default_experiment_planner.py, network_topology.py and
-// residual_encoder_unet_planners.py. Its constants are theirs.
+// The experiment planner of nnU-Net 2.8.1, with its constants: experiment_planning/experiment_planners,
+// default_experiment_planner.py, network_topology.py and residual_unets/residual_encoder_unet_planners.py.
 #include <algorithm>
 #include <cmath>
 #include <numeric>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // plans.json: spacing, patch, stages: what preprocessing, network, training and prediction obey. Field names are
-// nnU-Net's (nnunet.md 3.13); axes are (z, y, x) after transpose_forward.
+// nnU-Net's; axes are (z, y, x) after transpose_forward.
 #pragma once
 #include <optional>
 
@@ -65,7 +65,7 @@ Plans read_plans(const Path& path);
 Plans plans_from_json(const Json& json, const Path& where);
 Json to_json(const Plans& plans);
 
-// The planner (nnunet.md 3). A residual preset has its own memory, references and plans name.
+// The planner (sources: planner.cpp). A residual preset has its own memory, references and plans name.
 struct PlannerOptions {
   double gpu_memory_gb = 0;                         // 0: the preset's own
   std::string preset = "default";                   // default, resenc-m, resenc-l, resenc-xl

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// From a raw case to what the network sees, and the way back (nnunet.md 4 and 9.7).
+// From a raw case to what the network sees, and the way back: nnU-Net 2.8.1,
+// preprocessing/preprocessors/default_preprocessor.py and inference/export_prediction.py.
 // A preprocessed case is one file, CASE.safetensors: tensors data f32 (C, z, y, x) and, with labels, seg i8 (z, y, x)
 // (-1 outside the non-zero mask) and locations_0, 1, ... i32 (n, 3), one for each of Labels::foreground(); metadata
 // "properties". data and locations lie at addresses that 4 divides.

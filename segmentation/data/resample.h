@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Resampling as nnU-Net does it (nnunet.md 4.4): cubic B-spline or linear, half-pixel grid, optional separate z.
-// Volumes are (z, y, x) f32 unless said otherwise.
+// Resampling as nnU-Net does it (2.8.1, preprocessing/resampling/default_resampling.py): cubic B-spline or linear, half-pixel
+// grid, optional separate z. Volumes are (z, y, x) f32 unless said otherwise.
 #pragma once
 #include "tensor/tensor.h"
 

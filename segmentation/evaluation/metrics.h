@@ -9,7 +9,7 @@
 
 namespace metvox {
 
-// et {3}, tc {1, 3}, wt everything but 0: the regions of the reference repository's scores.
+// et {3}, tc {1, 3}, wt everything but 0: the regions of luumsk/BrainMetaSeg's scores.
 std::vector<LabelTarget> metastasis_regions();
 
 struct Counts {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Predictions against truths, folder against folder: scores.csv (the reference repository's 19 columns), extended.csv,
-// lesions.csv and summary.json. Regions et, tc, wt as metastasis_regions(); HD95 is the column "Hausdorff" (study.md 5).
+// Predictions against truths, folder against folder: scores.csv (the 19 columns of luumsk/BrainMetaSeg,
+// meta24_compute_metrics.py, where "Hausdorff" is HD95), extended.csv, lesions.csv and summary.json. Regions et, tc, wt as
+// metastasis_regions().
 #pragma once
 #include <array>
 #include <functional>
@@ -45,7 +46,7 @@ struct Evaluation {
 Evaluation evaluate(const Path& prediction_dir, const Path& truth_dir, const Labels& labels, const Path& out,
                     const std::function<void(int64_t, int64_t)>& progress);
 
-// Labels for evaluate(): of the dataset.json beside the predictions or the truths, else those of study.md 2.3.
+// Labels for evaluate(): of the dataset.json beside the predictions or the truths, else those of brats_description().
 Labels find_label_names(const Path& prediction_dir, const Path& truth_dir);
 
 // The summary of all predictions in a folder, also written there as summary.json: what ends a fold's training. Truths

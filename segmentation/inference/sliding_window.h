@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Sliding windows over a case (nnunet.md 9): where they start, how they are cut out, and how their answers are blended.
+// Sliding windows over a case: where they start, how they are cut out, and how their answers are blended (nnU-Net 2.8.1,
+// inference/sliding_window_prediction.py).
 #pragma once
 #include <array>
 #include <vector>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// nnunet: the U-Net that nnU-Net plans, PlainConvUNet (nnunet.md 5). Encoder stages of convolution blocks, the first of each
-// carrying the stride; a decoder that up-samples, joins the skip as a second input, and has a head at every level.
+// nnunet: the U-Net that nnU-Net plans, PlainConvUNet (MIC-DKFZ/dynamic-network-architectures, architectures/unet.py).
+// Encoder stages of convolution blocks, the first of each carrying the stride; a decoder that up-samples, joins the
+// skip as a second input, and has a head at every level.
 #include "layers/modules.h"
 #include "segmentation/networks/network.h"
 

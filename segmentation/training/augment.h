@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Augmentation: an ordered list of transforms, each applied with a probability of its own (nnunet.md 8). The random numbers
-// of a transform depend on the seed, the sample's number and the transform's place in the list alone, so any thread may make
-// any sample.
+// Augmentation: an ordered list of transforms, each applied with a probability of its own. The random numbers of a transform
+// depend on the seed, the sample's number and the transform's place in the list alone, so any thread may make any sample.
 #pragma once
 #include <functional>
 #include <string>
@@ -18,7 +17,7 @@ struct Transform {
   std::function<void(Patch&, Random&)> apply;
 };
 
-// Where a patch comes from (nnunet.md 8.1).
+// Where a patch comes from: nnU-Net 2.8.1, nnUNetTrainer's configure_rotation_dummyDA_mirroring_and_inital_patch_size.
 struct PatchGeometry {
   Int3 patch{};
   Int3 initial{};                              // the window that rotation and scaling draw from
@@ -27,7 +26,8 @@ struct PatchGeometry {
 };
 PatchGeometry patch_geometry(const Int3& patch);
 
-// nnU-Net's list. masked[c]: channel c is 0 where the label is -1 (use_mask_for_norm).
+// The list of nnU-Net 2.8.1 (nnUNetTrainer.get_training_transforms). masked[c]: channel c is 0 where the label is -1
+// (use_mask_for_norm).
 std::vector<Transform> training_transforms(const PatchGeometry& geometry, const std::vector<bool>& masked);
 // The centre of the window as it stands.
 std::vector<Transform> validation_transforms();

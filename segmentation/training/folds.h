@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Folds of a cross-validation, as nnU-Net draws and stores them (nnunet.md 7.1), or with the time points of one patient kept
-// together.
+// Folds of a cross-validation, as nnU-Net draws and stores them (splits_final.json), or with the time points of one patient
+// kept together.
 #pragma once
 #include <string>
 #include <vector>

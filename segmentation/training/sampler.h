@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which part of which case a sample sees (nnunet.md 7.2), and batches of samples made by worker threads. Batch i is a pure
-// function of the seed and i, however many workers there are.
+// Which part of which case a sample sees (nnU-Net 2.8.1, training/dataloading/data_loader.py), and batches of samples made
+// by worker threads. Batch i is a pure function of the seed and i, however many workers there are.
 #pragma once
 #include <exception>
 #include <memory>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Training one fold of one model (nnunet.md 7): epochs of training and validation batches, checkpoints after which a killed
-// run goes on with the same bits, the log, and the sliding-window validation at the end.
+// Training one fold of one model, as nnU-Net 2.8.1's nnUNetTrainer does: epochs of training and validation
+// batches, checkpoints after which a killed run goes on with the same bits, the log, and the sliding-window validation at the
+// end.
 #pragma once
 #include <functional>
 #include <optional>

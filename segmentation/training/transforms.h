@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The transforms of augmentation. Each is a struct of parameters with draw() (from random numbers) and apply() (to a patch),
-// so that tests give parameters of their own. Sources: nnunet.md 8; MIC-DKFZ/batchgeneratorsv2.
+// so that tests give parameters of their own. Source: MIC-DKFZ/batchgeneratorsv2, transforms/.
 #pragma once
 #include <array>
 #include <vector>

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Writes augment.json: what PyTorch gives for the transforms of augmentation with fixed parameters (nnunet.md 8).
+"""Writes augment.json: what PyTorch gives for the transforms of augmentation with fixed parameters.
 
 The case is (2, 9, 11, 10): value ((i * 7919 + 13) % 1009) / 256 - 1 at flat index i; label of voxel i (i // 7) % 4 - 1 where
 that is below 3. The window starts at (-1, 0, 2) with extent (9, 10, 9), the patch is (6, 7, 5).

@@ -8,7 +8,7 @@ from nnunetv2.preprocessing.resampling import default_resampling
 from skimage.transform import resize
 
 
-# The rule of the study's years; the newest batchgenerators takes the arg-max of the masks instead.
+# The rule at the time of nnU-Net 2.2; the newest batchgenerators takes the arg-max of the masks instead.
 def resize_segmentation(labels, shape, order):
     out = np.zeros(shape, labels.dtype)
     for label in np.unique(labels):

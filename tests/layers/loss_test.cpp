@@ -45,7 +45,7 @@ const std::vector<uint8_t> kTarget{1, 0, 0, 0, 0, 1, 1, 0};
 
 }  // namespace
 
-// Worked out in double by the formulas of MONAI's TverskyLoss and of the study's weighted BCE.
+// Worked out in double by the formulas of MONAI's TverskyLoss and of luumsk/BrainMetaSeg's weighted BCE.
 TEST(loss, tversky_bce_gives_the_studys_vector) {
   const Result r = evaluate("tversky-bce", {1, 1, 1, 1, 8}, kLogits, kTarget, one_region(), true);
   EXPECT_NEAR(r.out[1], 0.30273077980708845, 1e-12);

@@ -56,7 +56,7 @@ std::vector<float> ramp(int64_t n) {
 
 }  // namespace
 
-// Sizes computed by the reference (nnunet.md 8.1).
+// Sizes that nnU-Net computes.
 TEST(augment, initial_patch_sizes) {
   EXPECT_EQ(patch_geometry({64, 192, 160}).initial, (Int3{178, 289, 200}));
   EXPECT_EQ(patch_geometry({128, 160, 112}).initial, (Int3{224, 228, 189}));

@@ -39,7 +39,7 @@ double elements(const Configuration& c) { return feature_map_elements(c.patch_si
 
 using Extents = std::vector<int64_t>;
 
-// Vectors of the specification, nnunet.md 3.11.
+// What the plans that luumsk/BrainMetaSeg published hold, and the sizes that nnU-Net's planner prints on the way to them.
 TEST(planner, full_resolution_of_sbt) {
   const Plans plans = make_plans(sbt(), description(26), {});
   const Configuration& c = named(plans, "3d_fullres");
@@ -182,7 +182,7 @@ TEST(planner, unknown_fields_and_inheritance_survive) {
   EXPECT_EQ(to_json(plans)["configurations"]["3d_fullres"], json["configurations"]["3d_fullres"]);
 }
 
-// nnU-Net up to 2.3, which is what the study's plans are written in.
+// nnU-Net up to 2.3, which is what the plans of luumsk/BrainMetaSeg are written in.
 TEST(planner, reads_the_old_format) {
   const Json current = to_json(make_plans(sbt(), description(26), {}));
   Json old = current;

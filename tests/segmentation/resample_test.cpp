@@ -25,7 +25,7 @@ void expect_line(const Tensor& got, const std::vector<double>& want) {
 
 const std::vector<float> kSquares{0, 1, 4, 9, 16, 25};
 
-// Vectors of the specification, nnunet.md 4.4.
+// Numbers of scikit-image's resize (mode edge, no anti-aliasing, no clipping), which nnU-Net calls.
 TEST(resample, cubic_enlarges) {
   const std::vector<double> want{-.036093, .300074,   1.346168,  3.344515, 6.313467,
                                  9.950350, 14.521338, 21.088457, 25.574466};

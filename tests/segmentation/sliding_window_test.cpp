@@ -9,7 +9,7 @@ namespace metvox {
 
 using Starts = std::vector<int64_t>;
 
-// nnunet.md 9.2.
+// Numbers of nnU-Net's compute_steps_for_sliding_window.
 TEST(sliding_window, starts_are_those_of_nnunet) {
   EXPECT_EQ(window_starts(192, 64, .5), (Starts{0, 32, 64, 96, 128}));
   EXPECT_EQ(window_starts(512, 192, .5), (Starts{0, 80, 160, 240, 320}));
@@ -22,7 +22,7 @@ TEST(sliding_window, starts_are_those_of_nnunet) {
   EXPECT_EQ(SlidingWindows({192, 512, 432}, {64, 192, 160}, .5).count(), 125);
 }
 
-// nnunet.md 9.4.
+// Numbers of nnU-Net's compute_gaussian in one dimension.
 TEST(sliding_window, weights_are_a_gaussian) {
   const std::vector<double> expected{.003355, .021875, .11109, .439369, 1.353353, 3.246525, 6.065307, 8.824969,
                                      10,      8.824969, 6.065307, 3.246525, 1.353353, .439369, .11109, .021875};

@@ -57,7 +57,7 @@ TEST(surface, areas_are_those_of_marching_cubes) {
   }
 }
 
-// study.md, section 5.
+// Numbers of google-deepmind/surface-distance.
 TEST(surface, box_against_box_and_a_far_voxel) {
   Tensor a = Tensor::zeros({20, 24, 22}, DType::u8), b = a.clone();
   fill(a, {5, 6, 7}, {13, 16, 15});
