@@ -42,12 +42,32 @@ std::string fault_of(const std::string& id, const FoundCase& found, const std::v
   return "";
 }
 
+// For a case that lacks a sequence: those that are there may lie on different grids too, which is better said at once. Only
+// headers are read; a header that cannot be read is its own fault elsewhere.
+std::string grids_besides(const FoundCase& found) {
+  std::vector<Geometry> grids;
+  std::string text;
+  for (const auto& paths : found.images) {
+    if (paths.empty()) continue;
+    try {
+      grids.push_back(read_nifti_header(paths.front()).geometry);
+    } catch (const Error&) {
+      continue;
+    }
+    text += "\n  " + paths.front().string() + ": " + describe(grids.back());
+  }
+  const bool same = std::all_of(grids.begin(), grids.end(), [&](const Geometry& g) {
+    return same_grid(g, grids.front());
+  });
+  return same ? "" : "; and those that are there lie on different grids:" + text;
+}
+
 std::vector<CaseFiles> complete_cases(const std::vector<ImageFile>& files, const Path& dir,
                                       const std::vector<std::string>& channel_names, std::vector<std::string>* faults) {
   std::vector<CaseFiles> out;
   for (const auto& [id, found] : find_cases(files, channel_names)) {
     if (const std::string fault = fault_of(id, found, channel_names, dir); !fault.empty()) {
-      if (faults) faults->push_back(fault);
+      if (faults) faults->push_back(fault + grids_besides(found));
       continue;
     }
     out.push_back({id, {}, {}});
