@@ -18,9 +18,9 @@ h2{font-size:1.15rem;margin:38px 0 12px}
 p{margin:6px 0}
 .soft{color:var(--soft)}
 .note{border-left:4px solid var(--accent);background:var(--paper);padding:10px 14px;margin:16px 0;border-radius:0 6px 6px 0}
-.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(140px,1fr));gap:12px;margin-top:18px}
-.tile{background:var(--paper);border:1px solid var(--line);border-radius:10px;padding:14px 16px}
-.tile b{display:block;font-size:1.75rem;line-height:1.15;font-variant-numeric:tabular-nums}
+.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(124px,1fr));gap:10px;margin-top:18px}
+.tile{background:var(--paper);border:1px solid var(--line);border-radius:10px;padding:14px 12px}
+.tile b{display:block;white-space:nowrap;font-size:1.45rem;line-height:1.15;font-variant-numeric:tabular-nums}
 .tile span{color:var(--soft);font-size:.86rem;display:block;margin-top:3px}
 figure{margin:0 0 18px;background:var(--paper);border:1px solid var(--line);border-radius:10px;overflow:hidden}
 figure img{display:block;width:100%;height:auto}
