@@ -20,8 +20,7 @@ struct DatasetDescription {
   std::string file_ending = ".nii.gz";
   Json json;                                   // dataset.json as read
 };
-// The data set that BraTS-named folders stand for: channels T1C T1N T2F T2W, regions WT TC ET, in
-// the order of luumsk/BrainMetaSeg. Phantoms say the same of themselves.
+// The data set that BraTS-named folders stand for and that phantoms are: channels T1C T1N T2F T2W, regions WT TC ET.
 DatasetDescription brats_description(const std::string& name);
 DatasetDescription read_description(const Path& dataset_json);
 

@@ -6,6 +6,7 @@
 #include "io/csv.h"
 #include "io/json.h"
 #include "io/nifti.h"
+#include "segmentation/data/dataset.h"
 #include "segmentation/phantom/phantom.h"
 
 namespace metvox {
@@ -99,11 +100,9 @@ void write_description(const Path& path, const Json& wanted) {
 }
 
 Json dataset_json(int64_t cases) {
-  return {{"channel_names", {{"0", "T1C"}, {"1", "T1N"}, {"2", "T2F"}, {"3", "T2W"}}},
-          {"labels", {{"background", 0}, {"whole_tumor", {1, 2, 3}}, {"tumor_core", {1, 3}}, {"enhancing_tumor", {3}}}},
-          {"regions_class_order", {2, 1, 3}},
-          {"numTraining", cases},
-          {"file_ending", ".nii.gz"}};
+  Json json = brats_description("").json;
+  json["numTraining"] = cases;
+  return json;
 }
 
 }  // namespace

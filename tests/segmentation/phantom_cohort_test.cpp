@@ -6,6 +6,7 @@
 #include "io/csv.h"
 #include "io/json.h"
 #include "io/nifti.h"
+#include "segmentation/data/dataset.h"
 #include "segmentation/phantom/phantom.h"
 
 namespace metvox {
@@ -42,7 +43,8 @@ TEST(phantom_cohort, nnunet_layout_holds_what_was_made) {
   EXPECT_EQ(dataset["numTraining"], 2);
   EXPECT_EQ(dataset["file_ending"], ".nii.gz");
   EXPECT_EQ(dataset["regions_class_order"], (Json{2, 1, 3}));
-  EXPECT_EQ(dataset["labels"]["tumor_core"], (Json{1, 3}));
+  EXPECT_EQ(dataset["labels"], brats_description("").json["labels"]);
+  EXPECT_EQ(dataset["labels"]["TC"], (Json{1, 3}));
 
   const PhantomCase made = make_phantom(tiny(2), 1);
   for (size_t s = 0; s < 4; ++s) {
