@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Verifies, then times: an engine that gets one of an op's small test cases wrong is not timed.
+// Verifies, then times: an engine that gets one of an op's small test cases wrong is not timed, nor is a workload made of it.
 #include <algorithm>
 #include <map>
 #include <set>
@@ -8,6 +8,7 @@
 #include "tensor/threads.h"
 #include "tools/cli.h"
 #include "tools/machine.h"
+#include "tools/workload.h"
 
 namespace metvox {
 namespace {
@@ -17,18 +18,34 @@ struct Request {
   int runs = 0;
 };
 
-std::vector<OpCase> chosen(const Request& r) {
+struct Chosen {
   std::vector<OpCase> cases;
-  std::set<std::string> ops;
-  for (const OpCase& c : op_cases()) {
-    ops.insert(c.op);
-    if (c.use == Use::bench && (r.op.empty() || c.op == r.op) && (r.name.empty() || c.name == r.name)) cases.push_back(c);
+  std::vector<Workload> workloads;
+};
+
+Chosen chosen(const Request& r) {
+  Chosen c;
+  std::set<std::string> ops, kinds;
+  const auto wanted = [&](const std::string& op, const std::string& name) {
+    return (r.op.empty() || op == r.op) && (r.name.empty() || name == r.name);
+  };
+  for (const OpCase& op : op_cases()) {
+    ops.insert(op.op);
+    if (op.use == Use::bench && wanted(op.op, op.name)) c.cases.push_back(op);
   }
-  std::stable_sort(cases.begin(), cases.end(), [](const OpCase& a, const OpCase& b) { return a.op < b.op; });
-  if (!cases.empty()) return cases;
-  std::string names;
-  for (const auto& op : ops) names += (names.empty() ? "" : ", ") + op;
-  fail(Fault::usage, "there is no benchmark \"", r.op, r.name.empty() ? "" : " " + r.name, "\"; the ops are ", names);
+  for (const Workload& w : workloads()) {
+    kinds.insert(w.kind);
+    if (wanted(w.kind, w.name)) c.workloads.push_back(w);
+  }
+  std::stable_sort(c.cases.begin(), c.cases.end(), [](const OpCase& a, const OpCase& b) { return a.op < b.op; });
+  if (!c.cases.empty() || !c.workloads.empty()) return c;
+  const auto list = [](const std::set<std::string>& names) {
+    std::string text;
+    for (const auto& name : names) text += (text.empty() ? "" : ", ") + name;
+    return text;
+  };
+  fail(Fault::usage, "there is no benchmark \"", r.op, r.name.empty() ? "" : " " + r.name, "\"; the ops are ", list(ops),
+       "; the workloads ", list(kinds));
 }
 
 // The first small case of the op that this target gets wrong; empty when all are right.
@@ -83,39 +100,101 @@ void bench_case(const OpCase& c, const Target& target, const Request& r, const C
   }
 }
 
+std::string text_of(const Json& row, const char* key) { return row[key].get<std::string>(); }
+
+// Small tests of every op that is timed, once for each engine.
+class Verdicts {
+ public:
+  explicit Verdicts(const CommandLine& line) : line_(line) {}
+  bool right(const std::string& op, const Target& target) {
+    const auto [verdict, is_first] = verdicts_.try_emplace(op + " " + target.engine);
+    if (is_first) verdict->second = first_wrong(op, target, line_.values().seed);
+    if (is_first && !verdict->second.empty()) {
+      failures_.push_back(verdict->second);
+      line_.warn("not timed, because wrong: ", target.engine, " ", verdict->second);
+    }
+    return verdict->second.empty();
+  }
+  const Json& failures() const { return failures_; }
+
+ private:
+  const CommandLine& line_;
+  std::map<std::string, std::string> verdicts_;
+  Json failures_ = Json::array();
+};
+
+Json bench_ops(const std::vector<OpCase>& cases, const std::vector<Target>& targets, const Request& r,
+               const CommandLine& line, Verdicts& verdicts) {
+  Json rows = Json::array();
+  if (!cases.empty() && !line.values().json)
+    std::printf("%-34s %-10s %-5s %17s %17s %4s %8s %7s %9s  %s\n%-34s %-10s %-5s %8s %8s %8s %8s\n", "", "", "",
+                "forward ms", "backward ms", "n", "GFLOP/s", "GB/s", "arena MiB", "reproduce", "op case", "engine", "type",
+                "median", "min", "median", "min");
+  for (const OpCase& c : cases)
+    for (const Target& target : targets)
+      if (verdicts.right(c.op, target)) bench_case(c, target, r, line, &rows);
+  return rows;
+}
+
+void print_workload(const Json& r) {
+  const auto number = [&](const char* key) { return r[key].get<double>(); };
+  const std::string name = text_of(r, "workload") + " " + text_of(r, "case");
+  std::printf("%-34s %-10s %-5s %8.2f %8.2f %4d %8.1f %9.1f %10.1f  %s\n", name.c_str(), text_of(r, "engine").c_str(),
+              text_of(r, "precision").c_str(), number("ms_median"), number("ms_min"), r["runs"].get<int>(), number("gflops"),
+              number("arena_bytes") / 1048576, number("packed_bytes") / 1048576, text_of(r, "reproduce").c_str());
+  std::fflush(stdout);
+}
+
+// `--engine all` is for ops; a workload then takes the best engine of each.
+Json bench_workloads(const std::vector<Workload>& workloads, const Request& r, const CommandLine& line, Verdicts& verdicts) {
+  Json rows = Json::array();
+  const Target target = line.target(r.engine == "all" ? "" : r.engine);
+  const std::string engine = target.engine.empty() ? "auto" : target.engine;
+  if (!workloads.empty() && !line.values().json)
+    std::printf("%-34s %-10s %-5s %8s %8s %4s %8s %9s %10s  %s\n", "workload", "engine", "type", "median", "min ms", "n",
+                "GFLOP/s", "arena MiB", "packed MiB", "reproduce");
+  for (const Workload& w : workloads) {
+    const auto right = [&](const std::string& op) { return verdicts.right(op, target); };
+    if (!std::all_of(w.ops.begin(), w.ops.end(), right)) continue;
+    const WorkloadTime t = w.time(target, r.runs, line.values().seed);
+    const std::string how = target.engine.empty() ? "" : " --engine " + engine;
+    const std::string precision{name_of(target.dtype)};
+    rows.push_back({{"workload", w.kind}, {"case", w.name}, {"engine", engine}, {"precision", precision}, {"runs", t.runs},
+                    {"ms_median", t.ms_median}, {"ms_min", t.ms_min}, {"gflops", t.flops / t.ms_min / 1e6},
+                    {"arena_bytes", t.arena_bytes}, {"packed_bytes", t.packed_bytes},
+                    {"reproduce", sentence("metvox bench ", w.kind, " '", w.name, "'", how, " --precision ", precision,
+                                           " --threads ", threads())}});
+    if (!line.values().json) print_workload(rows.back());
+  }
+  return rows;
+}
+
 int run(CommandLine& line) {
   Request r;
-  line.positional("OP", r.op, "an op, such as conv3d; without it, every op", Need::optional);
-  line.positional("CASE", r.name, "one of its cases, such as '32>32 64^3'", Need::optional);
+  line.positional("OP", r.op,
+                  "an op, such as conv3d, or a workload: step (training, batch of 2; \"+ loader\": with new augmented batches), "
+                  "forward (nnU-Net's largest network) or resample (order 3, one thread, always f32); without it, everything",
+                  Need::optional);
+  line.positional("CASE", r.name, "one of its cases, such as '32>32 64^3' or '8-16-32-64 48^3'", Need::optional);
   line.option("engine", r.engine, "NAME|all", "an engine, or every engine of the device; without it, the best that does not decline");
-  line.option("runs", r.runs, "N", "timed runs; 0: enough for half a second, at least three");
+  line.option("runs", r.runs, "N", "timed runs; 0: enough for half a second (a workload: two), at least three");
   line.common({Common::device, Common::precision, Common::seed, Common::threads, Common::json, Common::quiet});
   if (!line.parse()) return 0;
-  const std::vector<OpCase> cases = chosen(r);
+  const Chosen c = chosen(r);
   const std::vector<std::string> engines = r.engine == "all" ? cpu_engines() : std::vector<std::string>{r.engine};
   std::vector<Target> targets;
   for (const auto& engine : engines) targets.push_back(line.target(engine));
-  if (!line.values().json)
-    std::printf("%-34s %-10s %-5s %17s %17s %4s %8s %7s %9s  %s\n%-34s %-10s %-5s %8s %8s %8s %8s\n", "", "", "", "forward ms",
-                "backward ms", "n", "GFLOP/s", "GB/s", "arena MiB", "reproduce", "op case", "engine", "type", "median", "min", "median", "min");
-  Json rows = Json::array(), failures = Json::array();
-  std::map<std::string, std::string> verdicts;
-  for (const OpCase& c : cases)
-    for (const Target& target : targets) {
-      const auto [verdict, is_first] = verdicts.try_emplace(c.op + " " + target.engine);
-      if (is_first) verdict->second = first_wrong(c.op, target, line.values().seed);
-      if (is_first && !verdict->second.empty()) {
-        failures.push_back(verdict->second);
-        line.warn("not timed, because wrong: ", target.engine, " ", verdict->second);
-      }
-      if (verdict->second.empty()) bench_case(c, target, r, line, &rows);
-    }
-  if (line.values().json) print_json({{"rows", rows}, {"failures", failures}});
-  return failures.empty() ? 0 : code(Fault::verification);
+  Verdicts verdicts(line);
+  const Json rows = bench_ops(c.cases, targets, r, line, verdicts);
+  const Json workload_rows = bench_workloads(c.workloads, r, line, verdicts);
+  if (line.values().json)
+    print_json({{"rows", rows}, {"workloads", workload_rows}, {"failures", verdicts.failures()}});
+  return verdicts.failures().empty() ? 0 : code(Fault::verification);
 }
 
-const VerbEntry entry{{"bench", Stage::machine, "verify an op on each engine, then time it",
-                       "metvox bench conv3d --engine all\nmetvox bench conv3d '8>8 48^3' --precision bf16 --json", run}};
+const VerbEntry entry{{"bench", Stage::machine, "verify an op on each engine, then time it; time whole steps",
+                       "metvox bench conv3d --engine all\nmetvox bench conv3d '8>8 48^3' --precision bf16 --json\n"
+                       "metvox bench step\nmetvox bench forward --precision bf16", run}};
 
 }  // namespace
 }  // namespace metvox

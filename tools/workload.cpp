@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tools/workload.h"
+
+#include <algorithm>
+#include <chrono>
+#include <limits>
+
+#include "segmentation/data/resample.h"
+#include "segmentation/training/learner.h"
+#include "tensor/threads.h"
+
+namespace metvox {
+namespace {
+
+constexpr int kChannels = 4;
+constexpr double kLr = 1e-3;                   // small: noise has nothing to teach, and the loss must stay finite
+
+double ms_of(const std::function<void()>& work) {
+  const auto start = std::chrono::steady_clock::now();
+  work();
+  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+}
+
+// The first two runs touch memory, pack weights and fill caches; they do not count.
+WorkloadTime time_runs(int runs, const std::function<void()>& once) {
+  once();
+  const double about_ms = ms_of(once);
+  const int enough = static_cast<int>(std::clamp(2000 / std::max(about_ms, 1e-3), 3.0, 100.0));
+  std::vector<double> ms(static_cast<size_t>(runs > 0 ? runs : enough));
+  for (double& t : ms) t = ms_of(once);
+  std::sort(ms.begin(), ms.end());
+  WorkloadTime time;
+  time.runs = static_cast<int>(ms.size());
+  time.ms_min = ms.front();
+  time.ms_median = ms[ms.size() / 2];
+  return time;
+}
+
+Configuration u_net(const std::vector<int>& features, int64_t patch, int batch_size) {
+  Configuration c;
+  c.batch_size = batch_size;
+  c.patch_size = {patch, patch, patch};
+  Architecture& a = c.architecture;
+  a.network_class_name = "PlainConvUNet";
+  a.features_per_stage = features;
+  a.kernel_sizes.assign(features.size(), {3, 3, 3});
+  a.strides.assign(features.size(), {2, 2, 2});
+  a.strides.front() = {1, 1, 1};
+  a.n_conv_per_stage.assign(features.size(), 2);
+  a.n_conv_per_stage_decoder.assign(features.size() - 1, 2);
+  return c;
+}
+
+struct DrawnNetwork {
+  ParameterStore store;
+  std::unique_ptr<Network> network;
+  Graph graph;
+  Value x, y;
+  DrawnNetwork(const Configuration& c, int heads, int levels) {
+    network = find_network("nnunet").make(store, c, kChannels, heads);
+    const Int3 patch = c.patch();
+    x = graph.input("x", {{c.batch_size, kChannels, patch[0], patch[1], patch[2]}, Kind::activation});
+    y = network->build(x, levels).front();
+  }
+};
+
+// Multiplications and additions of the convolutions, each as often as `passes` says of its input.
+double convolution_flops(const Graph& graph, const std::function<int(const Node& input)>& passes) {
+  double flops = 0;
+  for (const Node& node : graph.nodes()) {
+    if (!node.op || !node.op->name().starts_with("conv")) continue;
+    const Node& x = graph.nodes()[static_cast<size_t>(node.in[0])];
+    const auto w = std::find_if(node.in.begin(), node.in.end(), [&](int i) {
+      return graph.nodes()[static_cast<size_t>(i)].spec.kind == Kind::parameter;
+    });
+    const Shape weights = graph.nodes()[static_cast<size_t>(*w)].spec.shape;
+    const bool transposed = node.op->name() == "conv_transpose3d";    // each weight meets each voxel of the smaller image
+    const int64_t image = transposed ? x.spec.shape.size() : node.spec.shape.size();
+    flops += passes(x) * 2.0 * static_cast<double>(image) * static_cast<double>(weights.size() / weights[0]);
+  }
+  return flops;
+}
+
+Tensor noise(const Shape& shape, Random random) {
+  Tensor t = Tensor::empty(shape, DType::f32);
+  for (float *x = t.data<float>(), *end = x + t.size(); x != end; ++x) *x = static_cast<float>(random.uniform(-2, 2));
+  return t;
+}
+
+// A case in memory: noise, and a ball of the labels 1, 2 and 3.
+class BallCase {
+ public:
+  BallCase(const Int3& extent, Random random)
+      : data_(noise({kChannels, extent[0], extent[1], extent[2]}, random)),
+        seg_(Tensor::zeros({extent[0], extent[1], extent[2]}, DType::i8)) {
+    auto* label = seg_.data<int8_t>();
+    for (int64_t z = 0; z < extent[0]; ++z)
+      for (int64_t y = 0; y < extent[1]; ++y)
+        for (int64_t x = 0; x < extent[2]; ++x, ++label) {
+          const Int3 at{2 * z - extent[0], 2 * y - extent[1], 2 * x - extent[2]};
+          const int64_t r2 = at[0] * at[0] + at[1] * at[1] + at[2] * at[2], radius = extent[0] / 3;
+          if (r2 > radius * radius) continue;
+          *label = static_cast<int8_t>(1 + (z + y) % 3);
+          for (int64_t v : {z, y, x}) ball_.push_back(static_cast<int32_t>(v));
+        }
+    case_ = {"ball", extent, data_.data<float>(), seg_.data<int8_t>(), {}};
+    case_.locations.push_back({ball_.data(), {static_cast<int64_t>(ball_.size()) / 3, 3}, DType::i32});
+  }
+  BallCase(const BallCase&) = delete;
+  const TrainingCase& get() const { return case_; }
+
+ private:
+  Tensor data_, seg_;
+  std::vector<int32_t> ball_;
+  TrainingCase case_;
+};
+
+LoaderPlan loader_plan(const Configuration& c, const TrainingCase& one_case, const Target& target, uint64_t seed) {
+  const PatchGeometry geometry = patch_geometry(c.patch());
+  LoaderPlan plan;
+  plan.train = {{&one_case}, geometry.initial, training_transforms(geometry, std::vector<bool>(kChannels, true))};
+  plan.channels = kChannels;
+  plan.batch_size = c.batch_size;
+  plan.patch = geometry.patch;
+  plan.epochs = 1;
+  plan.iterations = std::numeric_limits<int32_t>::max();
+  plan.seed = seed;
+  plan.workers = threads();
+  plan.yield_to_step = target.device.kind == Device::Kind::cpu;
+  return plan;
+}
+
+// Forward, loss, backward, clipping, optimizer. With the loader, every step takes a new augmented batch; a run is then the
+// mean of several steps, so that batches made ahead before it do not count as free.
+WorkloadTime time_step(const Configuration& c, bool with_loader, const Target& target, int runs, uint64_t seed) {
+  const Labels labels = brats_description("bench").labels;
+  Learner learner({"nnunet", default_loss(labels), kChannels, target}, c, labels);
+  learner.store().initialize(seed);
+  const BallCase ball({96, 112, 96}, Random(seed, 0));
+  const LoaderPlan plan = loader_plan(c, ball.get(), target, seed);
+  WorkloadTime time;
+  if (with_loader) {
+    Loader loader(plan);
+    const int64_t steps = 2 * plan.slots();
+    time = time_runs(runs, [&] { for (int64_t i = 0; i < steps; ++i) learner.train(loader.next(), kLr); });
+    time.ms_min /= static_cast<double>(steps);
+    time.ms_median /= static_cast<double>(steps);
+  } else {
+    Patch patch(kChannels, plan.patch);
+    const Int3 n = plan.patch;
+    Batch batch{Tensor::empty({c.batch_size, kChannels, n[0], n[1], n[2]}, DType::f32),
+                Tensor::empty({c.batch_size, n[0], n[1], n[2]}, DType::u8)};
+    make_batch(plan, 0, patch, batch);
+    time = time_runs(runs, [&] { learner.train(batch, kLr); });
+  }
+  const LearnerMemory memory = learner.memory();
+  time.arena_bytes = memory.arena;
+  time.packed_bytes = memory.packed;
+  const int levels = static_cast<int>(DeepSupervision::halving(c.architecture.n_stages() - 1).weights.size());
+  const DrawnNetwork drawn(c, static_cast<int>(labels.heads().size()), levels);
+  // Forward, gradient of the weights, gradient of the input, which the images do not need.
+  time.flops = convolution_flops(drawn.graph, [](const Node& input) { return input.op ? 3 : 2; });
+  return time;
+}
+
+WorkloadTime time_forward(const Configuration& c, const Target& target, int runs, uint64_t seed) {
+  DrawnNetwork net(c, 3, 1);
+  net.store.initialize(seed);
+  Program program(net.graph, {net.y}, Mode::infer, target, net.store.buffers(Mode::infer), std::make_shared<Arena>());
+  Stream stream(target.device);
+  program.set(net.x, noise(net.x.shape(), Random(seed, 0)).view());
+  WorkloadTime time = time_runs(runs, [&] { program.run(stream); });
+  time.arena_bytes = program.arena_bytes();
+  time.packed_bytes = program.packed_bytes();
+  time.flops = convolution_flops(net.graph, [](const Node&) { return 1; });
+  return time;
+}
+
+WorkloadTime time_resample(int runs, uint64_t seed) {
+  const Tensor volume = noise({155, 240, 240}, Random(seed, 0));
+  const int before = threads();
+  set_threads(1);
+  const WorkloadTime time = time_runs(runs, [&] { resize(volume, {186, 288, 288}, 3); });
+  set_threads(before);
+  return time;
+}
+
+std::vector<Workload> make_workloads() {
+  const std::vector<std::string> inference{"conv3d", "conv_transpose3d", "norm_act"};
+  std::vector<std::string> training = inference;
+  training.push_back("segmentation_loss");
+  std::vector<Workload> all;
+  const auto add_steps = [&](const std::string& name, const Configuration& c) {
+    for (const bool with_loader : {false, true})
+      all.push_back({"step", with_loader ? name + " + loader" : name, training, [=](const Target& target, int runs, uint64_t seed) {
+                       return time_step(c, with_loader, target, runs, seed);
+                     }});
+  };
+  add_steps("8-16-32-64 48^3", u_net({8, 16, 32, 64}, 48, 2));
+  add_steps("16-32-64-128 64^3", u_net({16, 32, 64, 128}, 64, 2));
+  const Configuration largest = u_net({32, 64, 128, 256, 320, 320}, 128, 1);
+  all.push_back({"forward", "32..320 128^3", inference, [largest](const Target& target, int runs, uint64_t seed) {
+                   return time_forward(largest, target, runs, seed);
+                 }});
+  all.push_back({"resample", "155x240x240>186x288x288", {}, [](const Target&, int runs, uint64_t seed) {
+                   return time_resample(runs, seed);
+                 }});
+  return all;
+}
+
+}  // namespace
+
+const std::vector<Workload>& workloads() {
+  static const std::vector<Workload> all = make_workloads();
+  return all;
+}
+
+}  // namespace metvox
