@@ -26,7 +26,7 @@ struct SegmentationLoss {
   bool overlap_of_first_head = true;                 // false: the background head has no overlap term
 };
 
-// static const LossEntry entry{"dice-bce", {...}}; in the loss's own file.
+// const LossEntry entry{"dice-bce", {...}}; in the loss's own file.
 struct LossEntry {
   LossEntry(std::string name, SegmentationLoss loss);
 };

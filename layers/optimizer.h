@@ -24,11 +24,11 @@ class Optimizer {
   int64_t steps = 0;
 };
 
-// static const OptimizerEntry entry{"sgd", make, default_lr};
 struct OptimizerOptions {
   double momentum = 0.99, weight_decay = 3e-5, eps = 1e-8;
 };
 using MakeOptimizer = std::unique_ptr<Optimizer> (*)(const ParameterStore&, const OptimizerOptions&);
+// const OptimizerEntry entry{"sgd", make}; in the optimizer's own file.
 struct OptimizerEntry {
   OptimizerEntry(std::string name, MakeOptimizer make);
 };

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// METVOX_VERBOSE=plan,dispatch,time,io: what the library tells about itself, on stderr, a line at a time.
+// METVOX_VERBOSE=plan,dispatch: what the library tells about itself, on stderr, a line at a time.
 #pragma once
 #include <cstdio>
 #include <cstdlib>

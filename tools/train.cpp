@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "layers/loss.h"
 #include "segmentation/training/trainer.h"
 #include "tools/cli.h"
 #include "tools/progress.h"
@@ -6,13 +7,20 @@
 namespace metvox {
 namespace {
 
+template <class Entry>
+std::string names_of(const std::map<std::string, Entry>& entries) {
+  std::string names;
+  for (const auto& entry : entries) names += (names.empty() ? "" : ", ") + entry.first;
+  return names;
+}
+
 TrainRequest parse_request(CommandLine& line, bool* go_on) {
   TrainRequest r;
   std::string group_by = "patient", loss = "auto";
   line.positional("PREPROCESSED", r.preprocessed, "folder that `metvox preprocess` wrote");
   line.option("fold,f", r.fold, "K", "0 to 4, or all: train and validate on every case");
-  line.option("network", r.network, "NAME", "nnunet, segresnet");
-  line.option("loss", loss, "NAME", "dice-bce, tversky-bce (regions) or dice-ce (exclusive labels); auto picks by the labels");
+  line.option("network", r.network, "NAME", names_of(networks()));
+  line.option("loss", loss, "NAME", names_of(losses()) + "; auto: dice-bce with regions, dice-ce with exclusive labels");
   line.option("config,c", r.configuration, "NAME", "configuration of the plan");
   line.option("epochs", r.epochs, "N", "how many epochs");
   line.option("iterations", r.iterations, "N", "training batches an epoch");
