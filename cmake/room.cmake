@@ -10,7 +10,7 @@ set(METVOX_ISA_FLAGS_v4 -march=x86-64-v4 -mprefer-vector-width=512 -Wno-maybe-un
 
 function(metvox_settings target)
   target_include_directories(${target} PUBLIC ${CMAKE_SOURCE_DIR})
-  target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion -Wno-restrict  # gcc 12: false alarms on std::string
+  target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion -Wno-restrict -Wno-stringop-overread  # gcc 12: false alarms on std::string and std::vector
                          $<$<BOOL:${METVOX_WERROR}>:-Werror>)
   target_compile_definitions(${target} PRIVATE METVOX_VERSION="${PROJECT_VERSION}")
   set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE ON)
