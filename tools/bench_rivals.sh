@@ -35,11 +35,14 @@ for ((round = 1; round <= rounds; ++round)); do
   for row in "${rows[@]}"; do
     IFS='|' read -r workload case runs rival_runs goal_f32 goal_bf16 <<<"$row"
     for precision in f32 bf16; do
-      goal=goal_$precision
-      [[ -n ${!goal} ]] || continue
+      goal=$goal_f32
+      if [[ $precision == bf16 ]]; then goal=$goal_bf16; fi
+      [[ -n $goal ]] || continue
       echo "round $round of $rounds: $workload $case $precision" >&2
       "$metvox" bench "$workload" "$case" --precision "$precision" --runs "$runs" --threads "$threads" --json |
-        "$python" -c 'import json, sys; w = json.load(sys.stdin)["workloads"][0]; print(json.dumps(w | {"goal": sys.argv[1]}))' "${!goal}" >>"$results"
+        "$python" -c 'import json, sys
+w = json.load(sys.stdin)["workloads"][0]
+print(json.dumps(w | {"goal": sys.argv[1]}))' "$goal" >>"$results"
       if ((rival_runs)); then rival "$workload" "$case" "$precision" "$rival_runs" >>"$results"; fi
     done
   done
