@@ -3,16 +3,11 @@
 #include <cstring>
 
 #include "kernels/conv3d_engines.h"
-#include "kernels/convert.h"
+#include "kernels/convolution_reference.h"
 #include "tensor/threads.h"
 
 namespace metvox::reference {
 namespace {
-
-std::optional<std::string> declines(const Conv3dProblem& p) {
-  if (p.dtype == DType::f64 || p.dtype == DType::f32 || p.dtype == DType::bf16) return std::nullopt;
-  return sentence("no ", name_of(p.dtype), " on a CPU");
-}
 
 Int3 position(int64_t index, const Int3& extent) {
   return {index / (extent[1] * extent[2]), index / extent[2] % extent[1], index % extent[2]};
@@ -152,7 +147,7 @@ class BackwardWeights final : public Conv3dBackwardWeights {
     p_.check_weights(dw, db);
     dispatch_float(p_.dtype, [&]<class T>() {
       loop<T>(Pair<T>(x, x2, p_), dy.as<T>(), dw.as<Master<T>>(), grad);
-      if (p_.bias) sum_bias<T>(dy.as<T>(), db.as<Master<T>>(), grad);
+      if (p_.bias) sum_bias<T>(dy.as<T>(), p_.n * volume(p_.out()), p_.k, db.as<Master<T>>(), grad);
     });
   }
 
@@ -175,33 +170,17 @@ class BackwardWeights final : public Conv3dBackwardWeights {
     });
   }
 
-  template <class T>
-  void sum_bias(const T* dy, Master<T>* db, Grad grad) const {
-    for (int64_t k = 0; k < p_.k; ++k) {
-      double sum = 0;
-      for (int64_t v = 0; v < p_.n * volume(p_.out()); ++v) sum += to_double(dy[v * p_.k + k]);
-      put(db[k], sum, grad);
-    }
-  }
-
   Conv3dProblem p_;
 };
 
-template <class Interface, class Kernel>
-Engine<Conv3dProblem, Interface> engine() {
-  return {"reference", Device::Kind::cpu, declines,
-          [](const Conv3dProblem& p) -> std::unique_ptr<Interface> {
-            p.validate();
-            return std::make_unique<Kernel>(p);
-          }};
-}
-
 }  // namespace
 
-Engine<Conv3dProblem, Conv3dForward> conv3d_forward() { return engine<Conv3dForward, Forward>(); }
-Engine<Conv3dProblem, Conv3dBackwardData> conv3d_backward_data() { return engine<Conv3dBackwardData, BackwardData>(); }
+Engine<Conv3dProblem, Conv3dForward> conv3d_forward() { return convolution_engine<Conv3dProblem, Conv3dForward, Forward>(); }
+Engine<Conv3dProblem, Conv3dBackwardData> conv3d_backward_data() {
+  return convolution_engine<Conv3dProblem, Conv3dBackwardData, BackwardData>();
+}
 Engine<Conv3dProblem, Conv3dBackwardWeights> conv3d_backward_weights() {
-  return engine<Conv3dBackwardWeights, BackwardWeights>();
+  return convolution_engine<Conv3dProblem, Conv3dBackwardWeights, BackwardWeights>();
 }
 
 }  // namespace metvox::reference

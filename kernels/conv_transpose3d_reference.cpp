@@ -3,16 +3,11 @@
 #include <cstring>
 
 #include "kernels/conv_transpose3d_engines.h"
-#include "kernels/convert.h"
+#include "kernels/convolution_reference.h"
 #include "tensor/threads.h"
 
 namespace metvox::reference {
 namespace {
-
-std::optional<std::string> declines(const ConvTranspose3dProblem& p) {
-  if (p.dtype == DType::f64 || p.dtype == DType::f32 || p.dtype == DType::bf16) return std::nullopt;
-  return sentence("no ", name_of(p.dtype), " on a CPU");
-}
 
 // Where output voxel v of the batch comes from: one input voxel through one tap.
 struct Origin {
@@ -120,7 +115,7 @@ class BackwardWeights final : public ConvTranspose3dBackwardWeights {
     p_.check_weights(dw, db);
     dispatch_float(p_.dtype, [&]<class T>() {
       loop<T>(x.as<T>(), dy.as<T>(), dw.as<Master<T>>(), grad);
-      if (p_.bias) sum_bias<T>(dy.as<T>(), db.as<Master<T>>(), grad);
+      if (p_.bias) sum_bias<T>(dy.as<T>(), p_.n * volume(p_.out()), p_.k, db.as<Master<T>>(), grad);
     });
   }
 
@@ -139,37 +134,19 @@ class BackwardWeights final : public ConvTranspose3dBackwardWeights {
     });
   }
 
-  template <class T>
-  void sum_bias(const T* dy, Master<T>* db, Grad grad) const {
-    for (int64_t k = 0; k < p_.k; ++k) {
-      double sum = 0;
-      for (int64_t v = 0; v < p_.n * volume(p_.out()); ++v) sum += to_double(dy[v * p_.k + k]);
-      put(db[k], sum, grad);
-    }
-  }
-
   ConvTranspose3dProblem p_;
 };
-
-template <class Interface, class Kernel>
-Engine<ConvTranspose3dProblem, Interface> engine() {
-  return {"reference", Device::Kind::cpu, declines,
-          [](const ConvTranspose3dProblem& p) -> std::unique_ptr<Interface> {
-            p.validate();
-            return std::make_unique<Kernel>(p);
-          }};
-}
 
 }  // namespace
 
 Engine<ConvTranspose3dProblem, ConvTranspose3dForward> conv_transpose3d_forward() {
-  return engine<ConvTranspose3dForward, Forward>();
+  return convolution_engine<ConvTranspose3dProblem, ConvTranspose3dForward, Forward>();
 }
 Engine<ConvTranspose3dProblem, ConvTranspose3dBackwardData> conv_transpose3d_backward_data() {
-  return engine<ConvTranspose3dBackwardData, BackwardData>();
+  return convolution_engine<ConvTranspose3dProblem, ConvTranspose3dBackwardData, BackwardData>();
 }
 Engine<ConvTranspose3dProblem, ConvTranspose3dBackwardWeights> conv_transpose3d_backward_weights() {
-  return engine<ConvTranspose3dBackwardWeights, BackwardWeights>();
+  return convolution_engine<ConvTranspose3dProblem, ConvTranspose3dBackwardWeights, BackwardWeights>();
 }
 
 }  // namespace metvox::reference
