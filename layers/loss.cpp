@@ -2,6 +2,7 @@
 #include "layers/loss.h"
 
 #include "autograd/op_case.h"
+#include "layers/named.h"
 
 namespace metvox {
 namespace {
@@ -184,11 +185,7 @@ LossEntry::LossEntry(std::string name, SegmentationLoss loss) { registry().empla
 const std::map<std::string, SegmentationLoss>& losses() { return registry(); }
 
 const SegmentationLoss& find_loss(const std::string& name) {
-  auto it = registry().find(name);
-  if (it != registry().end()) return it->second;
-  std::string names;
-  for (const auto& entry : registry()) names += (names.empty() ? "" : ", ") + entry.first;
-  fail(Fault::usage, "there is no loss named \"", name, "\"; there are ", names);
+  return find_named(registry(), "loss", name);
 }
 
 DeepSupervision DeepSupervision::halving(int outputs) {

@@ -3,6 +3,8 @@
 
 #include <cmath>
 
+#include "layers/named.h"
+
 namespace metvox {
 namespace {
 
@@ -17,11 +19,7 @@ OptimizerEntry::OptimizerEntry(std::string name, MakeOptimizer make) { registry(
 const std::map<std::string, MakeOptimizer>& optimizers() { return registry(); }
 
 std::unique_ptr<Optimizer> make_optimizer(const std::string& name, const ParameterStore& store, const OptimizerOptions& options) {
-  auto it = registry().find(name);
-  if (it != registry().end()) return it->second(store, options);
-  std::string names;
-  for (const auto& entry : registry()) names += (names.empty() ? "" : ", ") + entry.first;
-  fail(Fault::usage, "there is no optimizer named \"", name, "\"; there are ", names);
+  return find_named(registry(), "optimizer", name)(store, options);
 }
 
 double polynomial_lr(double lr0, int64_t epoch, int64_t epochs) {

@@ -1,18 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "layers/loss.h"
+#include "layers/named.h"
 #include "segmentation/training/trainer.h"
 #include "tools/cli.h"
 #include "tools/progress.h"
 
 namespace metvox {
 namespace {
-
-template <class Entry>
-std::string names_of(const std::map<std::string, Entry>& entries) {
-  std::string names;
-  for (const auto& entry : entries) names += (names.empty() ? "" : ", ") + entry.first;
-  return names;
-}
 
 TrainRequest parse_request(CommandLine& line, bool* go_on) {
   TrainRequest r;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "segmentation/networks/network.h"
 
+#include "layers/named.h"
+
 namespace metvox {
 namespace {
 
@@ -15,11 +17,7 @@ NetworkEntry::NetworkEntry(std::string name, NetworkKind kind) { registry().empl
 const std::map<std::string, NetworkKind>& networks() { return registry(); }
 
 const NetworkKind& find_network(const std::string& name) {
-  auto it = registry().find(name);
-  if (it != registry().end()) return it->second;
-  std::string names;
-  for (const auto& entry : registry()) names += (names.empty() ? "" : ", ") + entry.first;
-  fail(Fault::usage, "there is no network named \"", name, "\"; there are ", names);
+  return find_named(registry(), "network", name);
 }
 
 }  // namespace metvox
