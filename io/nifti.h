@@ -22,8 +22,9 @@ Volume read_nifti_labels(const Path& path);
 
 // Writes voxels (u8, i16, i32 or f32) on the grid; qform, sform, codes, spacing and units repeat those of `geometry` bit for
 // bit; version 1 unless the geometry came from version 2. Compressed when the name ends in .gz.
+constexpr int kIntentLabel = 1002;
 struct NiftiOptions {
-  int intent_code = 0;                  // 1002: label
+  int intent_code = 0;
   std::string description = {};         // up to 79 characters
 };
 void write_nifti(const Path& path, const Tensor& voxels, const Geometry& geometry, const NiftiOptions& options = {});

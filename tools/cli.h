@@ -63,6 +63,19 @@ void from_text(const std::string& text, const std::string& where, uint64_t& valu
 void from_text(const std::string& text, const std::string& where, double& value);
 void from_text(const std::string& text, const std::string& where, std::string& value);
 void from_text(const std::string& text, const std::string& where, Path& value);
+// Three values with `separator` between them, as in `form`, such as "152x184x150".
+template <class T>
+std::array<T, 3> three_from(const std::string& text, const std::string& where, char separator, const char* form) {
+  std::array<T, 3> values{};
+  size_t first = 0;
+  for (size_t i = 0; i < 3; ++i) {
+    const size_t last = i < 2 ? text.find(separator, first) : text.size();
+    if (last == std::string::npos) fail(Fault::usage, where, ": \"", text, "\" is not of the form ", form);
+    from_text(text.substr(first, last - first), where, values[i]);
+    first = last + 1;
+  }
+  return values;
+}
 std::string to_text(const Path& value);
 std::string to_text(const std::string& value);
 std::string to_text(double value);

@@ -7,18 +7,6 @@
 namespace metvox {
 namespace {
 
-std::array<double, 3> point_from(const std::string& text) {
-  std::array<double, 3> at_mm{};
-  size_t first = 0;
-  for (size_t a = 0; a < 3; ++a) {
-    const size_t last = a < 2 ? text.find(',', first) : text.size();
-    if (last == std::string::npos) fail(Fault::usage, "--at: \"", text, "\" is not of the form X,Y,Z");
-    from_text(text.substr(first, last - first), "--at", at_mm[a]);
-    first = last + 1;
-  }
-  return at_mm;
-}
-
 // Metadata values are text; those that hold JSON are shown as JSON.
 Json metadata_json(const std::map<std::string, std::string>& metadata) {
   Json out = Json::object();
@@ -79,7 +67,7 @@ Json model_json(const Path& path) {
 
 Json inspect(const Path& path, const std::string& at) {
   const bool image = !std::filesystem::is_directory(path) && path.extension() != ".json" && path.extension() != ".safetensors";
-  if (image) return inspect_image(path, at.empty() ? std::nullopt : std::optional(point_from(at)));
+  if (image) return inspect_image(path, at.empty() ? std::nullopt : std::optional(three_from<double>(at, "--at", ',', "X,Y,Z")));
   if (!at.empty()) fail(Fault::usage, "--at: ", path.string(), " is not an image");
   if (std::filesystem::is_directory(path)) return model_json(path);
   return path.extension() == ".json" ? plans_json(path) : tensors_json(path);

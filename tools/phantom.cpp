@@ -11,15 +11,9 @@ namespace {
 
 // "96x112x96", file order.
 std::array<int64_t, 3> size_from(const std::string& text) {
-  std::array<int64_t, 3> size{};
-  size_t first = 0;
-  for (size_t a = 0; a < 3; ++a) {
-    const size_t last = a < 2 ? text.find('x', first) : text.size();
-    if (last == std::string::npos) fail(Fault::usage, "--size: \"", text, "\" is not of the form 152x184x150");
-    from_text(text.substr(first, last - first), "--size", size[a]);
-    if (size[a] < 8 || size[a] > 1024) fail(Fault::usage, "--size: ", size[a], " voxels; from 8 to 1024 make a head");
-    first = last + 1;
-  }
+  const auto size = three_from<int64_t>(text, "--size", 'x', "152x184x150");
+  for (int64_t extent : size)
+    if (extent < 8 || extent > 1024) fail(Fault::usage, "--size: ", extent, " voxels; from 8 to 1024 make a head");
   return size;
 }
 

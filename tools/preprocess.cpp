@@ -35,7 +35,6 @@ void preprocess(const CaseFiles& files, const Request& r, const Plans& plans, co
                        preprocess_case(files.id, images, truth, plans, configuration, labels, seed));
   }
   std::filesystem::create_directories(r.out / "gt_segmentations");
-  constexpr int kIntentLabel = 1002;
   write_nifti(r.out / "gt_segmentations" / (files.id + ".nii.gz"), truth, images.geometry, {kIntentLabel, ""});
 }
 

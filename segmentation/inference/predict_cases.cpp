@@ -9,8 +9,6 @@ namespace metvox {
 
 namespace {
 
-constexpr int kIntentLabel = 1002;
-
 bool finished(const PredictionFiles& files, const PredictOptions& options) {
   return std::filesystem::exists(files.labels) && (!options.probabilities || std::filesystem::exists(files.probabilities));
 }

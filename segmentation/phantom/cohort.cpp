@@ -68,7 +68,6 @@ void write_case(const Path& table_path, CsvTable& table, const CasePaths& paths,
   for (size_t s = 0; s < 4; ++s) write_nifti(paths.images[s], made.sequences[s], made.geometry, {0, source});
   replace_rows(table, paths.id, made.lesions);
   write_csv(table_path, table);
-  constexpr int kIntentLabel = 1002;
   write_nifti(paths.label, made.labels, made.geometry, {kIntentLabel, source});
 }
 
