@@ -44,7 +44,8 @@ class Prepared {
   virtual size_t backward_scratch_bytes() const { return 0; }
   // Can backward() add to dx[input]? Where it cannot, the planner gives it a temporary and adds. Parameters: always.
   virtual bool accumulates(int /*input*/) const { return true; }
-  // May y lie in x[input]'s memory where no backward follows, and dx[input] in dy's? Shapes and types are then equal.
+  // May y lie in x[input]'s memory where no backward follows, and dx[input] in dy's? True for
+  // one input at most, whose shape and type are the output's; backward() then writes that dx last.
   virtual bool in_place(int /*input*/) const { return false; }
   virtual std::string_view engine() const { return "native"; }
   virtual void pack(const Step&) const {}

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstring>
 
+#include "autograd/layout.h"
 #include "kernels/pointwise.h"
 
 namespace metvox {
@@ -36,212 +37,20 @@ std::byte* Arena::memory() {
   return base;
 }
 
-// One input's gradient in one op's backward: where it goes, and through which temporary.
-struct GradientSlot {
-  Grad mode = Grad::ignore;
-  int temporary = -1;                               // index of a buffer, or -1
-};
-
-struct Program::Impl {
-  const Graph& graph;
-  std::vector<int> outputs;
-  Mode mode;
-  Target target;
+struct Program::Impl : Layout {
   ParameterBuffers parameters;
   std::shared_ptr<Arena> arena;
   Placement placement;
-
-  size_t n;
-  std::vector<bool> needs;                          // a gradient
-  std::vector<std::unique_ptr<Prepared>> prepared;
-  std::vector<std::vector<GradientSlot>> slots;
-  std::vector<Buffer> wanted;                       // buffers before placement
-  std::vector<int> value, gradient, saved, scratch; // of each node: index of a buffer, or -1
-  std::unique_ptr<Plan> plan;
-  std::vector<Range> trained;
-  std::vector<int> unread;                          // parameters that no op reads
-  std::vector<size_t> packed_offset;
-  size_t packed_bytes = 0;
   Tensor packed;
   uint64_t packed_version = 0;
   std::vector<Tensor> guarded;                      // Placement::guarded: one a buffer
 
   Impl(const Graph& g, const std::vector<Value>& out, Mode m, const Target& t, const ParameterBuffers& p,
        std::shared_ptr<Arena> a, Placement place)
-      : graph(g), mode(m), target(t), parameters(p), arena(std::move(a)), placement(place), n(g.nodes().size()) {
-    check(!out.empty(), "Program: no outputs");
-    for (const Value& v : out) outputs.push_back(v.id);
-    find_needs();
-    prepare();
-    lay_out();
-  }
-
-  const Node& node(int i) const { return graph.nodes()[static_cast<size_t>(i)]; }
-  int backward_time(int i) const { return 2 * static_cast<int>(n) - 1 - i; }
-  int end() const { return 2 * static_cast<int>(n); }
-  bool is_parameter(int i) const { return node(i).spec.kind == Kind::parameter; }
-
-  // Which values the outputs depend on, and which of them need a gradient.
-  std::vector<bool> used;
-  std::vector<int> consumers;                       // how many inputs of used ops a value is
-  void find_needs() {
-    used.assign(n, false);
-    needs.assign(n, false);
-    consumers.assign(n, 0);
-    for (int o : outputs) used[o] = true;
-    for (int i = static_cast<int>(n) - 1; i >= 0; --i)
-      if (used[i])
-        for (int j : node(i).in) {
-          used[j] = true;
-          ++consumers[j];
-        }
-    for (int o : outputs) ++consumers[o];           // who reads it after the run
-    if (mode == Mode::infer) return;
-    for (size_t i = 0; i < n; ++i) {
-      if (used[i] && is_parameter(static_cast<int>(i))) needs[i] = true;
-      if (used[i])
-        for (int j : node(static_cast<int>(i)).in) needs[i] = needs[i] || needs[j];
-    }
-  }
-
-  void prepare() {
-    prepared.resize(n);
-    packed_offset.resize(n);
-    for (size_t i = 0; i < n; ++i) {
-      const Node& nd = graph.nodes()[i];
-      if (is_parameter(static_cast<int>(i)) && mode == Mode::train) {
-        trained.push_back({nd.first, nd.spec.shape.size()});
-        if (!used[i]) unread.push_back(static_cast<int>(i));
-      }
-      if (!nd.op || !used[i]) continue;
-      std::vector<Spec> x;
-      Setting setting{{}, in_memory(nd.spec, target), {}, target};
-      for (int j : nd.in) {
-        x.push_back(in_memory(node(j).spec, target));
-        setting.wants_gradient.push_back(needs[j]);
-      }
-      setting.x = x;
-      prepared[i] = nd.op->prepare(setting);
-      packed_offset[i] = packed_bytes;
-      packed_bytes += aligned(prepared[i]->packed_bytes());
-    }
-    std::sort(trained.begin(), trained.end(), [](const Range& a, const Range& b) { return a.first < b.first; });
-    std::vector<Range> merged;
-    for (const Range& r : trained) {
-      if (!merged.empty() && merged.back().first + merged.back().count == r.first)
-        merged.back().count += r.count;
-      else
-        merged.push_back(r);
-    }
-    trained = merged;
-  }
-
-  int wish(Buffer::Role role, int i, size_t bytes, int input = -1) {
-    Buffer b;
-    b.role = role;
-    b.node = i;
-    b.input = input;
-    b.bytes = bytes;
-    wanted.push_back(b);
-    return static_cast<int>(wanted.size()) - 1;
-  }
-  void touch(int buffer, int time) {
-    if (buffer >= 0) wanted[buffer].touch(time);
-  }
-
-  void lay_out() {
-    value.assign(n, -1);
-    gradient.assign(n, -1);
-    saved.assign(n, -1);
-    scratch.assign(2 * n, -1);
-    slots.resize(n);
-    for (int i = 0; i < static_cast<int>(n); ++i) lay_out_forward(i);
-    for (int o : outputs) touch(value[o], end());
-    if (mode == Mode::train) lay_out_backward();
-    plan = std::make_unique<Plan>(wanted);
+      : Layout(g, out, m, t), parameters(p), arena(std::move(a)), placement(place) {
     if (placement == Placement::arena) arena->require(plan->arena_bytes());
-    log("plan", plan->describe_peak(names()));
   }
 
-  void lay_out_forward(int i) {
-    const Node& nd = node(i);
-    if (!used[i] || is_parameter(i)) return;
-    value[i] = forward_in_place(i);
-    if (value[i] < 0) value[i] = wish(Buffer::Role::value, i, in_memory(nd.spec, target).bytes());
-    if (!nd.op) {                                   // an input stays for the whole run, so that a run can be repeated
-      touch(value[i], 0);
-      touch(value[i], end());
-      return;
-    }
-    touch(value[i], i);
-    for (int j : nd.in) touch(value[j], i);
-    if (size_t bytes = prepared[i]->forward_scratch_bytes()) {
-      scratch[i] = wish(Buffer::Role::scratch, i, bytes);
-      touch(scratch[i], i);
-    }
-    if (size_t bytes = prepared[i]->saved_bytes()) {
-      saved[i] = wish(Buffer::Role::saved, i, bytes);
-      touch(saved[i], i);
-      if (needs[i]) touch(saved[i], backward_time(i));
-    }
-  }
-
-  // The buffer of an input that nobody else looks at, where the op may write over it; else -1.
-  int forward_in_place(int i) const {
-    const Node& nd = node(i);
-    if (!nd.op || mode == Mode::train) return -1;
-    for (int k = 0; k < static_cast<int>(nd.in.size()); ++k)
-      if (prepared[i]->in_place(k) && node(nd.in[k]).op && consumers[nd.in[k]] == 1) return value[nd.in[k]];
-    return -1;
-  }
-
-  void lay_out_backward() {
-    std::vector<bool> written(n, false);
-    const int loss = outputs[0];
-    check(needs[loss], "Program: the loss does not depend on any parameter");
-    gradient[loss] = wish(Buffer::Role::gradient, loss, in_memory(node(loss).spec, target).bytes());
-    for (int i = static_cast<int>(n) - 1; i >= 0; --i) {
-      const Node& nd = node(i);
-      if (!nd.op || !needs[i]) continue;
-      const int b = backward_time(i);
-      if (gradient[i] < 0) continue;                // nothing differentiable depends on it
-      touch(gradient[i], b);
-      if (size_t bytes = prepared[i]->backward_scratch_bytes()) {
-        scratch[n + i] = wish(Buffer::Role::scratch, i, bytes);
-        touch(scratch[n + i], b);
-      }
-      if (nd.op->reads_output()) touch(value[i], b);
-      for (int k = 0; k < static_cast<int>(nd.in.size()); ++k) {
-        const int j = nd.in[k];
-        if (nd.op->reads_input(k)) touch(value[j], b);
-        slots[i].push_back(gradient_slot(i, k, j, b, written));
-      }
-    }
-  }
-
-  GradientSlot gradient_slot(int i, int k, int j, int b, std::vector<bool>& written) {
-    if (!needs[j]) return {};
-    GradientSlot slot{written[j] ? Grad::accumulate : Grad::overwrite, -1};
-    written[j] = true;
-    if (is_parameter(j)) return slot;
-    const size_t bytes = in_memory(node(j).spec, target).bytes();
-    if (gradient[j] < 0 && prepared[i]->in_place(k)) gradient[j] = gradient[i];
-    if (gradient[j] < 0) gradient[j] = wish(Buffer::Role::gradient, j, bytes);
-    touch(gradient[j], b);
-    if (slot.mode == Grad::accumulate && !prepared[i]->accumulates(k)) {
-      slot.temporary = wish(Buffer::Role::temporary, i, bytes, k);
-      touch(slot.temporary, b);
-    }
-    return slot;
-  }
-
-  std::vector<std::string> names() const {
-    std::vector<std::string> out;
-    for (const Node& nd : graph.nodes()) out.push_back(nd.name);
-    return out;
-  }
-
-  // ---- running -------------------------------------------------------------------------------------------------------
   std::byte* memory(int buffer) {
     if (buffer < 0) return nullptr;
     const Buffer& b = plan->buffers()[buffer];
@@ -258,9 +67,8 @@ struct Program::Impl {
   }
 
   View view(int i) {
-    const Spec spec = in_memory(node(i).spec, target);
     if (is_parameter(i)) return flat(parameters.values, i);
-    return {memory(value[i]), spec.shape, spec.dtype};
+    return {memory(value[i]), spec(i).shape, spec(i).dtype};
   }
   View flat(const View& all, int i) const {
     if (!all) return {};
@@ -269,8 +77,7 @@ struct Program::Impl {
   }
   View gradient_view(int i) {
     if (is_parameter(i)) return flat(parameters.grads, i);
-    const Spec spec = in_memory(node(i).spec, target);
-    return {memory(gradient[i]), spec.shape, spec.dtype};
+    return {memory(gradient[i]), spec(i).shape, spec(i).dtype};
   }
 
   // Views change only with the memory, so steps are bound once.
@@ -285,7 +92,7 @@ struct Program::Impl {
     if (!bound.empty()) return;
     bound.resize(n);
     if (packed_bytes) packed = Tensor::empty({static_cast<int64_t>(packed_bytes)}, DType::u8);
-    for (int i = 0; i < static_cast<int>(n); ++i) {
+    for (int i = 0; i < n; ++i) {
       const Node& nd = node(i);
       if (!prepared[i]) continue;
       Bound& s = bound[i];
@@ -317,7 +124,7 @@ struct Program::Impl {
     bind();
     if (placement == Placement::arena) arena->memory();          // checks that the last run stayed inside
     if (parameters.version && *parameters.version == packed_version) return;
-    for (int i = 0; i < static_cast<int>(n); ++i)
+    for (int i = 0; i < n; ++i)
       if (prepared[i]) prepared[i]->pack(step(stream, i, false));
     packed_version = parameters.version ? *parameters.version : 0;
   }
@@ -387,13 +194,13 @@ void Program::run(Stream& stream) {
 
 void Program::forward(Stream& stream) {
   impl_->begin(stream);
-  for (int i = 0; i < static_cast<int>(impl_->n); ++i) impl_->forward_step(stream, i);
+  for (int i = 0; i < impl_->n; ++i) impl_->forward_step(stream, i);
 }
 
 void Program::backward(Stream& stream) {
   check(impl_->mode == Mode::train, "Program::backward: this program only infers");
   impl_->start_backward(stream);
-  for (int i = static_cast<int>(impl_->n) - 1; i >= 0; --i) impl_->backward_step(stream, i);
+  for (int i = impl_->n - 1; i >= 0; --i) impl_->backward_step(stream, i);
 }
 
 const std::vector<Range>& Program::trained() const { return impl_->trained; }
@@ -403,22 +210,22 @@ const Plan& Program::plan() const { return *impl_->plan; }
 
 std::vector<Program::Timing> Program::time(Stream& stream) {
   impl_->begin(stream);
-  std::vector<Timing> all(impl_->n);
-  for (int i = 0; i < static_cast<int>(impl_->n); ++i) {
+  std::vector<Timing> all(static_cast<size_t>(impl_->n));
+  for (int i = 0; i < impl_->n; ++i) {
     const double start = milliseconds();
     impl_->forward_step(stream, i);
     all[i].forward_ms = milliseconds() - start;
   }
   if (impl_->mode == Mode::train) {
     impl_->start_backward(stream);
-    for (int i = static_cast<int>(impl_->n) - 1; i >= 0; --i) {
+    for (int i = impl_->n - 1; i >= 0; --i) {
       const double start = milliseconds();
       impl_->backward_step(stream, i);
       all[i].backward_ms = milliseconds() - start;
     }
   }
   std::vector<Timing> steps;
-  for (int i = 0; i < static_cast<int>(impl_->n); ++i) {
+  for (int i = 0; i < impl_->n; ++i) {
     if (!impl_->prepared[i]) continue;
     all[i].name = impl_->node(i).name;
     all[i].op = impl_->node(i).op->name();

@@ -7,6 +7,11 @@
 namespace metvox {
 
 Tensor Tensor::empty(const Shape& shape, DType dtype) {
+  // Extents may come from hostile files: their product must not wrap round to a small block.
+  int64_t bytes_needed = static_cast<int64_t>(size_of(dtype));
+  for (int i = 0; i < shape.rank(); ++i)
+    if (__builtin_mul_overflow(bytes_needed, shape[i], &bytes_needed))
+      fail(Fault::memory, "no memory for a tensor of ", shape, " ", name_of(dtype), ": more bytes than a machine can count");
   Tensor t;
   t.shape_ = shape;
   t.dtype_ = dtype;

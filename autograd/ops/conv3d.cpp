@@ -40,6 +40,7 @@ class PreparedConv3d final : public Prepared {
     forward_->run(s.stream, s.x[0], in_.two ? s.x[1] : View{}, s.packed, s.y, s.scratch);
   }
   void backward(const Step& s) const override {
+    check(!in_.bias || s.grad[in_.w()] == s.grad[in_.b()], "conv3d: w and b are shared differently; share both or none");
     if (data_)
       data_->run(s.stream, s.dy, data_packed(s), s.dx[0], s.grad[0], in_.two ? s.dx[1] : View{},
                  in_.two ? s.grad[1] : Grad::ignore, s.scratch);

@@ -30,6 +30,7 @@ class PreparedConvTranspose3d final : public Prepared {
   }
   void forward(const Step& s) const override { forward_->run(s.stream, s.x[0], s.packed, s.y, s.scratch); }
   void backward(const Step& s) const override {
+    check(!bias_ || s.grad[1] == s.grad[2], "conv_transpose3d: w and b are shared differently; share both or none");
     if (data_) data_->run(s.stream, s.dy, data_packed(s), s.dx[0], s.grad[0], s.scratch);
     if (weights_) weights_->run(s.stream, s.x[0], s.dy, s.dx[1], bias_ ? s.dx[2] : View{}, s.grad[1], s.scratch);
   }

@@ -24,6 +24,7 @@ class PreparedNormAct final : public Prepared {
     kernel_->forward(s.stream, s.x[0], s.x[1], s.x[2], s.y, saved(s), s.scratch);
   }
   void backward(const Step& s) const override {
+    check(s.grad[1] == s.grad[2], "norm_act: gamma and beta are shared differently; share both or none");
     kernel_->backward(s.stream, s.x[0], s.x[1], s.x[2], saved(s), s.dy, s.dx[0], s.grad[0], s.dx[1], s.dx[2], s.grad[1],
                       s.scratch);
   }

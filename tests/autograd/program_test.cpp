@@ -125,6 +125,14 @@ TEST(program, a_parameter_that_no_op_reads_has_a_zero_gradient_and_one_left_out_
   EXPECT_EQ(trained, 324 + 432 + 4 + 4 + 8);
 }
 
+// What only an output beside the loss reads has no gradient, so an optimizer must not step on it.
+TEST(program, a_parameter_beside_the_loss_is_not_trained) {
+  Small s;
+  Value aside = cast(s.graph.parameter("aside", {16}, 1200));
+  Program train(s.graph, {s.loss, aside}, Mode::train, kFloat, s.buffers(), std::make_shared<Arena>());
+  for (const Range& r : train.trained()) EXPECT_FALSE(r.first <= 1200 && 1200 < r.first + r.count);
+}
+
 TEST(program, says_which_inputs_do_not_fit_where_the_graph_is_built) {
   Graph graph;
   graph.scope("encoder.stages.0");

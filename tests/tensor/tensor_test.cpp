@@ -25,6 +25,12 @@ TEST(tensor, refuses_what_does_not_fit) {
   EXPECT_THROW(Shape({1, 2, 3, 4, 5, 6}), Error);
 }
 
+TEST(tensor, extents_whose_product_overflows_are_refused) {
+  const int64_t big = int64_t{1} << 31;
+  EXPECT_THROW(Tensor::empty({big, big, 2}, DType::f32), Error);
+  EXPECT_THROW(Tensor::empty({int64_t{1} << 61}, DType::f64), Error);
+}
+
 TEST(tensor, bf16_rounds_to_even_and_keeps_nan) {
   EXPECT_EQ(float(bf16(1.0f)), 1.0f);
   EXPECT_EQ(float(bf16(1.00390625f)), 1.0f);    // half a step above 1: to even, down
