@@ -322,39 +322,24 @@ std::optional<std::string> declines(const Conv3dProblem& p) {
   }
   return std::nullopt;
 }
-// Both loops of oneDNN put channels into vectors: of 8, that is half a vector, and one of ours is worth more.
-constexpr const char* kLeft = "left to oneDNN, which fills its vectors";
-std::optional<std::string> declines_forward(const Conv3dProblem& p) {
-  if (auto reason = declines(p)) return reason;
-  if (p.k > kOutputs || volume(p.kernel) == 1) return kLeft;
-  return std::nullopt;
-}
-std::optional<std::string> declines_backward_data(const Conv3dProblem& p) {
-  if (auto reason = declines(p)) return reason;
-  if (volume(p.kernel) == 1 && p.dtype == DType::bf16 && p.k % 2) return std::nullopt;   // where oneDNN is wrong
-  if (p.c > kOutputs || p.c2 > kOutputs || volume(p.kernel) == 1) return kLeft;
-  return std::nullopt;
-}
-std::optional<std::string> declines_backward_weights(const Conv3dProblem& p) {
-  if (auto reason = declines(p)) return reason;
-  if (p.k > kOutputs || volume(p.kernel) == 1) return kLeft;
-  return std::nullopt;
+// oneDNN puts channels into vectors: of 8, that is half a vector, and one of ours is worth more. Else it fills its vectors.
+std::string_view by_outputs(const Conv3dProblem& p) { return p.k > kOutputs || volume(p.kernel) == 1 ? "onednn" : ""; }
+std::string_view by_inputs(const Conv3dProblem& p) {
+  return p.c > kOutputs || p.c2 > kOutputs || volume(p.kernel) == 1 ? "onednn" : "";
 }
 
 template <class Interface, class Kernel>
-Engine<Conv3dProblem, Interface> engine(std::optional<std::string> (*declined)(const Conv3dProblem&)) {
-  return {"native", Device::Kind::cpu, declined,
-          [](const Conv3dProblem& p) -> std::unique_ptr<Interface> { return std::make_unique<Kernel>(p); }};
+Engine<Conv3dProblem, Interface> engine(std::string_view (*yields)(const Conv3dProblem&)) {
+  return {"native", Device::Kind::cpu, declines,
+          [](const Conv3dProblem& p) -> std::unique_ptr<Interface> { return std::make_unique<Kernel>(p); }, yields};
 }
 
 }  // namespace
 
-Engine<Conv3dProblem, Conv3dForward> conv3d_forward() { return engine<Conv3dForward, Forward>(declines_forward); }
-Engine<Conv3dProblem, Conv3dBackwardData> conv3d_backward_data() {
-  return engine<Conv3dBackwardData, BackwardData>(declines_backward_data);
-}
+Engine<Conv3dProblem, Conv3dForward> conv3d_forward() { return engine<Conv3dForward, Forward>(by_outputs); }
+Engine<Conv3dProblem, Conv3dBackwardData> conv3d_backward_data() { return engine<Conv3dBackwardData, BackwardData>(by_inputs); }
 Engine<Conv3dProblem, Conv3dBackwardWeights> conv3d_backward_weights() {
-  return engine<Conv3dBackwardWeights, BackwardWeights>(declines_backward_weights);
+  return engine<Conv3dBackwardWeights, BackwardWeights>(by_outputs);
 }
 
 }  // namespace metvox::native

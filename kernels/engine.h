@@ -2,6 +2,8 @@
 // Engines: an op's implementations, best first, `reference` last. Each engine declines a problem with a reason or makes a
 // kernel: an object prepared once for that problem, run many times, never allocating in a run.
 #pragma once
+#include <algorithm>
+#include <atomic>
 #include <memory>
 #include <optional>
 #include <string>
@@ -24,12 +26,22 @@ struct Target {
   std::string engine;
 };
 
+template <class Problem>
+std::optional<std::string> never(const Problem&) {
+  return std::nullopt;
+}
+template <class Problem>
+std::string_view to_none(const Problem&) {
+  return "";
+}
+
 template <class Problem, class Kernel>
 struct Engine {
   std::string_view name;
   Device::Kind device;
-  std::optional<std::string> (*declines)(const Problem&);   // the reason, or nothing
+  std::optional<std::string> (*declines)(const Problem&);       // why it cannot, or nothing
   std::unique_ptr<Kernel> (*make)(const Problem&);
+  std::string_view (*yields)(const Problem&) = to_none;         // a better engine for this problem, should that one take it
 };
 
 template <class Problem, class Kernel>
@@ -44,9 +56,10 @@ class EngineTable {
     std::unique_ptr<Kernel> kernel;
   };
   // The engine named by the target where this op has one of that name on the device (an Error when it declines), else the
-  // best that does not decline. METVOX_VERBOSE=dispatch tells each refusal and the choice.
+  // best that neither declines nor yields. METVOX_VERBOSE=dispatch tells each refusal and the choice; that large work fell to
+  // the slow loops of `reference` is told in any case, once per op.
   Choice prepare(const Problem& problem, const Target& target) const {
-    const bool forced = !target.engine.empty() && has(target);
+    const bool forced = find(target.engine, target) != nullptr;
     std::string reasons;
     for (const auto& e : engines_) {
       if (e.device != target.device.kind || (forced && e.name != target.engine)) continue;
@@ -55,7 +68,13 @@ class EngineTable {
         reasons += sentence(reasons.empty() ? "" : "; ", e.name, ": ", *reason);
         continue;
       }
+      const auto* better = forced ? nullptr : find(e.yields(problem), target);
+      if (better && !better->declines(problem)) {
+        log("dispatch", op_, ",", e.name, ",yields to ", better->name, ",", problem.describe());
+        continue;
+      }
       log("dispatch", op_, ",", e.name, ",chosen,", problem.describe());
+      if (!forced && e.name == "reference") tell_slow(problem, reasons);
       return {e.name, e.make(problem)};
     }
     fail(Fault::usage, op_, ": no engine for ", problem.describe(), forced ? " under --engine " + target.engine : "", " on ",
@@ -63,18 +82,24 @@ class EngineTable {
   }
 
  private:
-  bool has(const Target& target) const {
-    for (const auto& e : engines_)
-      if (e.device == target.device.kind && e.name == target.engine) return true;
-    return false;
+  const Engine<Problem, Kernel>* find(std::string_view name, const Target& target) const {
+    const auto same = [&](const auto& e) { return e.device == target.device.kind && e.name == name; };
+    const auto it = std::find_if(engines_.begin(), engines_.end(), same);
+    return it == engines_.end() ? nullptr : &*it;
   }
+
+  void tell_slow(const Problem& problem, const std::string& reasons) const {
+    if constexpr (requires { problem.flops(); }) {
+      static std::atomic_flag told;   // one for each type of table, that is, for each op
+      if (problem.dtype == DType::f64 || problem.flops() < 1e6 || told.test_and_set()) return;
+      std::fprintf(stderr, "%s\n",
+                   sentence(op_, ": no fast engine for ", problem.describe(), " (", reasons,
+                            "); engine reference computes it, many times slower").c_str());
+    }
+  }
+
   std::string_view op_;
   std::vector<Engine<Problem, Kernel>> engines_;
 };
-
-template <class Problem>
-std::optional<std::string> never(const Problem&) {
-  return std::nullopt;
-}
 
 }  // namespace metvox
