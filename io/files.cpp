@@ -14,8 +14,6 @@
 #include <cstdio>
 #include <cstring>
 
-#include "tensor/error.h"
-
 namespace metvox {
 namespace {
 
@@ -40,6 +38,10 @@ int take_slot(const Path& path) {
     return static_cast<int>(i);
   }
   fail(Fault::internal, "AtomicFile: more than ", temporaries.size(), " files are being written at once");
+}
+
+[[noreturn]] void not_kept(const Path& target, int error) {
+  throw WriteError(sentence("cannot write ", target.string(), ": ", reason(error), "; nothing was kept"));
 }
 
 // Unique over processes, machines that share the folder, and calls.
@@ -94,6 +96,14 @@ std::string read_text(const Path& path) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
+void make_folder(const Path& dir) {
+  std::error_code error;
+  std::filesystem::create_directories(dir, error);
+  if (!std::filesystem::is_directory(dir))
+    throw WriteError(sentence("cannot make the folder ", dir.string(), ": ",
+                              error ? error.message() : "a file has this name"));
+}
+
 AtomicFile::AtomicFile(const Path& target) : target_(target) {
   struct stat facts;
   // Renaming onto a device would replace it: `--out /dev/null` as root.
@@ -106,8 +116,8 @@ AtomicFile::AtomicFile(const Path& target) : target_(target) {
   const int error = errno;
   temporaries[static_cast<size_t>(slot_)].state = Slot::empty;
   const Path folder = target.has_parent_path() ? target.parent_path() : Path(".");
-  fail(Fault::input, "cannot write ", target.string(), ": cannot make a file in the folder ", folder.string(), ": ",
-       reason(error));
+  throw WriteError(sentence("cannot write ", target.string(), ": cannot make a file in the folder ", folder.string(), ": ",
+                            reason(error)));
 }
 
 AtomicFile::~AtomicFile() {
@@ -124,7 +134,7 @@ void AtomicFile::write(const void* data, size_t bytes) {
   while (done < bytes) {
     const ssize_t n = ::write(descriptor_, static_cast<const char*>(data) + done, bytes - done);
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0) fail(Fault::input, "cannot write ", target_.string(), ": ", reason(errno), "; nothing was kept");
+    if (n < 0) not_kept(target_, errno);
     done += static_cast<size_t>(n);
   }
 }
@@ -135,11 +145,9 @@ void AtomicFile::commit() {
   const int flush_error = errno;
   const bool closed = close(descriptor_) == 0;
   descriptor_ = -1;
-  if (!flushed || !closed)
-    fail(Fault::input, "cannot write ", target_.string(), ": ", reason(flushed ? errno : flush_error), "; nothing was kept");
+  if (!flushed || !closed) not_kept(target_, flushed ? errno : flush_error);
   Temporary& temporary = temporaries[static_cast<size_t>(slot_)];
-  if (rename(temporary.path, target_.c_str()) != 0)
-    fail(Fault::input, "cannot write ", target_.string(), ": ", reason(errno), "; nothing was kept");
+  if (rename(temporary.path, target_.c_str()) != 0) not_kept(target_, errno);
   temporary.state = Slot::empty;
   slot_ = -1;
 }

@@ -11,10 +11,18 @@
 #include <string_view>
 #include <vector>
 
+#include "tensor/error.h"
+
 namespace metvox {
 
 using Path = std::filesystem::path;
 using Bytes = std::vector<std::byte>;
+
+// A folder or file system that does not take what is written, such as a full disk: what comes next would fail too.
+class WriteError : public Error {
+ public:
+  explicit WriteError(const std::string& sentence) : Error(Fault::input, sentence) {}
+};
 
 Bytes read_bytes(const Path& path);
 std::string read_text(const Path& path);
@@ -60,6 +68,9 @@ class InputFile {
   std::unique_ptr<Inflater> inflater_;  // empty: the file is plain
 };
 
+// The folder and those above it, where they are not there yet.
+void make_folder(const Path& dir);
+
 // A file that becomes visible under its name only by commit(). The destructor of an uncommitted one removes it, and so
 // does remove_temporaries(), which the signal handler of the program calls (async-signal-safe).
 class AtomicFile {
@@ -69,7 +80,7 @@ class AtomicFile {
   AtomicFile(const AtomicFile&) = delete;
   AtomicFile& operator=(const AtomicFile&) = delete;
   void write(const void* data, size_t bytes);
-  // Flushes to disk, then renames. Throws when the disk is full.
+  // Flushes to disk, then renames. Throws WriteError when the disk is full, as write() does.
   void commit();
 
  private:

@@ -14,6 +14,8 @@ namespace po = boost::program_options;
 namespace metvox {
 namespace {
 
+constexpr int kMostThreads = 1024;
+
 // An option that takes between `least` and `most` tokens as they are; giving it again adds to them.
 class Tokens : public po::value_semantic {
  public:
@@ -267,6 +269,7 @@ bool CommandLine::parse() {
     d.set(d.texts, where);
   }
   if (common_.threads < 0) fail(Fault::usage, "--threads: ", common_.threads, " is below 0");
+  if (common_.threads > kMostThreads) fail(Fault::usage, "--threads: ", common_.threads, " is above ", kMostThreads, "; 0 takes every core");
   if (find("threads")) start_threads(common_.threads);
   return true;
 }

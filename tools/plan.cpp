@@ -66,7 +66,7 @@ int run(CommandLine& line) {
                                      : move_plans(read_plans(r.like), dataset.description);
   const bool write = !line.values().dry_run;
   if (write) {
-    std::filesystem::create_directories(r.out);
+    make_folder(r.out);
     write_json(r.out / "dataset.json", dataset.description.json);
     write_json(r.out / "dataset_fingerprint.json", to_json(fingerprint));
     write_json(r.out / "plans.json", to_json(plans));

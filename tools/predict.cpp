@@ -55,7 +55,7 @@ struct CaseNeeds {
   size_t bytes = 0;
 };
 
-CaseNeeds needs_of(const CaseFiles& files, const Predictor& predictor, const ModelFolder& model) {
+CaseNeeds needs_of(const CaseFiles& files, const Predictor& predictor, const ModelFolder& model, bool probabilities) {
   const Geometry g = read_nifti_header(files.images.front()).geometry;
   const auto& spacing = model.config().spacing_mm;
   Int3 shape{};
@@ -69,19 +69,20 @@ CaseNeeds needs_of(const CaseFiles& files, const Predictor& predictor, const Mod
   CaseNeeds needs;
   needs.voxels = resampled_shape(shape, from, to);
   needs.runs = predictor.runs(needs.voxels);
-  // Reading holds every sequence twice; then come the data and the logits.
-  const size_t channels = files.images.size(), raw = volume(shape), kept = volume(needs.voxels);
-  needs.bytes = sizeof(float) * std::max(channels * (raw + std::max(raw, kept)), (channels + predictor.heads()) * kept);
+  // Reading holds every sequence twice; then come the data and the logits; at last the logits and what is written.
+  const size_t channels = files.images.size(), heads = predictor.heads(), raw = volume(shape), kept = volume(needs.voxels);
+  const size_t restored = sizeof(float) * heads * kept + raw + (probabilities ? sizeof(float) * heads * raw : 0);
+  needs.bytes = std::max(sizeof(float) * std::max(channels * (raw + std::max(raw, kept)), (channels + heads) * kept), restored);
   return needs;
 }
 
-int dry_run(const CommandLine& line, const Predictor& predictor, const ModelFolder& model, const std::vector<CaseFiles>& cases,
-            std::vector<std::string> faults) {
+int dry_run(const CommandLine& line, const Request& r, const Predictor& predictor, const ModelFolder& model,
+            const std::vector<CaseFiles>& cases, std::vector<std::string> faults) {
   Json list = Json::array();
   size_t largest = 0;
   for (const CaseFiles& files : cases) {
     try {
-      const CaseNeeds needs = needs_of(files, predictor, model);
+      const CaseNeeds needs = needs_of(files, predictor, model, r.cases.probabilities);
       largest = std::max(largest, needs.bytes);
       list.push_back({{"case", files.id}, {"voxels_at_most", needs.voxels}, {"network_runs_at_most", needs.runs},
                       {"bytes_at_most", needs.bytes}});
@@ -114,10 +115,14 @@ void write_config(const CommandLine& line, const Path& path, const Json& config)
 }
 
 int report(const CommandLine& line, const Request& r, const Predictions& done, const std::vector<std::string>& faults) {
+  for (const std::string& warning : done.warnings) line.warn("warning: ", warning);
   for (const std::string& fault : faults) line.warn(fault);
+  if (done.not_begun > 0)
+    line.warn(done.not_begun, " more cases were not begun; make room in ", r.output.string(), " and run it again: finished cases are kept");
   line.say(done.written, " written, ", done.kept, " kept, ", faults.size(), " failed; segmentations are in ", r.output.string());
   if (line.values().json)
-    print_json({{"written", done.written}, {"kept", done.kept}, {"faults", faults}, {"output", r.output.string()}});
+    print_json({{"written", done.written}, {"kept", done.kept}, {"not_begun", done.not_begun}, {"faults", faults},
+                {"warnings", done.warnings}, {"output", r.output.string()}});
   if (faults.empty()) return 0;
   if (done.written + done.kept > 0) return code(Fault::partial);
   return code(done.memory ? Fault::memory : Fault::input);
@@ -132,8 +137,8 @@ int run(CommandLine& line) {
   const std::vector<CaseFiles> cases = find_inputs(r.input, model.dataset.channel_names, &faults);
   if (cases.empty()) return report(line, r, {}, faults);
   Predictor predictor(model, r.folds, r.checkpoint, r.predictor);
-  if (line.values().dry_run) return dry_run(line, predictor, model, cases, faults);
-  std::filesystem::create_directories(r.output);
+  if (line.values().dry_run) return dry_run(line, r, predictor, model, cases, faults);
+  make_folder(r.output);
   Json config = resolved_config(r, model);
   const std::string hash = config["hash"] = config_hash(config);
   write_config(line, r.output / "predict_config.json", config);

@@ -2,6 +2,7 @@
 #include "segmentation/data/preprocess.h"
 
 #include "io/nifti.h"
+#include "segmentation/data/case_fault.h"
 #include "tools/cli.h"
 #include "tools/progress.h"
 
@@ -13,28 +14,37 @@ struct Request {
   std::vector<std::string> configurations{"3d_fullres"};
 };
 
-// plans.json and dataset.json beside the cases: what `train` reads. Cases made by another plan must not be mixed in.
-void keep_plans(const Request& r, const Plans& plans, const DatasetDescription& description) {
-  std::filesystem::create_directories(r.out);
+// What the cases of a data set have in common; the count of cases may grow.
+Json meaning(const DatasetDescription& d) {
+  return {d.channel_names, d.labels.labels_json(), d.labels.regions_class_order};
+}
+
+// Folders, and plans.json and dataset.json beside the cases: what `train` reads. Cases of another plan, or with other
+// channels or labels, must not be mixed in.
+void prepare_folder(const Request& r, const Plans& plans, const DatasetDescription& description) {
+  for (const auto& name : r.configurations) make_folder(r.out / plans.configuration(name, r.plans).data_identifier);
+  make_folder(r.out / "gt_segmentations");
   const Path kept = r.out / "plans.json";
   if (!std::filesystem::exists(kept)) write_json(kept, to_json(plans));
   else if (to_json(read_plans(kept)) != to_json(plans))
     fail(Fault::usage, kept.string(), " differs from ", r.plans.string(), "; preprocess to a folder of its own");
-  if (!std::filesystem::exists(r.out / "dataset.json")) write_json(r.out / "dataset.json", description.json);
+  const Path dataset = r.out / "dataset.json";
+  if (std::filesystem::exists(dataset) && meaning(read_description(dataset)) != meaning(description))
+    fail(Fault::usage, dataset.string(), " has other channels or labels than ", r.raw.string(), "; preprocess to a folder of its own");
+  write_json(dataset, description.json);
 }
 
 // One case for every configuration, and its labels on the images' grid for the validation after training.
-void preprocess(const CaseFiles& files, const Request& r, const Plans& plans, const Labels& labels, uint64_t seed) {
+void preprocess(const CaseFiles& files, const Request& r, const Plans& plans, const Labels& labels, uint64_t seed,
+                Progress& progress) {
   const CaseImages images = read_case(files);
+  for (const std::string& w : images.warnings) progress.line(sentence("metvox preprocess: warning: case ", files.id, ": ", w));
   const Tensor truth = read_case_labels(files, images.geometry, labels);
   for (const auto& name : r.configurations) {
     const Configuration& configuration = plans.configuration(name, r.plans);
-    const Path folder = r.out / configuration.data_identifier;
-    std::filesystem::create_directories(folder);
-    write_preprocessed(folder / (files.id + ".safetensors"),
+    write_preprocessed(r.out / configuration.data_identifier / (files.id + ".safetensors"),
                        preprocess_case(files.id, images, truth, plans, configuration, labels, seed));
   }
-  std::filesystem::create_directories(r.out / "gt_segmentations");
   write_nifti(r.out / "gt_segmentations" / (files.id + ".nii.gz"), truth, images.geometry, {kIntentLabel, ""});
 }
 
@@ -48,19 +58,22 @@ bool finished(const std::string& id, const Request& r, const Plans& plans) {
 struct Outcome {
   int64_t done = 0, skipped = 0;
   std::vector<std::string> faults;
+  bool memory = false;
 };
 
 Outcome preprocess_all(const RawDataset& dataset, const Request& r, const Plans& plans, const CommandLine& line, Outcome outcome) {
   Progress progress("preprocess", "cases", line.values().quiet);
   int64_t seen = 0;
   for (const CaseFiles& files : dataset.training) {
-    try {
+    const auto fault = try_case(files.id, [&] {
       if (finished(files.id, r, plans)) ++outcome.skipped;
-      else preprocess(files, r, plans, dataset.description.labels, line.values().seed), ++outcome.done;
-    } catch (const Error& e) {
-      if (e.fault() == Fault::internal || e.fault() == Fault::usage) throw;
-      outcome.faults.push_back(e.what());
-      progress.line(sentence("metvox preprocess: ", e.what()));
+      else preprocess(files, r, plans, dataset.description.labels, line.values().seed, progress), ++outcome.done;
+    });
+    if (fault) {
+      outcome.memory = outcome.memory || fault->fault == Fault::memory;
+      outcome.faults.push_back(fault->text);
+      progress.line("metvox preprocess: " + fault->text);
+      if (fault->stop) break;
     }
     progress.update(++seen, static_cast<int64_t>(dataset.training.size()));
   }
@@ -83,7 +96,7 @@ int run(CommandLine& line) {
   if (line.values().dry_run) {
     for (const CaseFiles& files : dataset.training) outcome.skipped += finished(files.id, r, plans);
   } else {
-    keep_plans(r, plans, dataset.description);
+    prepare_folder(r, plans, dataset.description);
     outcome = preprocess_all(dataset, r, plans, line, std::move(outcome));
   }
   const auto total = static_cast<int64_t>(dataset.training.size());
@@ -94,7 +107,8 @@ int run(CommandLine& line) {
   else
     line.say(outcome.done, " cases preprocessed, ", outcome.skipped, " were finished before, ", outcome.faults.size(), " failed; in ", r.out.string());
   if (outcome.faults.empty()) return 0;
-  return code(outcome.done + outcome.skipped > 0 || line.values().dry_run ? Fault::partial : Fault::input);
+  if (outcome.done + outcome.skipped > 0 || line.values().dry_run) return code(Fault::partial);
+  return code(outcome.memory ? Fault::memory : Fault::input);
 }
 
 const VerbEntry entry{{"preprocess", Stage::data, "crop, normalise and resample every case as the plans say",

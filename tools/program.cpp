@@ -77,7 +77,7 @@ int run_verb(const Verb& verb, std::vector<std::string> arguments) {
   } catch (const std::bad_alloc&) {
     return complain(where, "out of memory; give it fewer --threads, a smaller patch or a machine with more", Fault::memory);
   } catch (const std::filesystem::filesystem_error& e) {
-    return complain(where, e.what(), Fault::input);
+    return complain(where, sentence(e.path1().string(), ": ", e.code().message()), Fault::input);
   } catch (const std::exception& e) {
     return complain(where, sentence("internal error: ", e.what()), Fault::internal);
   }
@@ -108,7 +108,7 @@ int run_program(int argc, char** argv) {
     names.push_back(verb.name);
   }
   const std::string guess = nearest(arguments[0], names);
-  return complain("metvox", sentence("there is no verb \"", arguments[0], "\"", guess.empty() ? "" : "; did you mean " + guess + "?",
+  return complain("metvox", sentence("there is no verb \"", arguments[0], "\"", guess.empty() ? ";" : "; did you mean " + guess + "?",
                                      " metvox --help lists them"), Fault::usage);
 }
 

@@ -230,10 +230,15 @@ SeparateZ separate_z(const Double3& current_mm, const Double3& target_mm) {
 }
 
 Int3 resampled_shape(const Int3& shape, const Double3& current_mm, const Double3& target_mm) {
-  Int3 out;
-  for (size_t a = 0; a < 3; ++a)
-    out[a] = static_cast<int64_t>(std::nearbyint(current_mm[a] / target_mm[a] * static_cast<double>(shape[a])));
-  return out;
+  Double3 extent;
+  for (size_t a = 0; a < 3; ++a) extent[a] = std::nearbyint(current_mm[a] / target_mm[a] * static_cast<double>(shape[a]));
+  constexpr double kMost = 1LL << 31;
+  const double most = *std::max_element(extent.begin(), extent.end()), voxels = extent[0] * extent[1] * extent[2];
+  if (!(most <= kMost && voxels <= kMost))
+    fail(Fault::input, shape[0], 'x', shape[1], 'x', shape[2], " voxels of ", current_mm[0], 'x', current_mm[1], 'x', current_mm[2],
+         " mm would become ", extent[0], 'x', extent[1], 'x', extent[2], " voxels of ", target_mm[0], 'x', target_mm[1], 'x',
+         target_mm[2], " mm, more than 2^31; check the spacing in the header (z, y, x)");
+  return {static_cast<int64_t>(extent[0]), static_cast<int64_t>(extent[1]), static_cast<int64_t>(extent[2])};
 }
 
 Tensor resample_data(const Tensor& data, const Int3& shape, const Double3& current_mm, const Double3& target_mm,

@@ -17,7 +17,8 @@ struct SeparateZ {
 // nnU-Net's rule: separate when max/min > 3 of the current spacing, else of the new one; never when axes tie.
 SeparateZ separate_z(const Double3& current_mm, const Double3& target_mm);
 
-// round(spacing_old / spacing_new * shape), half to even.
+// round(spacing_old / spacing_new * shape), half to even. Throws Error (Fault::input) beyond 2^31 voxels: such spacings are
+// mistakes of a header.
 Int3 resampled_shape(const Int3& shape, const Double3& current_mm, const Double3& target_mm);
 
 // (C, z, y, x) f32 to (C, shape): order 3 for images, order 1 for logits; nearest along z when separate.

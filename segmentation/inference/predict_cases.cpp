@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "segmentation/inference/predict_cases.h"
 
-#include <new>
-
 #include "io/nifti.h"
+#include "segmentation/data/case_fault.h"
 
 namespace metvox {
 
@@ -13,10 +12,16 @@ bool finished(const PredictionFiles& files, const PredictOptions& options) {
   return std::filesystem::exists(files.labels) && (!options.probabilities || std::filesystem::exists(files.probabilities));
 }
 
+PreprocessedCase prepare(const CaseFiles& files, const ModelFolder& model, std::vector<std::string>& warnings) {
+  const CaseImages images = read_case(files);
+  for (const std::string& w : images.warnings) warnings.push_back("case " + files.id + ": " + w);
+  return preprocess_case(files.id, images, Tensor(), model.plans, model.config(), model.dataset.labels, 0);
+}
+
 void predict_case(Predictor& predictor, const ModelFolder& model, const CaseFiles& files, const Path& dir,
-                  const PredictOptions& options, const std::function<void(int64_t, int64_t)>& progress) {
-  PreprocessedCase c =
-      preprocess_case(files.id, read_case(files), Tensor(), model.plans, model.config(), model.dataset.labels, 0);
+                  const PredictOptions& options, const std::function<void(int64_t, int64_t)>& progress,
+                  std::vector<std::string>& warnings) {
+  PreprocessedCase c = prepare(files, model, warnings);
   const Tensor logits = predictor.logits(c.data, progress);
   c.data = Tensor();  // restoring needs room for probabilities on the raw grid
   write_prediction(dir, logits, c.properties, model, options.probabilities, options.note);
@@ -47,7 +52,7 @@ void write_prediction(const Path& dir, const Tensor& logits, const CasePropertie
 Predictions predict_cases(Predictor& predictor, const ModelFolder& model, const std::vector<CaseFiles>& cases, const Path& dir,
                           const PredictOptions& options,
                           const std::function<void(int64_t, int64_t, double)>& progress) {
-  std::filesystem::create_directories(dir);
+  make_folder(dir);
   write_json(dir / "dataset.json", model.dataset.json);
   write_json(dir / "plans.json", to_json(model.plans));
   Predictions result;
@@ -59,17 +64,20 @@ Predictions predict_cases(Predictor& predictor, const ModelFolder& model, const 
       ++result.kept;
       continue;
     }
-    try {
-      predict_case(predictor, model, files, dir, options, [&](int64_t done, int64_t runs) {
-        progress(i, total, static_cast<double>(done) / static_cast<double>(runs));
-      });
+    const auto share = [&](int64_t done, int64_t runs) {
+      progress(i, total, static_cast<double>(done) / static_cast<double>(runs));
+    };
+    const auto fault = try_case(
+        files.id, [&] { predict_case(predictor, model, files, dir, options, share, result.warnings); });
+    if (!fault) {
       ++result.written;
-    } catch (const Error& e) {
-      if (e.fault() == Fault::internal) throw;
-      result.memory = result.memory || e.fault() == Fault::memory;
-      const std::string text = e.what();
-      result.faults.push_back(text.find(files.id) == std::string::npos ? files.id + ": " + text : text);
+      continue;
     }
+    result.memory = result.memory || fault->fault == Fault::memory;
+    result.faults.push_back(fault->text);
+    if (!fault->stop) continue;
+    result.not_begun = total - i - 1;
+    return result;
   }
   progress(total, total, 0);
   return result;

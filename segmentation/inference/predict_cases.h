@@ -28,7 +28,9 @@ struct PredictOptions {
 struct Predictions {
   int64_t written = 0, kept = 0;
   std::vector<std::string> faults;  // a sentence for each case that could not be done; the others are
+  std::vector<std::string> warnings;  // what a reader should know of the images, such as voxels that are not finite
   bool memory = false;              // was one of them out of memory?
+  int64_t not_begun = 0;            // cases after one whose file could not be written, as on a full disk
 };
 
 // progress(cases done, cases, share of the case under way). The folder also gets dataset.json and plans.json of the model.

@@ -61,8 +61,8 @@ void replace_rows(CsvTable& table, const std::string& id, const std::vector<Phan
 }
 
 void write_case(const Path& table_path, CsvTable& table, const CasePaths& paths, const PhantomCase& made) {
-  std::filesystem::create_directories(paths.images[0].parent_path());
-  std::filesystem::create_directories(paths.label.parent_path());
+  make_folder(paths.images[0].parent_path());
+  make_folder(paths.label.parent_path());
   std::filesystem::remove(paths.label);
   const std::string source = "synthetic: metvox phantom";
   for (size_t s = 0; s < 4; ++s) write_nifti(paths.images[s], made.sequences[s], made.geometry, {0, source});
@@ -111,7 +111,7 @@ void write_phantoms(const Path& dir, const PhantomOptions& options, const std::s
   if (layout != "nnunet" && layout != "brats")
     fail(Fault::usage, "phantom: the layout is nnunet or brats, not \"", layout, "\"");
   if (options.cases < 1) fail(Fault::usage, "phantom: ", options.cases, " cases; at least 1 is needed");
-  std::filesystem::create_directories(dir);
+  make_folder(dir);
   write_description(dir / "phantom.json", description(options, layout));
   const Path table_path = dir / "lesions.csv";
   const bool resumed = std::filesystem::exists(table_path);
