@@ -131,7 +131,7 @@ int report(const CommandLine& line, const Request& r, const Predictions& done, c
 int run(CommandLine& line) {
   Request r;
   if (!parse(line, r)) return 0;
-  const ModelFolder model = open_model(r.model, r.checkpoint);
+  const ModelFolder model = open_model(r.model, r.checkpoint, r.folds);
   if (r.folds.empty()) r.folds = model.folds;
   std::vector<std::string> faults;
   const std::vector<CaseFiles> cases = find_inputs(r.input, model.dataset.channel_names, &faults);

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <cmath>
+
 #include "layers/loss.h"
 #include "layers/named.h"
 #include "segmentation/training/trainer.h"
@@ -29,10 +31,13 @@ TrainRequest parse_request(CommandLine& line, bool* go_on) {
                Common::dry_run});
   *go_on = line.parse();
   if (!*go_on) return r;
-  if (r.epochs < 1 || r.iterations < 1 || r.val_iterations < 1 || r.save_every < 1)
-    fail(Fault::usage, "--epochs, --iterations, --val-iterations and --save-every are at least 1");
+  constexpr int64_t kMost = 1000000;            // products of them fit
+  for (const auto& [name, n] : {std::pair{"--epochs", r.epochs}, {"--iterations", r.iterations}, {"--val-iterations", r.val_iterations},
+                                {"--save-every", r.save_every}})
+    if (n < 1 || n > kMost) fail(Fault::usage, name, " is ", n, "; it may be 1 to ", kMost);
+  if (r.lr && !(std::isfinite(*r.lr) && *r.lr > 0)) fail(Fault::usage, "--lr is ", *r.lr, "; it is a number above 0");
   r.loss = loss == "auto" ? "" : loss;
-  r.group_by = group_by_from(group_by);
+  if (line.given("group-by")) r.group_by = group_by_from(group_by);
   r.seed = line.values().seed;
   r.target = line.target();
   return r;

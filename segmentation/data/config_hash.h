@@ -10,7 +10,8 @@ namespace metvox {
 // 16 hexadecimal digits of the JSON's compact text (FNV-1a), whatever the order of its keys.
 inline std::string config_hash(const Json& config) {
   uint64_t hash = 0xcbf29ce484222325u;
-  for (unsigned char c : nlohmann::json(config).dump()) hash = (hash ^ c) * 0x100000001b3u;
+  using Sorted = nlohmann::json;
+  for (unsigned char c : Sorted(config).dump(-1, ' ', false, Sorted::error_handler_t::replace)) hash = (hash ^ c) * 0x100000001b3u;
   char text[17];
   std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(hash));
   return text;

@@ -99,7 +99,7 @@ void write_preprocessed(const Path& path, const PreprocessedCase& c) {
   std::vector<NamedView> tensors{{"data", c.data.view()}};
   for (size_t k = 0; k < c.locations.size(); ++k) tensors.push_back({locations_name(k), c.locations[k].view()});
   if (c.seg) tensors.push_back({"seg", c.seg.view()});
-  write_safetensors(path, tensors, {{"properties", to_json(c.properties).dump()}});
+  write_safetensors(path, tensors, {{"properties", json_text(to_json(c.properties), -1)}});
 }
 
 PreprocessedCase read_preprocessed(const Path& path) {

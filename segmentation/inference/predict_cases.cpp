@@ -30,7 +30,7 @@ void predict_case(Predictor& predictor, const ModelFolder& model, const CaseFile
 void write_probabilities(const Path& path, const Tensor& probabilities, const ModelFolder& model) {
   Json heads = Json::array();
   for (const LabelTarget& head : model.dataset.labels.heads()) heads.push_back(head.name);
-  write_safetensors(path, {{"probabilities", probabilities.view()}}, {{"heads", heads.dump()}, {"axes", "head z y x"}});
+  write_safetensors(path, {{"probabilities", probabilities.view()}}, {{"heads", json_text(heads, -1)}, {"axes", "head z y x"}});
 }
 
 }  // namespace

@@ -24,6 +24,7 @@ bool all_finite(const Tensor& t) {
 struct Predictor::Impl {
   PredictorOptions options;
   Int3 patch{};
+  int mirror_axes;
   std::vector<std::string> folds;
   ParameterStore store;
   std::unique_ptr<Network> network;
@@ -34,7 +35,7 @@ struct Predictor::Impl {
   Tensor window_in, window_out;     // f32, channels last
 
   Impl(const ModelFolder& model, const std::vector<std::string>& wanted, const std::string& checkpoint, const PredictorOptions& o)
-      : options(o), patch(model.config().patch()), folds(wanted) {
+      : options(o), patch(model.config().patch()), mirror_axes(model.mirror_axes), folds(wanted) {
     const int64_t channels = static_cast<int64_t>(model.dataset.channel_names.size());
     const int64_t heads = static_cast<int64_t>(model.dataset.labels.heads().size());
     network = find_network(model.network).make(store, model.config(), static_cast<int>(channels), static_cast<int>(heads));
@@ -50,12 +51,7 @@ struct Predictor::Impl {
   void load(const ModelFolder& model, const std::string& checkpoint) {
     check(!folds.empty(), "Predictor: no folds");
     for (const std::string& fold : folds) {
-      if (std::find(model.folds.begin(), model.folds.end(), fold) == model.folds.end()) {
-        std::string there;
-        for (const std::string& f : model.folds) there += (there.empty() ? "" : ", ") + f;
-        fail(Fault::input, model.path.string(), ": fold ", fold, " has no checkpoint_", checkpoint,
-             ".safetensors; folds that have: ", there);
-      }
+      check(std::find(model.folds.begin(), model.folds.end(), fold) != model.folds.end(), "Predictor: fold ", fold, " was not opened");
       const Path file = checkpoint_path(model, fold, checkpoint);
       load_parameters(store, read_safetensors(file), file);
       if (folds.size() == 1) continue;
@@ -72,9 +68,12 @@ struct Predictor::Impl {
 
   // Sets of axes to mirror, as bits; an axis of one voxel has no mirror image.
   std::vector<int> flips() const {
+    int axes = options.mirror ? mirror_axes : 0;
+    for (int a = 0; a < 3; ++a)
+      if (patch[a] == 1) axes &= ~(1 << a);
     std::vector<int> sets;
-    for (int set = 0; set < (options.mirror ? 8 : 1); ++set)
-      if (!((set & 1 && patch[0] == 1) || (set & 2 && patch[1] == 1) || (set & 4 && patch[2] == 1))) sets.push_back(set);
+    for (int set = 0; set < 8; ++set)
+      if ((set & axes) == set) sets.push_back(set);
     return sets;
   }
 };

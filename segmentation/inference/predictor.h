@@ -10,7 +10,7 @@ namespace metvox {
 
 struct PredictorOptions {
   double step_size = 0.5;           // of the patch, in (0, 1]
-  bool mirror = true;               // average over all flips
+  bool mirror = true;               // average over all flips along the model's mirror_axes
   Target target;
 };
 
@@ -24,7 +24,7 @@ struct PredictorMemory {
 
 class Predictor {
  public:
-  // Reads the weights of all folds. Throws Error (Fault::input) on a fold that is not in model.folds.
+  // Reads the weights of the folds, which are of model.folds.
   Predictor(const ModelFolder& model, const std::vector<std::string>& folds, const std::string& checkpoint,
             const PredictorOptions& options);
   ~Predictor();

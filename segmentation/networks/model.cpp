@@ -48,6 +48,28 @@ Json checkpoint_facts(const Path& checkpoint) {
   return json;
 }
 
+// Bits of the axes that may be mirrored; a file that does not say mirrored them all, null is none.
+int mirror_axes_of(const Json& facts, const Path& checkpoint) {
+  const char* key = "inference_allowed_mirroring_axes";
+  if (!facts.contains(key)) return 7;
+  int bits = 0;
+  for (const Json& axis : facts.at(key)) {
+    if (axis != 0 && axis != 1 && axis != 2) fail_json_kind(facts.at(key), key, "a list of 0, 1 and 2", checkpoint);
+    bits |= 1 << axis.get<int>();
+  }
+  return bits;
+}
+
+void require_folds(const Path& model, const std::string& checkpoint, const std::vector<std::string>& there,
+                   const std::vector<std::string>& wanted) {
+  for (const std::string& fold : wanted) {
+    if (std::find(there.begin(), there.end(), fold) != there.end()) continue;
+    std::string names;
+    for (const std::string& f : there) names += (names.empty() ? "" : ", ") + f;
+    fail(Fault::input, model.string(), ": fold ", fold, " has no checkpoint_", checkpoint, ".safetensors; folds that have: ", names);
+  }
+}
+
 void copy_parameter(const ParameterStore& store, const Parameter& parameter, const Tensor& from, const Path& named) {
   if (from.shape() != parameter.shape)
     fail(Fault::input, named.string(), ": ", parameter.name, " is ", from.shape(), ", the network needs ", parameter.shape,
@@ -79,7 +101,7 @@ Path checkpoint_path(const ModelFolder& model, const std::string& fold, const st
   return model.path / ("fold_" + fold) / ("checkpoint_" + checkpoint + ".safetensors");
 }
 
-ModelFolder open_model(const Path& path, const std::string& checkpoint) {
+ModelFolder open_model(const Path& path, const std::string& checkpoint, const std::vector<std::string>& wanted) {
   if (!fs::is_directory(path))
     fail(Fault::input, path.string(), ": no such model folder; `metvox train` prints the folder it writes, which holds "
          "plans.json, dataset.json and fold_0, fold_1, ...");
@@ -91,7 +113,8 @@ ModelFolder open_model(const Path& path, const std::string& checkpoint) {
   if (found.with.empty())
     fail(Fault::input, path.string(), ": no fold has a checkpoint_", checkpoint, ".safetensors",
          other_checkpoints(path, found.without));
-  model.folds = found.with;
+  require_folds(path, checkpoint, found.with, wanted);
+  model.folds = wanted.empty() ? found.with : wanted;
   for (const std::string& fold : model.folds) {
     const Path file = checkpoint_path(model, fold, checkpoint);
     const Json facts = checkpoint_facts(file);
@@ -106,6 +129,7 @@ ModelFolder open_model(const Path& path, const std::string& checkpoint) {
       fail(Fault::input, file.string(), ": is of ", model_folder_name(network, loss, configuration), ", but fold ",
            model.folds.front(), " is of ", model_folder_name(model.network, model.loss, model.configuration),
            "; name the folds to use with -f");
+    model.mirror_axes &= mirror_axes_of(facts, file);
   }
   return model;
 }

@@ -13,13 +13,15 @@ struct ModelFolder {
   Plans plans;
   DatasetDescription dataset;
   std::string network, loss, configuration;         // as the checkpoints say; the folder may have been renamed
-  std::vector<std::string> folds;                   // "0", "1", ..., "all" that have a checkpoint
+  std::vector<std::string> folds;                   // "0", "1", ..., "all" that have a checkpoint, or those wanted
+  int mirror_axes = 7;                              // bit a: axis a of (z, y, x) was mirrored in the training of all the folds
   const Configuration& config() const { return plans.configuration(configuration, path / "plans.json"); }
 };
 std::string model_folder_name(const std::string& network, const std::string& loss, const std::string& configuration);
 // Reads no weights. Throws Error (Fault::input) naming what is missing, or the folds that are not of one model. `checkpoint`
-// is "final", "best" or "latest"; folds without that file are left out.
-ModelFolder open_model(const Path& path, const std::string& checkpoint = "final");
+// is "final", "best" or "latest"; folds without that file are left out. With `wanted` no other fold is looked at, and one
+// without the file is an Error.
+ModelFolder open_model(const Path& path, const std::string& checkpoint = "final", const std::vector<std::string>& wanted = {});
 Path checkpoint_path(const ModelFolder& model, const std::string& fold, const std::string& checkpoint);
 
 // Copies every parameter of the store from a checkpoint; a missing name or another shape is an Error (Fault::input) naming the

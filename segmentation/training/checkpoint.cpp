@@ -26,7 +26,7 @@ void write_checkpoint(const Path& path, Learner& learner, const TrainingState& s
   for (const Parameter& p : learner.store().parameters()) tensors.push_back({p.name, learner.store().value(p)});
   const auto buffers = learner.optimizer().state();
   for (const auto& [name, tensor] : buffers) tensors.push_back({kStatePrefix + name, tensor.view()});
-  write_safetensors(path, tensors, {{"metvox", json.dump()}, {"plans", facts.plans.dump()}, {"dataset", facts.dataset.dump()}});
+  write_safetensors(path, tensors, {{"metvox", json_text(json, -1)}, {"plans", json_text(facts.plans, -1)}, {"dataset", json_text(facts.dataset, -1)}});
 }
 
 ResumedRun read_checkpoint(const Path& path, Learner& learner) {

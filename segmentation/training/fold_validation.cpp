@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "segmentation/training/fold_validation.h"
 
+#include <algorithm>
+
 #include "segmentation/data/preprocess.h"
 #include "segmentation/evaluation/scores.h"
 #include "segmentation/inference/predict_cases.h"
@@ -12,16 +14,21 @@ Path case_file(const FoldValidation& fold, const Configuration& configuration, c
   return fold.preprocessed / configuration.data_identifier / (id + ".safetensors");
 }
 
-Path summary_of(const Path& fold_folder) { return fold_folder / "validation" / "summary.json"; }
+Path folder_of(const FoldValidation& fold) { return fold.model / ("fold_" + fold.fold) / "validation"; }
 
 }  // namespace
 
-bool fold_validated(const Path& fold_folder) { return std::filesystem::exists(summary_of(fold_folder)); }
+bool fold_validated(const FoldValidation& fold) {
+  const Path out = folder_of(fold);
+  return std::filesystem::exists(out / "summary.json") && std::all_of(fold.ids.begin(), fold.ids.end(), [&](const std::string& id) {
+           return std::filesystem::exists(prediction_files(out, id).labels);
+         });
+}
 
 std::vector<std::string> validate_fold(const FoldValidation& fold,
                                        const std::function<void(int64_t, int64_t, const std::string&)>& progress) {
-  const ModelFolder model = open_model(fold.model, "final");
-  const Path out = fold.model / ("fold_" + fold.fold) / "validation";
+  const ModelFolder model = open_model(fold.model, "final", {fold.fold});
+  const Path out = folder_of(fold);
   std::filesystem::create_directories(out);
   PredictorOptions options;
   options.target = fold.target;

@@ -19,8 +19,8 @@ struct FoldValidation {
 std::vector<std::string> validate_fold(const FoldValidation& fold,
                                        const std::function<void(int64_t, int64_t, const std::string&)>& progress);
 
-// Is there a summary?
-bool fold_validated(const Path& fold_folder);
+// Is there a segmentation of every case, and the summary?
+bool fold_validated(const FoldValidation& fold);
 
 // Bytes beside the predictor's own for the largest of the cases.
 size_t largest_validation_case_bytes(const FoldValidation& fold, int64_t heads);

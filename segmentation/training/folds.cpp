@@ -65,12 +65,6 @@ std::vector<Fold> read_folds(const Path& path) {
   return folds;
 }
 
-void write_folds(const Path& path, const std::vector<Fold>& folds) {
-  Json json = Json::array();
-  for (const Fold& f : folds) json.push_back({{"train", f.train}, {"val", f.val}});
-  write_json(path, json);
-}
-
 Fold random_split(const std::vector<std::string>& ids, uint32_t number, GroupBy group_by) {
   const auto groups = groups_of(ids, group_by);
   const int64_t n = static_cast<int64_t>(groups.size()), kept = n * 8 / 10;
@@ -110,23 +104,41 @@ std::vector<Fold> make_folds(const std::vector<std::string>& ids, GroupBy group_
   return folds;
 }
 
-Fold choose_fold(const Path& splits_json, const std::vector<std::string>& ids, const std::string& name, GroupBy group_by) {
-  if (name == "all") return {ids, ids};
+void write_folds(const Path& splits_json, const std::vector<Fold>& folds) {
+  Json json = Json::array();
+  for (const Fold& f : folds) json.push_back({{"train", f.train}, {"val", f.val}});
+  write_json(splits_json, json);
+}
+
+ChosenFold choose_fold(const Path& splits_json, const std::vector<std::string>& ids, const std::string& name, GroupBy group_by) {
+  ChosenFold chosen;
+  if (name == "all") {
+    chosen.fold = {ids, ids};
+    chosen.name = name;
+    return chosen;
+  }
   uint32_t number = 0;
   const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), number);
   if (error != std::errc() || end != name.data() + name.size())
     fail(Fault::usage, "--fold is \"", name, "\"; it may be a number from 0 or all");
-  if (!std::filesystem::exists(splits_json)) write_folds(splits_json, make_folds(ids, group_by));
-  const std::vector<Fold> folds = read_folds(splits_json);
-  const Fold fold = number < folds.size() ? folds[number] : random_split(ids, number, group_by);
+  chosen.name = std::to_string(number);
+  const bool there = std::filesystem::exists(splits_json);
+  const std::vector<Fold> folds = there ? read_folds(splits_json) : make_folds(ids, group_by);
+  if (!there) chosen.to_write = folds;
+  chosen.listed = there && number < folds.size();
+  const Fold& fold = chosen.fold = number < folds.size() ? folds[number] : random_split(ids, number, group_by);
   const std::set<std::string> known(ids.begin(), ids.end());
+  std::set<std::string> unused = known;
   for (const auto* side : {&fold.train, &fold.val})
-    for (const std::string& id : *side)
+    for (const std::string& id : *side) {
+      unused.erase(id);
       if (!known.contains(id))
         fail(Fault::input, splits_json.string(), ": case ", id, " of fold ", name, " has no preprocessed file beside it; run `metvox preprocess`, or remove the case from the list");
+    }
+  chosen.left_out.assign(unused.begin(), unused.end());
   if (fold.train.empty() || fold.val.empty())
     fail(Fault::input, splits_json.string(), ": fold ", name, " has ", fold.train.size(), " training and ", fold.val.size(), " validation cases");
-  return fold;
+  return chosen;
 }
 
 }  // namespace metvox

@@ -23,9 +23,18 @@ std::vector<std::vector<int64_t>> kfold(int64_t n, int folds, uint32_t seed);
 // groups give as many folds as there are groups; one group is an Error (Fault::input).
 std::vector<Fold> make_folds(const std::vector<std::string>& ids, GroupBy group_by);
 
+struct ChosenFold {
+  Fold fold;
+  std::string name;                             // "all", or the number without leading zeros
+  bool listed = false;                          // it stands in a file that was there
+  std::vector<Fold> to_write;                   // for write_folds() before the fold is used: there is no file yet
+  std::vector<std::string> left_out;            // cases on neither side, sorted
+};
+
 // `name` is "all" (every case in both), a fold of PREPROCESSED/splits_final.json, or a number beyond it (a random 80:20 split
-// of its own). The file is made from `ids` when it is missing, and honoured as it stands otherwise: a case of it that has no
-// preprocessed file is an Error (Fault::input).
-Fold choose_fold(const Path& splits_json, const std::vector<std::string>& ids, const std::string& name, GroupBy group_by);
+// of its own). The file is honoured as it stands: a case of it that has no preprocessed file is an Error (Fault::input).
+// Without it the folds are made from `ids`. group_by counts where folds are made or split. Writes nothing.
+ChosenFold choose_fold(const Path& splits_json, const std::vector<std::string>& ids, const std::string& name, GroupBy group_by);
+void write_folds(const Path& splits_json, const std::vector<Fold>& folds);
 
 }  // namespace metvox

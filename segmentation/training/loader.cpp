@@ -11,6 +11,7 @@
 #include <condition_variable>
 #include <ctime>
 #include <mutex>
+#include <system_error>
 #include <thread>
 
 #include "segmentation/training/sampler.h"
@@ -80,7 +81,17 @@ struct Loader::Impl {
     for (int64_t s = 0; s < plan.slots(); ++s) ring.push_back({Tensor::empty(images, DType::f32), Tensor::empty(labels, DType::u8)});
     filled.assign(ring.size(), -1);
     busy.assign(ring.size(), false);
-    for (int w = 0; w < plan.workers; ++w) workers.emplace_back([this] { work(); });
+    start_workers();
+  }
+
+  // Where the machine gives no more threads, those that there are do the work, or the consumer alone.
+  void start_workers() {
+    workers.reserve(static_cast<size_t>(plan.workers));
+    try {
+      for (int w = 0; w < plan.workers; ++w) workers.emplace_back([this] { work(); });
+    } catch (const std::system_error&) {
+    }
+    if (workers.empty()) patience_s = 0;
   }
 
   ~Impl() {
@@ -138,7 +149,7 @@ const Batch& Loader::next() {
   s.released = s.next;                         // what the last call gave is used up
   s.room.notify_all();
   const auto there = [&] { return s.filled[s.slot(s.next)] == s.next || s.error; };
-  if (!s.plan.yield_to_step) {
+  if (!s.plan.yield_to_step && !s.workers.empty()) {
     s.ready.wait(lock, there);
   } else if (!s.ready.wait_for(lock, std::chrono::duration<double>(s.patience_s), there)) {
     const int64_t batch = s.next++;

@@ -34,7 +34,7 @@ EpochRecord record_from_json(const Json& json, const Path& where) {
 
 void write_metrics(const Path& path, const std::vector<EpochRecord>& history, const std::vector<std::string>& targets) {
   std::string text;
-  for (const EpochRecord& r : history) text += to_json(r, targets).dump() + "\n";
+  for (const EpochRecord& r : history) text += json_text(to_json(r, targets), -1) + "\n";
   write_text(path, text);
 }
 

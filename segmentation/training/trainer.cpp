@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "segmentation/training/trainer.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 
@@ -74,7 +75,7 @@ struct Trainer::Impl {
   DatasetDescription dataset;
   Configuration configuration;
   CheckpointFacts facts;
-  Fold fold;
+  ChosenFold chosen;
   std::unique_ptr<TrainingCases> cases;
   std::unique_ptr<Learner> learner;
   LoaderPlan loader_plan;
@@ -97,9 +98,11 @@ struct Trainer::Impl {
                                         dataset.labels);
     lr = request.lr.value_or(learner->defaults().lr);
     const Path folder = r.preprocessed / configuration.data_identifier;
-    fold = choose_fold(r.preprocessed / "splits_final.json", preprocessed_ids(folder), r.fold, r.group_by);
-    std::vector<std::string> ids = fold.train;
-    ids.insert(ids.end(), fold.val.begin(), fold.val.end());
+    chosen = choose_fold(splits_json(), preprocessed_ids(folder), r.fold, r.group_by.value_or(GroupBy::patient));
+    request.fold = chosen.name;
+    refuse_own_checkpoint();
+    std::vector<std::string> ids = chosen.fold.train;
+    ids.insert(ids.end(), chosen.fold.val.begin(), chosen.fold.val.end());
     cases = std::make_unique<TrainingCases>(folder, ids, channels);
     plan_loader();
     facts.facts = run_facts();
@@ -108,10 +111,18 @@ struct Trainer::Impl {
     for (const LabelTarget& target : dataset.labels.foreground()) facts.targets.push_back(target.name);
   }
 
+  void refuse_own_checkpoint() const {
+    if (request.pretrained.empty()) return;
+    const Path own = fs::weakly_canonical(folder()), there = fs::weakly_canonical(request.pretrained);
+    if (std::mismatch(own.begin(), own.end(), there.begin(), there.end()).first == own.end())
+      fail(Fault::usage, "--pretrained ", request.pretrained.string(), " lies in the folder that this training writes anew; copy it "
+           "elsewhere, train to another --out, or go on with --resume");
+  }
+
   void plan_loader() {
     const PatchGeometry geometry = patch_geometry(configuration.patch());
-    loader_plan.train = {cases->find(fold.train), geometry.initial, training_transforms(geometry, configuration.use_mask_for_norm)};
-    loader_plan.val = {cases->find(fold.val), geometry.patch, validation_transforms()};
+    loader_plan.train = {cases->find(chosen.fold.train), geometry.initial, training_transforms(geometry, configuration.use_mask_for_norm)};
+    loader_plan.val = {cases->find(chosen.fold.val), geometry.patch, validation_transforms()};
     loader_plan.channels = static_cast<int64_t>(dataset.channel_names.size());
     loader_plan.batch_size = configuration.batch_size;
     loader_plan.patch = geometry.patch;
@@ -134,11 +145,12 @@ struct Trainer::Impl {
     return j;
   }
 
+  Path splits_json() const { return request.preprocessed / "splits_final.json"; }
   Path model() const { return request.results / model_folder_name(request.network, request.loss, request.configuration); }
   Path folder() const { return model() / ("fold_" + request.fold); }
   Path checkpoint(const char* name) const { return folder() / (std::string("checkpoint_") + name + ".safetensors"); }
   FoldValidation validation() const {
-    return {request.preprocessed, model(), request.fold, request.configuration, fold.val, request.target};
+    return {request.preprocessed, model(), request.fold, request.configuration, chosen.fold.val, request.target};
   }
 
   void keep_plans() const {
@@ -155,12 +167,22 @@ struct Trainer::Impl {
   void begin(const TrainEvents& events) {
     if (!request.resume && (fs::exists(checkpoint("final")) || fs::exists(checkpoint("latest"))))
       events.say("starting over; the model in " + folder().string() + " is replaced (--resume would go on with it)");
+    learner->store().initialize(request.seed);
+    if (!request.pretrained.empty()) {         // before anything is removed: it may not fit
+      const int64_t copied = load_pretrained(learner->store(), read_safetensors(request.pretrained), request.pretrained);
+      events.say(sentence(copied, " tensors taken from ", request.pretrained.string(), ", the segmentation heads start anew"));
+    }
     for (const char* name : {"final", "latest", "best"}) fs::remove(checkpoint(name));
     for (const char* name : {"metrics.jsonl", "progress.png", "validation"}) fs::remove_all(folder() / name);
-    learner->store().initialize(request.seed);
-    if (request.pretrained.empty()) return;
-    const int64_t copied = load_pretrained(learner->store(), read_safetensors(request.pretrained), request.pretrained);
-    events.say(sentence(copied, " tensors taken from ", request.pretrained.string(), ", the segmentation heads start anew"));
+  }
+
+  void keep_folds(const TrainEvents& events) const {
+    if (!chosen.to_write.empty()) write_folds(splits_json(), chosen.to_write);
+    if (chosen.listed && request.group_by)
+      events.say("--group-by changes nothing: " + splits_json().string() + " is there and is honoured; remove it to have folds made anew");
+    if (!chosen.left_out.empty())
+      events.say(sentence(chosen.left_out.size(), " preprocessed cases (", chosen.left_out.front(), chosen.left_out.size() > 1 ? ", ..." : "",
+                          ") are not used: fold ", chosen.name, " of ", splits_json().string(), " does not list them"));
   }
 
   // What a run that was killed while writing left behind.
@@ -289,9 +311,10 @@ TrainMemory Trainer::memory() const {
 std::vector<std::string> Trainer::run(const TrainEvents& events) {
   Impl& s = *impl_;
   s.keep_plans();
+  s.keep_folds(events);
   s.remove_leftovers();
   const bool trained = s.request.resume && fs::exists(s.checkpoint("final"));
-  if (trained && fold_validated(s.folder())) {
+  if (trained && fold_validated(s.validation())) {
     events.say("fold " + s.request.fold + " is finished: " + s.folder().string());
     return {};
   }

@@ -16,7 +16,7 @@ struct TrainRequest {
   Path preprocessed, results;
   Path pretrained;                             // a checkpoint to start from, heads excepted; may be empty
   std::string network = "nnunet", loss, configuration = "3d_fullres", fold = "0";   // no loss: default_loss()
-  GroupBy group_by = GroupBy::patient;
+  std::optional<GroupBy> group_by;             // for folds that are made, else by patient
   int64_t epochs = 1000, iterations = 250, val_iterations = 50, save_every = 1;
   std::optional<double> lr;                    // else the network's own
   uint64_t seed = 0;
@@ -44,7 +44,7 @@ struct TrainMemory {
 
 class Trainer {
  public:
-  // Reads plans, dataset, folds and case headers, plans the programs. Writes nothing but PREPROCESSED/splits_final.json.
+  // Reads plans, dataset, folds and case headers, plans the programs. Writes nothing.
   explicit Trainer(const TrainRequest& request);
   ~Trainer();
   Trainer(const Trainer&) = delete;

@@ -56,7 +56,12 @@ TEST(folds, the_users_splits_are_honoured_and_checked) {
   const Path dir = fresh_folder("folds_users_splits");
   const auto ids = numbered(6);
   write_text(dir / "splits_final.json", R"([{"train": ["case_00", "case_01"], "val": ["case_05"]}])");
-  EXPECT_EQ(choose_fold(dir / "splits_final.json", ids, "0", GroupBy::patient).val, (std::vector<std::string>{"case_05"}));
+  const ChosenFold chosen = choose_fold(dir / "splits_final.json", ids, "0", GroupBy::patient);
+  EXPECT_EQ(chosen.fold.val, (std::vector<std::string>{"case_05"}));
+  EXPECT_EQ(chosen.left_out, (std::vector<std::string>{"case_02", "case_03", "case_04"}));
+  EXPECT_TRUE(chosen.listed);
+  EXPECT_TRUE(chosen.to_write.empty());
+  EXPECT_FALSE(choose_fold(dir / "splits_final.json", ids, "1", GroupBy::patient).listed);
   write_text(dir / "splits_final.json", R"([{"train": ["case_00", "other"], "val": ["case_05"]}])");
   EXPECT_THROW(choose_fold(dir / "splits_final.json", ids, "0", GroupBy::patient), Error);
 }
@@ -64,14 +69,15 @@ TEST(folds, the_users_splits_are_honoured_and_checked) {
 TEST(folds, all_and_numbers_beyond_the_file) {
   const Path dir = fresh_folder("folds_beyond");
   const auto ids = numbered(10);
-  EXPECT_EQ(choose_fold(dir / "splits_final.json", ids, "all", GroupBy::patient).val, ids);
-  EXPECT_FALSE(std::filesystem::exists(dir / "splits_final.json"));
-  const Fold beyond = choose_fold(dir / "splits_final.json", ids, "7", GroupBy::patient);
-  EXPECT_TRUE(std::filesystem::exists(dir / "splits_final.json"));
-  EXPECT_EQ(beyond.train.size(), 8u);
-  EXPECT_EQ(beyond.val.size(), 2u);
-  EXPECT_NE(beyond.val, choose_fold(dir / "splits_final.json", ids, "8", GroupBy::patient).val);
+  EXPECT_EQ(choose_fold(dir / "splits_final.json", ids, "all", GroupBy::patient).fold.val, ids);
+  const ChosenFold beyond = choose_fold(dir / "splits_final.json", ids, "7", GroupBy::patient);
+  EXPECT_EQ(beyond.to_write.size(), 5u);
+  EXPECT_FALSE(std::filesystem::exists(dir / "splits_final.json"));   // choosing writes nothing
+  EXPECT_EQ(beyond.fold.train.size(), 8u);
+  EXPECT_EQ(beyond.fold.val.size(), 2u);
+  EXPECT_NE(beyond.fold.val, choose_fold(dir / "splits_final.json", ids, "8", GroupBy::patient).fold.val);
   EXPECT_THROW(choose_fold(dir / "splits_final.json", ids, "1x", GroupBy::patient), Error);
+  EXPECT_EQ(choose_fold(dir / "splits_final.json", ids, "00", GroupBy::patient).name, "0");
 }
 
 }  // namespace metvox

@@ -94,6 +94,32 @@ TEST(predictor, averages_over_folds_and_leaves_no_trace) {
   EXPECT_EQ(std::memcmp(first.view().data, second.view().data, first.bytes()), 0);
 }
 
+TEST(predictor, mirrors_only_what_the_training_mirrored) {
+  const Path dir = write_fake_model(fresh_dir("results"), kPatch, 1);
+  const auto runs = [&](const Json& axes) {
+    const Path file = dir / "fold_0" / "checkpoint_final.safetensors";
+    const SafeTensors old = read_safetensors(file);
+    Json facts = Json::parse(old.metadata.at("metvox"));
+    facts["inference_allowed_mirroring_axes"] = axes;
+    std::vector<NamedView> tensors;
+    for (const auto& [name, tensor] : old.tensors) tensors.push_back({name, tensor.view()});
+    write_safetensors(file, tensors, {{"metvox", facts.dump()}});
+    return make(open_model(dir), {"0"}, true).runs(kPatch);
+  };
+  EXPECT_EQ(runs({0, 1, 2}), 8);
+  EXPECT_EQ(runs({0, 2}), 4);
+  EXPECT_EQ(runs(nullptr), 1);
+  EXPECT_THROW(runs({3}), Error);
+}
+
+TEST(predictor, opens_the_folds_that_are_wanted_and_no_others) {
+  const Path dir = write_fake_model(fresh_dir("results"), kPatch, 2);
+  std::filesystem::resize_file(dir / "fold_1" / "checkpoint_final.safetensors", 5);
+  EXPECT_THROW(open_model(dir), Error);
+  EXPECT_EQ(open_model(dir, "final", {"0"}).folds, (std::vector<std::string>{"0"}));
+  EXPECT_THROW(open_model(dir, "final", {"0", "3"}), Error);
+}
+
 TEST(predictor, blends_windows_by_their_gaussians) {
   const ModelFolder model = open_model(write_fake_model(fresh_dir("results"), kPatch, 1));
   const Int3 size{11, 8, 19};

@@ -2,6 +2,7 @@
 #include "segmentation/training/sampler.h"
 
 #include <gtest/gtest.h>
+#include <pthread.h>
 
 #include <set>
 #include <thread>
@@ -130,6 +131,25 @@ TEST(sampler, the_consumer_helps_itself_when_workers_starve) {
                                      if (std::this_thread::get_id() != consumer) std::this_thread::sleep_for(std::chrono::milliseconds(400));
                                    }});
   EXPECT_EQ(all_batches(plan, 0), expected);
+}
+
+// A stack larger than the address space: no thread can be had.
+TEST(sampler, without_threads_the_consumer_does_the_work) {
+  const MemoryCase c({20, 22, 24}, 0, {10, 11, 12});
+  LoaderPlan plan = small_plan({&c.view}, 2);
+  const auto expected = all_batches(plan, 0);
+  pthread_attr_t before, huge;
+  ASSERT_EQ(pthread_getattr_default_np(&before), 0);
+  ASSERT_EQ(pthread_attr_init(&huge), 0);
+  ASSERT_EQ(pthread_attr_setstacksize(&huge, size_t{1} << 48), 0);
+  ASSERT_EQ(pthread_setattr_default_np(&huge), 0);
+  for (bool yields : {true, false}) {
+    plan.yield_to_step = yields;
+    EXPECT_EQ(all_batches(plan, 0), expected);
+  }
+  pthread_setattr_default_np(&before);
+  pthread_attr_destroy(&huge);
+  pthread_attr_destroy(&before);
 }
 
 TEST(sampler, validation_batches_are_plain_crops) {

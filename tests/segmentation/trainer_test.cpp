@@ -288,6 +288,48 @@ TEST(trainer, pretrained_weights_are_taken_but_for_the_heads) {
   EXPECT_FALSE(same("decoder.seg_layers.0.weight"));
 }
 
+TEST(trainer, pretrained_weights_that_do_not_fit_leave_the_model_alone) {
+  const Path data = preprocessed("misfit_data");
+  TrainRequest request = request_for(data, "misfit");
+  request.epochs = 1;
+  const Path final_checkpoint = run_to_the_end(request) / "checkpoint_final.safetensors";
+  request.pretrained = request.results / "other.safetensors";
+  write_safetensors(request.pretrained, {}, {});
+  EXPECT_THROW(Trainer(request).run({}), Error);
+  EXPECT_TRUE(std::filesystem::exists(final_checkpoint));
+  EXPECT_TRUE(std::filesystem::exists(final_checkpoint.parent_path() / "validation" / "summary.json"));
+  request.pretrained = final_checkpoint.parent_path() / ".." / "fold_0" / "checkpoint_final.safetensors";
+  try {
+    Trainer trainer(request);
+    FAIL() << "the model itself was taken";
+  } catch (const Error& e) {
+    EXPECT_EQ(e.fault(), Fault::usage);
+  }
+  EXPECT_TRUE(std::filesystem::exists(final_checkpoint));
+}
+
+TEST(trainer, resume_validates_what_is_missing_and_says_which_folds_hold) {
+  const Path data = preprocessed("missing_data");
+  TrainRequest request = request_for(data, "missing");
+  request.epochs = 1;
+  { const Trainer only_made(request); }
+  EXPECT_FALSE(std::filesystem::exists(data / "splits_final.json"));
+  request.fold = "00";
+  const Path fold = run_to_the_end(request);
+  EXPECT_EQ(fold.filename(), "fold_0");
+  request.resume = true;
+  const Path mask = fold / "validation" / (read_json(data / "splits_final.json")[0].at("val")[0].get<std::string>() + ".nii.gz");
+  std::filesystem::remove(mask);
+  // Another fold under way, its checkpoint broken: no matter.
+  std::filesystem::create_directories(fold.parent_path() / "fold_1");
+  write_text(fold.parent_path() / "fold_1" / "checkpoint_final.safetensors", "broken");
+  request.group_by = GroupBy::none;
+  std::string said;
+  run_to_the_end(request, &said);
+  EXPECT_TRUE(std::filesystem::exists(mask));
+  EXPECT_NE(said.find("--group-by changes nothing"), std::string::npos) << said;
+}
+
 TEST(trainer, memory_is_known_before_the_run) {
   const Path data = preprocessed("memory_data");
   const Trainer trainer(request_for(data, "memory"));
