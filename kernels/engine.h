@@ -30,10 +30,6 @@ template <class Problem>
 std::optional<std::string> never(const Problem&) {
   return std::nullopt;
 }
-template <class Problem>
-std::string_view to_none(const Problem&) {
-  return "";
-}
 
 template <class Problem, class Kernel>
 struct Engine {
@@ -41,7 +37,7 @@ struct Engine {
   Device::Kind device;
   std::optional<std::string> (*declines)(const Problem&);       // why it cannot, or nothing
   std::unique_ptr<Kernel> (*make)(const Problem&);
-  std::string_view (*yields)(const Problem&) = to_none;         // a better engine for this problem, should that one take it
+  std::string_view (*yields)(const Problem&) = nullptr;         // to which better engine, should that one take it, or ""
 };
 
 template <class Problem, class Kernel>
@@ -68,7 +64,7 @@ class EngineTable {
         reasons += sentence(reasons.empty() ? "" : "; ", e.name, ": ", *reason);
         continue;
       }
-      const auto* better = forced ? nullptr : find(e.yields(problem), target);
+      const auto* better = forced || !e.yields ? nullptr : find(e.yields(problem), target);
       if (better && !better->declines(problem)) {
         log("dispatch", op_, ",", e.name, ",yields to ", better->name, ",", problem.describe());
         continue;

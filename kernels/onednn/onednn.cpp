@@ -13,8 +13,11 @@ const dnnl::stream& stream() {
   return s;
 }
 
+dnnl::reorder::primitive_desc reorder_desc(const dnnl::memory::desc& from, const dnnl::memory::desc& to, bool add_to_output) {
+  return {cpu_engine(), from, cpu_engine(), to, attributes(add_to_output)};
+}
 Call reorder(const dnnl::memory::desc& from, const dnnl::memory::desc& to, bool add_to_output = false) {
-  const dnnl::reorder::primitive_desc desc(cpu_engine(), from, cpu_engine(), to, attributes(add_to_output));
+  const auto desc = reorder_desc(from, to, add_to_output);
   return {dnnl::reorder(desc), desc.scratchpad_desc(), {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}}};
 }
 
@@ -67,6 +70,10 @@ std::optional<std::string> declines_primitives(const std::vector<std::string>& i
   for (const std::string& name : implementations)
     if (name.find("ref") != std::string::npos) return sentence("oneDNN would fall back to its slow implementation ", name);
   return std::nullopt;
+}
+
+std::string reorder_name(const dnnl::memory::desc& from, const dnnl::memory::desc& to) {
+  return reorder_desc(from, to, false).impl_info_str();
 }
 
 Call::Call(const dnnl::primitive& primitive, const dnnl::memory::desc& scratchpad, const std::vector<Argument>& arguments)

@@ -6,7 +6,6 @@
 
 #include <algorithm>
 
-
 #include "kernels/engine.h"
 #include "tensor/shape.h"
 
@@ -37,6 +36,9 @@ std::optional<std::string> refusal(Describe&& describe) {
     return sentence("oneDNN has no such primitive: ", e.what());
   }
 }
+
+// The implementation that would reorder one into the other.
+std::string reorder_name(const dnnl::memory::desc& from, const dnnl::memory::desc& to);
 
 // Pieces of one block of memory, each 64-byte aligned.
 class Layout {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/conv3d.h"
 
+#include "kernels/cpu/isa.h"
 #include "tests/support/whole_numbers.h"
 
 namespace metvox {
@@ -172,6 +173,7 @@ TEST(conv3d, engines_agree_on_the_shapes_of_networks) {
   add([](auto& p) { p.in = {1, 1, 70}, p.n = 1; });
   add([](auto& p) { p.in = {2, 2, 2}, p.stride = {2, 2, 2}, p.c = 1, p.k = 1; });
   add([](auto& p) { p.in = {3, 6, 5}, p.stride = {2, 2, 2}, p.k = 16; });   // oneDNN 2.6.3 is wrong here in bf16,
+  add([](auto& p) { p.in = {2, 6, 5}, p.stride = {2, 2, 2}, p.c = 16, p.c2 = 24, p.k = 16, p.bias = true; });
   add([](auto& p) { p.kernel = {1, 1, 1}, p.pad = {0, 0, 0}, p.c = 16, p.c2 = 3, p.k = 5; });   // and here
   add([](auto& p) { p.c = 3, p.c2 = 5, p.k = 7, p.in = {3, 20, 60}, p.bias = true, p.n = 1; });
   uint64_t seed = 1;
@@ -212,6 +214,22 @@ TEST(conv3d, onednn_takes_f32_and_refuses_f64_and_f16) {
       EXPECT_EQ(!e.declines(p).has_value(), taken) << p.describe();
     }
   }
+}
+
+// Named by --engine, an engine trains heads of three regions and the layer under them in its own type.
+TEST(conv3d, a_named_engine_takes_the_layers_of_a_network) {
+  const Conv3dProblem heads{.n = 1, .c = 32, .k = 3, .in = {4, 5, 6}, .kernel = {1, 1, 1}, .pad = {0, 0, 0}, .bias = true};
+  const Conv3dProblem wide{.n = 1, .c = 32, .k = 32, .in = {4, 5, 6}};
+  for (const char* engine : {"native", "onednn"})
+    for (Conv3dProblem p : {heads, wide})
+      for (DType dtype : {DType::f32, DType::bf16}) {
+        p.dtype = dtype;
+        if (dtype == DType::bf16 && !has_bf16_instructions()) continue;
+        const Target target{.device = {}, .dtype = dtype, .engine = engine};
+        EXPECT_EQ(conv3d_forward().prepare(p, target).engine, engine) << p.describe();
+        EXPECT_EQ(conv3d_backward_data().prepare(p, target).engine, engine) << p.describe();
+        EXPECT_EQ(conv3d_backward_weights().prepare(p, target).engine, engine) << p.describe();
+      }
 }
 
 // Two convolutions, the second adding to the first, are one convolution of the concatenation.

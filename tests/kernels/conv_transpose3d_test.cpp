@@ -116,7 +116,10 @@ TEST(conv_transpose3d, engines_agree_on_the_shapes_of_networks) {
        {ConvTranspose3dProblem{.n = 2, .c = 16, .k = 8, .in = {3, 4, 5}}, ConvTranspose3dProblem{.n = 3, .c = 32, .k = 16, .in = {2, 3, 3}},
         ConvTranspose3dProblem{.n = 1, .c = 64, .k = 32, .in = {3, 3, 2}, .stride = {1, 2, 2}},
         ConvTranspose3dProblem{.n = 1, .c = 5, .k = 3, .in = {1, 1, 1}, .bias = false},
-        ConvTranspose3dProblem{.n = 1, .c = 8, .k = 4, .in = {1, 1, 33}, .stride = {2, 1, 2}}}) {
+        ConvTranspose3dProblem{.n = 1, .c = 8, .k = 4, .in = {1, 1, 33}, .stride = {2, 1, 2}},
+        ConvTranspose3dProblem{.n = 2, .c = 16, .k = 8, .in = {3, 4, 5}, .stride = {1, 1, 1}},
+        ConvTranspose3dProblem{.n = 2, .c = 16, .k = 3, .in = {3, 4, 5}, .stride = {1, 1, 1}},
+        ConvTranspose3dProblem{.n = 1, .c = 5, .k = 8, .in = {6, 4, 5}, .stride = {1, 1, 1}}}) {
     expect_engines_agree(p, seed++);
     if (HasFatalFailure()) return;
   }
@@ -132,6 +135,15 @@ TEST(conv_transpose3d, engines_agree_or_decline_on_random_problems) {
     expect_engines_agree(p, seed);
     if (HasFatalFailure()) return;
   }
+}
+
+// Stride 1 is a 1x1x1 convolution: oneDNN 2.6 is wrong in one pass of it, in bf16, where the inputs are odd.
+TEST(conv_transpose3d, onednn_takes_stride_1) {
+  ConvTranspose3dProblem p{.n = 1, .c = 5, .k = 8, .in = {6, 4, 5}, .stride = {1, 1, 1}};
+  const Target onednn{.device = {}, .dtype = DType::f32, .engine = "onednn"};
+  EXPECT_NO_THROW(conv_transpose3d_forward().prepare(p, onednn));
+  EXPECT_NO_THROW(conv_transpose3d_backward_data().prepare(p, onednn));
+  EXPECT_NO_THROW(conv_transpose3d_backward_weights().prepare(p, onednn));
 }
 
 }  // namespace metvox
