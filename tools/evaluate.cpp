@@ -32,8 +32,11 @@ int run(CommandLine& line) {
   line.common({Common::threads, Common::json, Common::quiet});
   if (!line.parse()) return 0;
 
+  std::string note;
+  const Labels labels = find_label_names(prediction, truth, &note);
+  if (!note.empty()) line.say("note: ", note);
   Progress progress("evaluate", "cases", line.values().quiet);
-  const Evaluation result = evaluate(prediction, truth, find_label_names(prediction, truth), out, progress.callback());
+  const Evaluation result = evaluate(prediction, truth, labels, out, progress.callback());
   for (const std::string& fault : result.faults) progress.line("metvox evaluate: " + fault);
   line.say(result.cases, " cases evaluated; scores.csv, extended.csv, lesions.csv and summary.json are in ", out.string());
   const ReportNumbers numbers = report_numbers(read_csv(out / "scores.csv"), read_csv(out / "lesions.csv"), out);

@@ -40,7 +40,7 @@ struct FoundCase {
   std::vector<Path> beyond;                    // CASE_0004 of four channels
 };
 std::map<std::string, FoundCase> find_cases(const std::vector<ImageFile>& files, const std::vector<std::string>& channel_names);
-// The seg files; or, where no name ends in -seg, every file that is no sequence.
+// The seg files; where there are no sequences, or no name ends in -seg, also every other file that is no sequence.
 std::map<std::string, std::vector<Path>> find_label_files(const std::vector<ImageFile>& files);
 
 }  // namespace metvox

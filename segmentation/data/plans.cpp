@@ -124,6 +124,23 @@ Json resolved(const Json& configurations, const std::string& name, const Path& w
   return out;
 }
 
+// What the network needs of its patch: windows that end where they began, and a size that arithmetic holds.
+void check_patch(const Configuration& c, const Path& where) {
+  const Int3 patch = c.patch();
+  constexpr int64_t kMost = 1LL << 31;
+  if (patch[0] * patch[1] > kMost || patch[0] * patch[1] * patch[2] > kMost)
+    fail(Fault::input, where.string(), ": patch_size has more than 2^31 voxels");
+  if (c.architecture.strides.front() != Int3{1, 1, 1})
+    fail(Fault::input, where.string(), ": strides begin with another than 1, so the answer would be smaller than the patch");
+  Int3 whole{1, 1, 1};
+  for (const Int3& stride : c.architecture.strides)
+    for (size_t a = 0; a < 3; ++a) whole[a] = std::min<int64_t>(whole[a] * stride[a], 1 << 17);
+  for (size_t a = 0; a < 3; ++a)
+    if (patch[a] % whole[a] != 0)
+      fail(Fault::input, where.string(), ": patch_size holds ", patch[a], ", which the product of the strides, ", whole[a],
+           ", does not divide");
+}
+
 Configuration configuration_from_json(const std::string& name, const Json& json, const Path& plans) {
   const Path where = plans.string() + ": configuration " + name;
   Configuration c;
@@ -149,6 +166,7 @@ Configuration configuration_from_json(const std::string& name, const Json& json,
   c.batch_dice = json.contains("batch_dice") && get<bool>(json, "batch_dice", where);
   if (json.contains("previous_stage")) c.previous_stage = get<std::string>(json, "previous_stage", where);
   c.architecture = architecture_from_json(get<Json>(json, "architecture", where), axes, where);
+  check_patch(c, where);
   return c;
 }
 

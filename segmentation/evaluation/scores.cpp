@@ -5,6 +5,8 @@
 #include <map>
 
 #include "io/nifti.h"
+#include "segmentation/data/case_fault.h"
+#include "segmentation/data/case_files.h"
 #include "segmentation/data/dataset.h"
 #include "segmentation/evaluation/surface.h"
 
@@ -22,12 +24,28 @@ struct LabelVolumes {
   Geometry grid;             // the truth's
 };
 
+// The label file of each case; a case with several has none, and its sentence goes to `twice`.
+std::map<std::string, Path> single_labels(const Path& dir, std::map<std::string, std::string>& twice) {
+  std::map<std::string, Path> out;
+  for (const auto& [id, paths] : find_label_files(image_files(dir))) {
+    out[id] = paths[0];
+    if (paths.size() > 1)
+      twice[id] = sentence(id, ": the label is there more than once: ", paths[0].string(), ", ", paths[1].string(), "; keep one");
+  }
+  return out;
+}
+
 // Pairs by case; what only one folder has goes to `without_truth` or `without_prediction`.
 std::vector<LabelFiles> pair_files(const Path& prediction_dir, const Path& truth_dir, std::vector<std::string>& without_truth,
                                    std::vector<std::string>& without_prediction) {
   std::map<std::string, LabelFiles> cases;
-  for (const auto& [sample, path] : find_labels(prediction_dir)) cases[sample].prediction = path;
-  for (const auto& [sample, path] : find_labels(truth_dir)) cases[sample].truth = path;
+  std::map<std::string, std::string> twice;
+  for (const auto& [sample, path] : single_labels(prediction_dir, twice)) cases[sample].prediction = path;
+  for (const auto& [sample, path] : single_labels(truth_dir, twice)) cases[sample].truth = path;
+  for (const auto& [sample, fault] : twice) {
+    without_truth.push_back(fault);
+    cases.erase(sample);
+  }
   std::vector<LabelFiles> pairs;
   for (auto& [sample, files] : cases) {
     files.sample = sample;
@@ -160,24 +178,27 @@ Evaluation evaluate(const Path& prediction_dir, const Path& truth_dir, const Lab
   const auto pairs = pair_files(prediction_dir, truth_dir, result.faults, result.faults);
   std::vector<CaseScores> scores;
   std::vector<SummaryCase> summary;
+  bool memory = false;
   for (size_t i = 0; i < pairs.size(); ++i) {
-    try {
+    const auto fault = try_case(pairs[i].sample, [&] {
       const LabelVolumes volumes = read_pair(pairs[i]);
-      scores.push_back(score_case(pairs[i].sample, volumes.prediction, volumes.truth, volumes.grid));
+      CaseScores s = score_case(pairs[i].sample, volumes.prediction, volumes.truth, volumes.grid);
       summary.push_back(summarize(pairs[i], volumes, labels));
-    } catch (const Error& e) {
-      if (e.fault() != Fault::input) throw;
-      result.faults.push_back(e.what());
+      scores.push_back(std::move(s));
+    });
+    if (fault) {
+      memory = memory || fault->fault == Fault::memory;
+      result.faults.push_back(fault->text);
     }
     progress(static_cast<int64_t>(i) + 1, static_cast<int64_t>(pairs.size()));
   }
   if (scores.empty()) {
     std::string all = sentence("no case of ", prediction_dir.string(), " could be evaluated against ", truth_dir.string());
     for (const std::string& fault : result.faults) all += "\n  " + fault;
-    fail(Fault::input, all);
+    fail(memory ? Fault::memory : Fault::input, all);
   }
   result.cases = static_cast<int64_t>(scores.size());
-  std::filesystem::create_directories(out);
+  make_folder(out);
   write_csv(out / "scores.csv", scores_table(scores));
   write_csv(out / "extended.csv", extended_table(scores));
   write_csv(out / "lesions.csv", lesions_table(scores));
@@ -185,9 +206,12 @@ Evaluation evaluate(const Path& prediction_dir, const Path& truth_dir, const Lab
   return result;
 }
 
-Labels find_label_names(const Path& prediction_dir, const Path& truth_dir) {
+Labels find_label_names(const Path& prediction_dir, const Path& truth_dir, std::string* note) {
   for (const Path& json : {prediction_dir / "dataset.json", truth_dir / "dataset.json", truth_dir / ".." / "dataset.json"})
     if (std::filesystem::exists(json)) return read_description(json).labels;
+  if (note)
+    *note = sentence("there is no dataset.json beside ", prediction_dir.string(), " or ", truth_dir.string(),
+                     "; summary.json speaks of the regions of BraTS metastases");
   return brats_description("").labels;
 }
 

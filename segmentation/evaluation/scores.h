@@ -42,12 +42,13 @@ struct Evaluation {
 
 // Pairs the label files of both folders by case, evaluates each pair, writes the four files to `out`. A prediction on the
 // truth's world lattice in another axis order is turned to it; on any other grid the case is a fault, as is a case that
-// only one folder has. Throws Error (Fault::input) and writes nothing when no case could be evaluated.
+// only one folder has. Throws Error (Fault::input or memory) and writes nothing when no case could be evaluated.
 Evaluation evaluate(const Path& prediction_dir, const Path& truth_dir, const Labels& labels, const Path& out,
                     const std::function<void(int64_t, int64_t)>& progress);
 
-// Labels for evaluate(): of the dataset.json beside the predictions or the truths, else those of brats_description().
-Labels find_label_names(const Path& prediction_dir, const Path& truth_dir);
+// Labels for evaluate(): of the dataset.json beside the predictions or the truths, else those of brats_description(),
+// which `note` then says.
+Labels find_label_names(const Path& prediction_dir, const Path& truth_dir, std::string* note = nullptr);
 
 // The summary of all predictions in a folder, also written there as summary.json: what ends a fold's training. Truths
 // without a prediction are passed over; any fault of a pair is thrown.
