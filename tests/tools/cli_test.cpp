@@ -43,6 +43,7 @@ TEST(cli, a_wrong_command_line_is_a_sentence_on_stderr_and_exit_2) {
       {{"phantom", "--out", "x", "--size", "32x32"}, "not of the form"},
       {{"phantom", "--out", "x", "--json=3"}, "--json takes no value"},
       {{"phantom", "--out", "x", "--threads", "-2"}, "--threads: -2 is below 0"},
+      {{"phantom", "--out", "x", "--threads", "100000"}, "--threads: 100000 is above 1024"},
       {{"plan", "raw", "--out", "x", "--patch-size", "16", "16"}, "--patch-size needs Z Y X"},
       {{"plan", "raw", "--out", "x", "--like", "p.json", "--batch-size", "2"}, "leave out --batch-size"},
       {{"bench", "nothing"}, "there is no benchmark \"nothing\"; the ops are"},
