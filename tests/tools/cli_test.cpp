@@ -26,7 +26,7 @@ TEST(cli, a_wrong_command_line_is_a_sentence_on_stderr_and_exit_2) {
   } cases[] = {
       {{}, "Usage: metvox VERB"},
       {{"phantmo"}, "there is no verb \"phantmo\"; did you mean phantom?"},
-      {{"xyzzy"}, "there is no verb \"xyzzy\" metvox --help"},
+      {{"xyzzy"}, "there is no verb \"xyzzy\"; metvox --help"},
       {{"phantom", "--out", "x", "--caces", "3"}, "there is no option --caces; did you mean --cases?"},
       {{"phantom", "--out", "x", "-z"}, "there is no option -z"},
       {{"phantom"}, "--out is missing"},
