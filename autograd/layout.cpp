@@ -3,11 +3,10 @@
 
 #include <algorithm>
 
+#include "tensor/align.h"
+
 namespace metvox {
 namespace {
-
-constexpr size_t kAlign = 64;
-size_t aligned(size_t bytes) { return (bytes + kAlign - 1) / kAlign * kAlign; }
 
 // Touching ranges joined, in order.
 std::vector<Range> merged(std::vector<Range> ranges) {

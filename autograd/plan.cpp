@@ -4,13 +4,12 @@
 #include <algorithm>
 #include <map>
 
+#include "tensor/align.h"
 #include "tensor/error.h"
 
 namespace metvox {
 namespace {
 
-constexpr size_t kAlign = 64;
-size_t aligned(size_t bytes) { return (bytes + kAlign - 1) / kAlign * kAlign; }
 bool overlap(const Buffer& a, const Buffer& b) { return a.first <= b.last && b.first <= a.last; }
 
 const char* name_of(Buffer::Role role) {

@@ -7,14 +7,13 @@
 
 #include "autograd/layout.h"
 #include "kernels/pointwise.h"
+#include "tensor/align.h"
 
 namespace metvox {
 namespace {
 
-constexpr size_t kAlign = 64;
 constexpr int kSentinel = 0xA5;
 constexpr int kPoison = 0xFF;                       // all ones is NaN in every float type
-size_t aligned(size_t bytes) { return (bytes + kAlign - 1) / kAlign * kAlign; }
 
 bool intact(const std::byte* p) {
   return std::all_of(p, p + kAlign, [](std::byte b) { return b == std::byte{kSentinel}; });

@@ -4,6 +4,8 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "tensor/align.h"
+
 namespace metvox {
 
 Tensor Tensor::empty(const Shape& shape, DType dtype) {
@@ -15,8 +17,7 @@ Tensor Tensor::empty(const Shape& shape, DType dtype) {
   Tensor t;
   t.shape_ = shape;
   t.dtype_ = dtype;
-  constexpr size_t kAlign = 64;
-  const size_t bytes = (t.bytes() + kAlign - 1) / kAlign * kAlign;
+  const size_t bytes = aligned(t.bytes());
   void* memory = std::aligned_alloc(kAlign, bytes == 0 ? kAlign : bytes);
   if (!memory)
     fail(Fault::memory, "no memory for a tensor of ", shape, " ", name_of(dtype), ": ", t.bytes(), " bytes needed");

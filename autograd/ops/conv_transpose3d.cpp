@@ -3,6 +3,7 @@
 
 #include "autograd/op_case.h"
 #include "kernels/conv_transpose3d.h"
+#include "tensor/align.h"
 
 namespace metvox {
 namespace {
@@ -36,7 +37,6 @@ class PreparedConvTranspose3d final : public Prepared {
   }
 
  private:
-  static size_t aligned(size_t bytes) { return (bytes + 63) / 64 * 64; }
   void* data_packed(const Step& s) const { return static_cast<std::byte*>(s.packed) + aligned(forward_->packed_bytes()); }
 
   bool bias_;

@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "kernels/engine.h"
+#include "tensor/align.h"
 #include "tensor/shape.h"
 
 namespace metvox::onednn {
@@ -45,7 +46,7 @@ class Layout {
  public:
   size_t add(size_t bytes) {
     const size_t at = bytes_;
-    bytes_ += (bytes + 63) / 64 * 64;
+    bytes_ += aligned(bytes);
     return at;
   }
   size_t bytes() const { return bytes_; }
