@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Graph: an append-only list of nodes, hence always in topological order. Value: a handle to one node's output. Building a
-// graph allocates and computes nothing; shapes are checked at once.
+// Graph: an append-only list of nodes, hence always in topological order. Value: a handle to one node's output.
+// Building a graph allocates and computes nothing; shapes are checked at once.
 #pragma once
 #include <string>
 #include <vector>
@@ -19,11 +19,11 @@ struct Value {
 };
 
 struct Node {
-  std::string name;                 // "encoder.stages.0.convs.0.conv", for plans, profiles and errors
-  std::shared_ptr<const Op> op;     // none: an input or a parameter
+  std::string name;              // "encoder.stages.0.convs.0.conv", for plans, profiles and errors
+  std::shared_ptr<const Op> op;  // none: an input or a parameter
   std::vector<int> in;
   ValueSpec spec;
-  int64_t first = -1;               // a parameter's first element in the store's flat buffers
+  int64_t first = -1;  // a parameter's first element in the store's flat buffers
 };
 
 class Graph {
@@ -33,8 +33,8 @@ class Graph {
   Graph& operator=(const Graph&) = delete;
 
   Value input(const std::string& name, const ValueSpec& spec);
-  // Elements [first, first + size) of the flat buffers. A parameter that no op reads still counts as trained: its gradient
-  // is zero (a convolution's bias before an instance norm).
+  // Elements [first, first + size) of the flat buffers. A parameter that no op reads still counts as trained: its
+  // gradient is zero (a convolution's bias before an instance norm).
   Value parameter(const std::string& name, const Shape& shape, int64_t first);
   // Errors carry the node's name: the current scope, then the op's name.
   Value add(std::shared_ptr<const Op> op, const std::vector<Value>& in);

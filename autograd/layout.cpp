@@ -57,7 +57,7 @@ void Layout::find_needs() {
   used_ = ancestors(graph, outputs);
   needs_.assign(n, false);
   consumers_.assign(n, 0);
-  for (int o : outputs) ++consumers_[o];            // who reads it after the run
+  for (int o : outputs) ++consumers_[o];  // who reads it after the run
   for (int i = 0; i < n; ++i)
     if (used_[i])
       for (int j : node(i).in) ++consumers_[j];
@@ -118,7 +118,7 @@ void Layout::lay_out_forward(int i) {
   if (!used_[i] || is_parameter(i)) return;
   value[i] = forward_in_place(i);
   if (value[i] < 0) value[i] = wish(Buffer::Role::value, i, spec(i).bytes());
-  if (!nd.op) {                                     // an input stays for the whole run, so that a run can be repeated
+  if (!nd.op) {  // an input stays for the whole run, so that a run can be repeated
     touch(value[i], 0);
     touch(value[i], end());
     return;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Layout: what a Program decides before any memory exists. Which values the outputs need, which need a gradient, the prepared
-// ops, the lifetime of every buffer and, by the plan, its place. Internal to autograd: Program runs what is laid out here.
+// Layout: what a Program decides before any memory exists. Which values the outputs need, which need a gradient, the
+// prepared ops, the lifetime of every buffer and, by the plan, its place. Internal to autograd: Program runs what is
+// laid out here.
 #pragma once
 #include <memory>
 #include <vector>
@@ -14,7 +15,7 @@ namespace metvox {
 // One input's gradient in one op's backward: where it goes, and through which temporary.
 struct GradientSlot {
   Grad mode = Grad::ignore;
-  int temporary = -1;                               // index of a buffer, or -1
+  int temporary = -1;  // index of a buffer, or -1
 };
 
 class Layout {
@@ -28,7 +29,7 @@ class Layout {
   int end() const { return 2 * n; }
 
   const Graph& graph;
-  std::vector<int> outputs;                         // ids
+  std::vector<int> outputs;  // ids
   Mode mode;
   Target target;
   int n;                                            // nodes
@@ -37,8 +38,8 @@ class Layout {
   std::vector<int> value, gradient, saved;          // of each node: index of a buffer, or -1
   std::vector<int> scratch;                         // forward, then backward: two a node
   std::unique_ptr<Plan> plan;
-  std::vector<Range> trained;                       // parameters that get a gradient
-  std::vector<int> unread;                          // parameters that no op reads: their gradient is zero
+  std::vector<Range> trained;  // parameters that get a gradient
+  std::vector<int> unread;     // parameters that no op reads: their gradient is zero
   std::vector<size_t> packed_offset;
   size_t packed_bytes = 0;
 
@@ -53,10 +54,10 @@ class Layout {
   int wish(Buffer::Role role, int i, size_t bytes, int input = -1);
   void touch(int buffer, int time);
 
-  std::vector<Buffer> wanted_;                      // before placement
-  std::vector<bool> used_;                          // some output depends on it
-  std::vector<bool> needs_;                         // the loss depends on it, and it on a parameter
-  std::vector<int> consumers_;                      // how many inputs of used ops it is, outputs counted too
+  std::vector<Buffer> wanted_;  // before placement
+  std::vector<bool> used_;      // some output depends on it
+  std::vector<bool> needs_;     // the loss depends on it, and it on a parameter
+  std::vector<int> consumers_;  // how many inputs of used ops it is, outputs counted too
 };
 
 }  // namespace metvox

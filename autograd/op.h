@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Op: an immutable node class with exactly one output. Prepared: the same op for fixed shapes, a device, a type and an engine,
-// with its memory needs known. An op prepares once; its steps run many times and never allocate.
+// Op: an immutable node class with exactly one output. Prepared: the same op for fixed shapes, a device, a type and an
+// engine, with its memory needs known. An op prepares once; its steps run many times and never allocate.
 #pragma once
 #include <memory>
 #include <span>
@@ -12,8 +12,8 @@
 
 namespace metvox {
 
-// What a value is decides its type in memory: an activation has the target's type, a parameter or result f32 (f64 with f64
-// activations), labels u8.
+// What a value is decides its type in memory: an activation has the target's type, a parameter or result f32 (f64 with
+// f64 activations), labels u8.
 enum class Kind { activation, parameter, result, labels };
 
 struct ValueSpec {
@@ -25,14 +25,14 @@ Spec in_memory(const ValueSpec& spec, const Target& target);
 // What one step sees. Views of values that nobody needs are empty.
 struct Step {
   Stream& stream;
-  std::span<const View> x;         // inputs
-  View y;                          // output
-  void* saved = nullptr;           // kept from forward() to backward()
-  void* packed = nullptr;          // written by pack(), kept while the parameters do not change
-  void* scratch = nullptr;         // for the time of the call
+  std::span<const View> x;  // inputs
+  View y;                   // output
+  void* saved = nullptr;    // kept from forward() to backward()
+  void* packed = nullptr;   // written by pack(), kept while the parameters do not change
+  void* scratch = nullptr;  // for the time of the call
   View dy;
-  std::span<const View> dx;        // gradients of the inputs
-  std::span<const Grad> grad;      // what to do with each
+  std::span<const View> dx;    // gradients of the inputs
+  std::span<const Grad> grad;  // what to do with each
 };
 
 class Prepared {

@@ -21,7 +21,7 @@ Value CaseBuilder::parameter(const std::string& name, const Shape& shape) {
   for (size_t i = 0; i < graph_.nodes().size(); ++i)
     if (graph_.nodes()[i].name == name) return {&graph_, static_cast<int>(i)};
   const Value value = graph_.parameter(name, shape, parameters_);
-  parameters_ += (shape.size() + 15) / 16 * 16;     // each leaf on a cache line of its own, as in a store
+  parameters_ += (shape.size() + 15) / 16 * 16;  // each leaf on a cache line of its own, as in a store
   return value;
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// OpCase: an op declared once for checking and timing. From it come the forward and backward check of every engine and type
-// against the reference in double, the gradient check, poison and sentinels, and a row of `metvox bench`.
+// OpCase: an op declared once for checking and timing. From it come the forward and backward check of every engine and
+// type against the reference in double, the gradient check, poison and sentinels, and a row of `metvox bench`.
 #pragma once
 #include <functional>
 #include <string>
@@ -20,7 +20,7 @@ class CaseBuilder {
 
   struct Input {
     Value value;
-    int labels = 0;                 // how many labels, 0 for an activation
+    int labels = 0;  // how many labels, 0 for an activation
   };
   const std::vector<Input>& inputs() const { return inputs_; }
   int64_t parameter_count() const { return parameters_; }
@@ -31,17 +31,17 @@ class CaseBuilder {
   int64_t parameters_ = 0;
 };
 
-enum class Use { test, bench };     // test: small, and gradient-checked; bench: as large as in a network
+enum class Use { test, bench };  // test: small, and gradient-checked; bench: as large as in a network
 
 struct OpCase {
   std::string op, name;
   Use use = Use::test;
   std::function<Value(CaseBuilder&)> build = {};
-  double flops = 0;                 // of one forward pass; 0: bound by memory
-  double values = 0;                // activations read and written by one forward pass
-  double terms = 1;                 // products summed into one output, for the tolerance
-  double gradient_terms = 1;        // the same for the gradient with most
-  double slack = 1;                 // an op that needs another tolerance says why beside it
+  double flops = 0;           // of one forward pass; 0: bound by memory
+  double values = 0;          // activations read and written by one forward pass
+  double terms = 1;           // products summed into one output, for the tolerance
+  double gradient_terms = 1;  // the same for the gradient with most
+  double slack = 1;           // an op that needs another tolerance says why beside it
   std::string line() const { return op + " " + name; }
 };
 

@@ -124,8 +124,9 @@ CheckResult check_case(const OpCase& c, const Target& target, uint64_t seed) {
   const double unit = 4 * c.slack * eps_of(target.dtype);
   result.forward_error = excess(tried->output(), judge.output(), 0, judge.output().size(), unit * std::sqrt(c.terms));
   for (const Node& leaf : judge.leaves())
-    result.gradient_error = std::max(result.gradient_error, excess(tried->grads(), judge.grads(), leaf.first,
-                                                                   leaf.spec.shape.size(), unit * std::sqrt(c.gradient_terms)));
+    result.gradient_error = std::max(
+        result.gradient_error,
+        excess(tried->grads(), judge.grads(), leaf.first, leaf.spec.shape.size(), unit * std::sqrt(c.gradient_terms)));
   return result;
 }
 
@@ -150,7 +151,8 @@ double gradient_error(const OpCase& c, uint64_t seed) {
     }
     auto loss_at = [&](double t) {
       for (size_t i = 0; i < direction.size(); ++i)
-        values.as<double>()[leaf.first + static_cast<int64_t>(i)] = start[static_cast<size_t>(leaf.first) + i] + t * direction[i];
+        values.as<double>()[leaf.first + static_cast<int64_t>(i)] =
+            start[static_cast<size_t>(leaf.first) + i] + t * direction[i];
       run.changed();
       return run.loss();
     };
@@ -175,7 +177,8 @@ double accumulation_error(const OpCase& c, const Target& target, uint64_t seed) 
       difference = std::max(difference, std::isnan(d) ? INFINITY : d);
       square += single * single;
     }
-    if (difference > 0) worst = std::max(worst, difference / std::sqrt(square / static_cast<double>(leaf.spec.shape.size())));
+    if (difference > 0)
+      worst = std::max(worst, difference / std::sqrt(square / static_cast<double>(leaf.spec.shape.size())));
   }
   return worst;
 }

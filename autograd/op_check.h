@@ -10,16 +10,18 @@ namespace metvox {
 struct CheckResult {
   std::string engine;                   // that ran
   std::optional<std::string> declined;  // the engine's reason, if it did not
-  double forward_error = 0, gradient_error = 0;   // largest |difference| over what the tolerance allows: at most 1 passes
+  double forward_error = 0,
+         gradient_error = 0;  // largest |difference| over what the tolerance allows: at most 1 passes
   bool passed() const { return !declined && forward_error <= 1 && gradient_error <= 1; }
 };
-// Runs the case on the target and in double on the reference, every value in its own guarded and poisoned block, on the same
-// data (rounded to the target's type). Allowed: 4 slack eps(dtype) sqrt(terms) times the reference's root mean square.
+// Runs the case on the target and in double on the reference, every value in its own guarded and poisoned block, on the
+// same data (rounded to the target's type). Allowed: 4 slack eps(dtype) sqrt(terms) times the reference's root mean
+// square.
 CheckResult check_case(const OpCase& c, const Target& target, uint64_t seed);
 // Largest relative difference between the gradient in double and central differences along random directions.
 double gradient_error(const OpCase& c, uint64_t seed);
-// The op applied twice to the same inputs and added: every gradient must be twice the single one. Largest difference, over the
-// root mean square.
+// The op applied twice to the same inputs and added: every gradient must be twice the single one. Largest difference,
+// over the root mean square.
 double accumulation_error(const OpCase& c, const Target& target, uint64_t seed);
 
 struct CaseTime {

@@ -27,7 +27,7 @@ const char* name_of(Buffer::Role role) {
 
 Plan::Plan(std::vector<Buffer> buffers) : buffers_(std::move(buffers)) {
   std::vector<Buffer*> order;
-  std::map<int, std::ptrdiff_t> change;                 // bytes that come and go at a time
+  std::map<int, std::ptrdiff_t> change;  // bytes that come and go at a time
   for (Buffer& b : buffers_) {
     if (!b.lives()) continue;
     order.push_back(&b);
@@ -44,7 +44,7 @@ Plan::Plan(std::vector<Buffer> buffers) : buffers_(std::move(buffers)) {
     }
   }
   std::stable_sort(order.begin(), order.end(), [](const Buffer* a, const Buffer* b) { return a->bytes > b->bytes; });
-  std::vector<Buffer*> placed;                          // sorted by offset
+  std::vector<Buffer*> placed;  // sorted by offset
   for (Buffer* b : order) {
     size_t offset = 0;
     for (const Buffer* p : placed) {
@@ -68,8 +68,8 @@ std::string Plan::describe_peak(const std::vector<std::string>& node_names) cons
   std::string text = sentence("arena ", arena_bytes_, " bytes (at least ", lower_bound_bytes_, ", separately ",
                               separate_bytes_, "); largest at the peak:");
   for (size_t i = 0; i < std::min<size_t>(3, alive.size()); ++i)
-    text += sentence(i ? ", " : " ", name_of(alive[i]->role), " of ", node_names[static_cast<size_t>(alive[i]->node)], " (",
-                     alive[i]->bytes, " bytes)");
+    text += sentence(i ? ", " : " ", name_of(alive[i]->role), " of ", node_names[static_cast<size_t>(alive[i]->node)],
+                     " (", alive[i]->bytes, " bytes)");
   return text;
 }
 

@@ -11,10 +11,10 @@ namespace metvox {
 struct Buffer {
   enum class Role { value, gradient, saved, scratch, temporary };
   Role role = Role::value;
-  int node = -1;                    // whose value, gradient, ...
-  int input = -1;                   // a temporary's: the input whose gradient it holds
+  int node = -1;   // whose value, gradient, ...
+  int input = -1;  // a temporary's: the input whose gradient it holds
   size_t bytes = 0;
-  int first = 1 << 30, last = -1;   // times of the first and last step that touches it
+  int first = 1 << 30, last = -1;  // times of the first and last step that touches it
   size_t offset = 0;
 
   void touch(int time) {
@@ -33,7 +33,7 @@ class Plan {
   size_t arena_bytes() const { return arena_bytes_; }
   // The most bytes alive at one time: no placement can be below it.
   size_t lower_bound_bytes() const { return lower_bound_bytes_; }
-  size_t separate_bytes() const { return separate_bytes_; }   // without any reuse
+  size_t separate_bytes() const { return separate_bytes_; }  // without any reuse
   // The largest buffers alive at the fullest time, for messages.
   std::string describe_peak(const std::vector<std::string>& node_names) const;
 

@@ -13,7 +13,7 @@ namespace metvox {
 namespace {
 
 constexpr int kSentinel = 0xA5;
-constexpr int kPoison = 0xFF;                       // all ones is NaN in every float type
+constexpr int kPoison = 0xFF;  // all ones is NaN in every float type
 
 bool intact(const std::byte* p) {
   return std::all_of(p, p + kAlign, [](std::byte b) { return b == std::byte{kSentinel}; });
@@ -42,7 +42,7 @@ struct Program::Impl : Layout {
   Placement placement;
   Tensor packed;
   uint64_t packed_version = 0;
-  std::vector<Tensor> guarded;                      // Placement::guarded: one a buffer
+  std::vector<Tensor> guarded;  // Placement::guarded: one a buffer
 
   Impl(const Graph& g, const std::vector<Value>& out, Mode m, const Target& t, const ParameterBuffers& p,
        std::shared_ptr<Arena> a, Placement place)
@@ -72,7 +72,8 @@ struct Program::Impl : Layout {
   View flat(const View& all, int i) const {
     if (!all) return {};
     const Node& nd = node(i);
-    return {static_cast<std::byte*>(all.data) + static_cast<size_t>(nd.first) * size_of(all.dtype), nd.spec.shape, all.dtype};
+    return {static_cast<std::byte*>(all.data) + static_cast<size_t>(nd.first) * size_of(all.dtype), nd.spec.shape,
+            all.dtype};
   }
   View gradient_view(int i) {
     if (is_parameter(i)) return flat(parameters.grads, i);
@@ -81,7 +82,7 @@ struct Program::Impl : Layout {
 
   // Views change only with the memory, so steps are bound once.
   struct Bound {
-    std::vector<View> x, dx, target_dx;             // target_dx: what a temporary is added to
+    std::vector<View> x, dx, target_dx;  // target_dx: what a temporary is added to
     std::vector<Grad> grad;
     View y, dy;
     void *saved = nullptr, *packed = nullptr, *scratch_forward = nullptr, *scratch_backward = nullptr;
@@ -121,7 +122,7 @@ struct Program::Impl : Layout {
 
   void begin(Stream& stream) {
     bind();
-    if (placement == Placement::arena) arena->memory();          // checks that the last run stayed inside
+    if (placement == Placement::arena) arena->memory();  // checks that the last run stayed inside
     if (parameters.version && *parameters.version == packed_version) return;
     for (int i = 0; i < n; ++i)
       if (prepared[i]) prepared[i]->pack(step(stream, i, false));
@@ -155,8 +156,8 @@ struct Program::Impl : Layout {
       const Buffer& b = plan->buffers()[k];
       if (!b.lives() || guarded.size() <= k || !guarded[k]) continue;
       auto* p = static_cast<std::byte*>(guarded[k].view().data);
-      check(intact(p) && intact(p + kAlign + aligned(b.bytes)), "Program: a step wrote outside a buffer of ", node(b.node).name,
-            " at time ", time);
+      check(intact(p) && intact(p + kAlign + aligned(b.bytes)), "Program: a step wrote outside a buffer of ",
+            node(b.node).name, " at time ", time);
       if (b.last == time) std::memset(p + kAlign, kPoison, b.bytes);
     }
   }

@@ -17,7 +17,7 @@ class Arena {
  public:
   void require(size_t bytes) { bytes_ = std::max(bytes_, bytes); }
   size_t bytes() const { return bytes_; }
-  std::byte* memory();              // allocated at the first call; no require() beyond it afterwards
+  std::byte* memory();  // allocated at the first call; no require() beyond it afterwards
 
  private:
   size_t bytes_ = 0;
@@ -26,35 +26,36 @@ class Arena {
 
 // The parameters' flat buffers, owned by a store. version changes with the values.
 struct ParameterBuffers {
-  View values, grads;               // master type; grads empty at inference
+  View values, grads;  // master type; grads empty at inference
   const uint64_t* version = nullptr;
 };
 
 enum class Mode { train, infer };
 
-// arena: values share one arena by the plan. guarded: each value in a block of its own between sentinels, NaN before its life
-// and after it, for tests; results are the same bits.
+// arena: values share one arena by the plan. guarded: each value in a block of its own between sentinels, NaN before
+// its life and after it, for tests; results are the same bits.
 enum class Placement { arena, guarded };
 
 class Program {
  public:
-  // outputs[0] is the loss in train mode (its element 0 is differentiated). Values named in outputs stay readable after a run.
+  // outputs[0] is the loss in train mode (its element 0 is differentiated). Values named in outputs stay readable after
+  // a run.
   Program(const Graph& graph, const std::vector<Value>& outputs, Mode mode, const Target& target,
           const ParameterBuffers& parameters, std::shared_ptr<Arena> arena, Placement placement = Placement::arena);
   ~Program();
   Program(const Program&) = delete;
   Program& operator=(const Program&) = delete;
 
-  void set(Value input, View data);               // copies, converting f32 to the target's type
-  View view(Value value) const;                   // an input, or a value named in outputs
-  void run(Stream&);                              // forward, then backward in train mode
+  void set(Value input, View data);  // copies, converting f32 to the target's type
+  View view(Value value) const;      // an input, or a value named in outputs
+  void run(Stream&);                 // forward, then backward in train mode
   void forward(Stream&);
-  void backward(Stream&);                         // overwrites the gradients of every parameter of the graph
+  void backward(Stream&);  // overwrites the gradients of every parameter of the graph
 
   // Ranges of the flat buffers that this program gives gradients for: what an optimizer steps on.
   const std::vector<Range>& trained() const;
   size_t arena_bytes() const;
-  size_t packed_bytes() const;                    // packed copies of the weights
+  size_t packed_bytes() const;  // packed copies of the weights
   const Plan& plan() const;
   // Milliseconds of each step in the last timed run, by node: name, op, engine, forward, backward.
   struct Timing {

@@ -119,7 +119,8 @@ void write_csv(const Path& path, const CsvTable& table) {
   std::string out;
   append_row(out, table.columns);
   for (const Row& row : table.rows) {
-    check(row.size() == table.columns.size(), "write_csv: a row of ", row.size(), " cells under ", table.columns.size(), " columns");
+    check(row.size() == table.columns.size(), "write_csv: a row of ", row.size(), " cells under ", table.columns.size(),
+          " columns");
     append_row(out, row);
   }
   write_text(path, out);

@@ -100,8 +100,8 @@ void make_folder(const Path& dir) {
   std::error_code error;
   std::filesystem::create_directories(dir, error);
   if (!std::filesystem::is_directory(dir))
-    throw WriteError(sentence("cannot make the folder ", dir.string(), ": ",
-                              error ? error.message() : "a file has this name"));
+    throw WriteError(
+        sentence("cannot make the folder ", dir.string(), ": ", error ? error.message() : "a file has this name"));
 }
 
 AtomicFile::AtomicFile(const Path& target) : target_(target) {
@@ -116,8 +116,8 @@ AtomicFile::AtomicFile(const Path& target) : target_(target) {
   const int error = errno;
   temporaries[static_cast<size_t>(slot_)].state = Slot::empty;
   const Path folder = target.has_parent_path() ? target.parent_path() : Path(".");
-  throw WriteError(sentence("cannot write ", target.string(), ": cannot make a file in the folder ", folder.string(), ": ",
-                            reason(error)));
+  throw WriteError(sentence("cannot write ", target.string(), ": cannot make a file in the folder ", folder.string(),
+                            ": ", reason(error)));
 }
 
 AtomicFile::~AtomicFile() {

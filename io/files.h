@@ -86,7 +86,7 @@ class AtomicFile {
  private:
   Path target_;
   int descriptor_ = -1;
-  int slot_ = -1;                       // of the table that holds the temporary's path
+  int slot_ = -1;  // of the table that holds the temporary's path
 };
 void remove_temporaries() noexcept;
 

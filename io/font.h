@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A bitmap face of the printable ASCII characters: capitals 7 pixels high, descenders 2 more. Only png.cpp includes this.
+// A bitmap face of the printable ASCII characters: capitals 7 pixels high, descenders 2 more. Only png.cpp includes
+// this.
 #pragma once
 #include <string_view>
 #include <vector>
@@ -7,7 +8,7 @@
 namespace metvox {
 
 struct Glyph {
-  std::string_view rows;                // "##.. #..#": row by row from the top, a space between two
+  std::string_view rows;  // "##.. #..#": row by row from the top, a space between two
   int width = 0, height = 0;
   bool inked(int column, int row) const { return rows[static_cast<size_t>(row * (width + 1) + column)] == '#'; }
 };

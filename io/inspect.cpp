@@ -16,7 +16,8 @@ float value_at(const Volume& v, const std::array<double, 3>& at_mm, const Path& 
     const double nearest = std::round(index[a]);
     if (!(nearest >= 0 && nearest < static_cast<double>(v.geometry.shape[a])))
       fail(Fault::input, path.string(), ": the point (", at_mm[0], ", ", at_mm[1], ", ", at_mm[2],
-           ") mm is outside the image: voxel index (", index[0], ", ", index[1], ", ", index[2], ") of ", describe(v.geometry));
+           ") mm is outside the image: voxel index (", index[0], ", ", index[1], ", ", index[2], ") of ",
+           describe(v.geometry));
     voxel[a] = static_cast<int64_t>(nearest);
   }
   const auto& s = v.geometry.shape;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// JSON in files: nlohmann::ordered_json, with errors that name the file. Numbers round-trip; NaN and infinity are written
-// as null. A key given twice, and nesting deeper than 256, are refused.
+// JSON in files: nlohmann::ordered_json, with errors that name the file. Numbers round-trip; NaN and infinity are
+// written as null. A key given twice, and nesting deeper than 256, are refused.
 #pragma once
 #include <limits>
 #include <nlohmann/json.hpp>
@@ -22,13 +22,15 @@ void write_json(const Path& path, const Json& value, int indent = 2);
 // The text that write_json() writes; indent -1 gives one line.
 std::string json_text(const Json& value, int indent = 2);
 
-[[noreturn]] void fail_json_kind(const Json& value, const std::string& key, const std::string& expected, const Path& where);
+[[noreturn]] void fail_json_kind(const Json& value, const std::string& key, const std::string& expected,
+                                 const Path& where);
 
 // value[key] as T; throws Error (Fault::input) that names `where` (a path), the key and the expected kind. Nothing is
 // converted in silence: a fraction or an integer out of T's range is not an integer, true is not a number.
 template <class T>
 T get(const Json& value, const std::string& key, const Path& where) {
-  if (!value.is_object() || !value.contains(key)) fail(Fault::input, where.string(), ": the key \"", key, "\" is missing");
+  if (!value.is_object() || !value.contains(key))
+    fail(Fault::input, where.string(), ": the key \"", key, "\" is missing");
   const Json& found = value.at(key);
   if constexpr (std::is_same_v<T, bool>) {
     if (!found.is_boolean()) fail_json_kind(found, key, "true or false", where);
@@ -36,8 +38,9 @@ T get(const Json& value, const std::string& key, const Path& where) {
     const bool fits = found.is_number_unsigned() ? std::in_range<T>(found.get<uint64_t>())
                                                  : found.is_number_integer() && std::in_range<T>(found.get<int64_t>());
     if (!fits)
-      fail_json_kind(found, key,
-                     sentence("an integer from ", +std::numeric_limits<T>::min(), " to ", +std::numeric_limits<T>::max()), where);
+      fail_json_kind(
+          found, key,
+          sentence("an integer from ", +std::numeric_limits<T>::min(), " to ", +std::numeric_limits<T>::max()), where);
   } else if constexpr (std::is_floating_point_v<T>) {
     if (!found.is_number()) fail_json_kind(found, key, "a number", where);
   } else if constexpr (std::is_same_v<T, std::string>) {

@@ -17,13 +17,13 @@ namespace {
 // datatype codes of nifti1.h
 struct DataType {
   int code;
-  size_t bytes;                         // 0: refused
+  size_t bytes;  // 0: refused
   const char* name;
 };
 constexpr DataType kDataTypes[] = {
-    {2, 1, "uint8"},     {4, 2, "int16"},      {8, 4, "int32"},       {16, 4, "float32"},       {64, 8, "float64"},
-    {256, 1, "int8"},    {512, 2, "uint16"},   {768, 4, "uint32"},    {1024, 8, "int64"},       {1280, 8, "uint64"},
-    {1, 0, "1-bit"},     {32, 0, "complex64"}, {128, 0, "RGB"},       {1536, 0, "float128"},    {1792, 0, "complex128"},
+    {2, 1, "uint8"},         {4, 2, "int16"},      {8, 4, "int32"},    {16, 4, "float32"},    {64, 8, "float64"},
+    {256, 1, "int8"},        {512, 2, "uint16"},   {768, 4, "uint32"}, {1024, 8, "int64"},    {1280, 8, "uint64"},
+    {1, 0, "1-bit"},         {32, 0, "complex64"}, {128, 0, "RGB"},    {1536, 0, "float128"}, {1792, 0, "complex128"},
     {2048, 0, "complex256"}, {2304, 0, "RGBA"}};
 
 const DataType& data_type(int code, const Path& path) {
@@ -91,8 +91,8 @@ bool is_pair(const Path& path, std::string_view half) {
 struct Opened {
   std::unique_ptr<InputFile> file;
   NiftiHeader header;
-  Volume volume;                        // without voxels
-  size_t voxel_bytes = 0;               // of one
+  Volume volume;           // without voxels
+  size_t voxel_bytes = 0;  // of one
   int64_t count = 0;
 };
 
@@ -116,8 +116,8 @@ void check_backed(Opened& o, uint64_t offset) {
                         __builtin_mul_overflow(count, static_cast<int64_t>(o.voxel_bytes), &bytes);
   const uint64_t most = o.file->most_bytes();
   if (overflow || offset > most || static_cast<uint64_t>(bytes) > most - offset)
-    fail(Fault::input, path.string(), ": the header promises ", s[0], 'x', s[1], 'x', s[2], " voxels of ", o.voxel_bytes,
-         " bytes from byte ", offset, ", the file can hold at most ", most, " bytes");
+    fail(Fault::input, path.string(), ": the header promises ", s[0], 'x', s[1], 'x', s[2], " voxels of ",
+         o.voxel_bytes, " bytes from byte ", offset, ", the file can hold at most ", most, " bytes");
   o.count = count;
 }
 
@@ -135,7 +135,8 @@ Opened open_nifti(const Path& given) {
   o.voxel_bytes = type.bytes;
   o.volume.dtype_on_disk = type.name;
   if (h.bitpix != static_cast<int>(type.bytes * 8))
-    o.volume.warnings.push_back(sentence("bitpix is ", h.bitpix, " but ", type.name, " voxels have ", type.bytes * 8, " bits"));
+    o.volume.warnings.push_back(
+        sentence("bitpix is ", h.bitpix, " but ", type.name, " voxels have ", type.bytes * 8, " bits"));
   o.volume.geometry = nifti_geometry(h, header_path, o.volume.warnings);
   const uint64_t offset = data_offset(h, header_path);
   if (pair) o.file = std::make_unique<InputFile>(partner(header_path, ".hdr", ".img"));
@@ -148,7 +149,9 @@ int64_t count_non_finite(float* y, int64_t n, NonFinite treatment) {
   constexpr uint32_t kExponent = 0x7f800000;
   int64_t found = 0;
   for (int64_t i = 0; i < n; ++i) found += (std::bit_cast<uint32_t>(y[i]) & kExponent) == kExponent;
-  if (found > 0 && treatment == NonFinite::zero) std::replace_if(y, y + n, [](float v) { return !std::isfinite(v); }, 0.0f);
+  if (found > 0 && treatment == NonFinite::zero)
+    std::replace_if(
+        y, y + n, [](float v) { return !std::isfinite(v); }, 0.0f);
   return found;
 }
 
@@ -156,7 +159,8 @@ int64_t count_non_finite(float* y, int64_t n, NonFinite treatment) {
 void finish(InputFile& file) {
   constexpr uint64_t kMostTrailing = uint64_t{1} << 26;
   if (file.skip(kMostTrailing) == kMostTrailing)
-    fail(Fault::input, file.path().string(), ": more than ", kMostTrailing, " bytes follow the voxels that the header promises");
+    fail(Fault::input, file.path().string(), ": more than ", kMostTrailing,
+         " bytes follow the voxels that the header promises");
 }
 
 }  // namespace
@@ -172,22 +176,22 @@ Volume read_nifti(const Path& path, NonFinite non_finite) {
   v.voxels = Tensor::empty({s[2], s[1], s[0]}, DType::f32);
   float* y = v.voxels.data<float>();
   const Convert to_float = converter(h.datatype);
-  constexpr int64_t kChunk = 1 << 16;   // voxels: stays in the second-level cache
+  constexpr int64_t kChunk = 1 << 16;  // voxels: stays in the second-level cache
   Bytes bytes(static_cast<size_t>(std::min(kChunk, o.count)) * o.voxel_bytes);
   int64_t bad = 0;
   for (int64_t first = 0; first < o.count; first += kChunk) {
     const int64_t n = std::min(kChunk, o.count - first);
     const size_t wanted = static_cast<size_t>(n) * o.voxel_bytes, got = o.file->read(bytes.data(), wanted);
     if (got < wanted)
-      fail(Fault::input, o.file->path().string(), ": the voxels are truncated: the header promises ", o.count, ", the file ends in voxel ",
-           first + static_cast<int64_t>(got / o.voxel_bytes));
+      fail(Fault::input, o.file->path().string(), ": the voxels are truncated: the header promises ", o.count,
+           ", the file ends in voxel ", first + static_cast<int64_t>(got / o.voxel_bytes));
     to_float(bytes.data(), y + first, n, h.swapped, scaled ? h.scl_slope : 1, scaled ? h.scl_inter : 0);
     bad += count_non_finite(y + first, n, non_finite);
   }
   finish(*o.file);
   if (bad > 0)
-    v.warnings.push_back(sentence(bad, " of ", o.count, " voxels are not finite",
-                                  non_finite == NonFinite::zero ? "; taken as 0" : ""));
+    v.warnings.push_back(
+        sentence(bad, " of ", o.count, " voxels are not finite", non_finite == NonFinite::zero ? "; taken as 0" : ""));
   return v;
 }
 
@@ -203,8 +207,8 @@ Volume read_nifti_labels(const Path& path) {
     constexpr float kTolerance = 1e-3f;
     if (!(rounded >= 0 && rounded <= 255 && std::abs(x[n] - rounded) <= kTolerance)) {
       const auto& s = v.geometry.shape;
-      fail(Fault::input, path.string(), ": the voxel (", n % s[0], ", ", n / s[0] % s[1], ", ", n / (s[0] * s[1]), ") is ", x[n],
-           ", expected a label: a whole number from 0 to 255");
+      fail(Fault::input, path.string(), ": the voxel (", n % s[0], ", ", n / s[0] % s[1], ", ", n / (s[0] * s[1]),
+           ") is ", x[n], ", expected a label: a whole number from 0 to 255");
     }
     y[n] = static_cast<uint8_t>(rounded);
   }
@@ -213,9 +217,10 @@ Volume read_nifti_labels(const Path& path) {
 }
 
 void write_nifti(const Path& path, const Tensor& voxels, const Geometry& g, const NiftiOptions& options) {
-  check(has_suffix(path, ".nii") || has_suffix(path, ".nii.gz"), "write_nifti: ", path.string(), " ends in neither .nii nor .nii.gz");
-  check(voxels.shape() == Shape{g.shape[2], g.shape[1], g.shape[0]}, "write_nifti: voxels ", voxels.shape(), " on a grid of ",
-        g.shape[0], 'x', g.shape[1], 'x', g.shape[2]);
+  check(has_suffix(path, ".nii") || has_suffix(path, ".nii.gz"), "write_nifti: ", path.string(),
+        " ends in neither .nii nor .nii.gz");
+  check(voxels.shape() == Shape{g.shape[2], g.shape[1], g.shape[0]}, "write_nifti: voxels ", voxels.shape(),
+        " on a grid of ", g.shape[0], 'x', g.shape[1], 'x', g.shape[2]);
   const int64_t longest = *std::max_element(g.shape.begin(), g.shape.end());
   NiftiHeader h;
   h.version = g.version == 2 || longest > std::numeric_limits<int16_t>::max() ? 2 : 1;

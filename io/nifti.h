@@ -9,8 +9,8 @@ namespace metvox {
 
 enum class NonFinite { zero, keep };
 
-// Voxels as f32 after scl_slope/inter (slope 0 or not finite means none; computed in double). Non-finite voxels become a
-// warning and, unless kept, 0. Lengths in metres or micrometres are converted to millimetres, with a warning.
+// Voxels as f32 after scl_slope/inter (slope 0 or not finite means none; computed in double). Non-finite voxels become
+// a warning and, unless kept, 0. Lengths in metres or micrometres are converted to millimetres, with a warning.
 // Refuses, with a sentence (Fault::input): 2-D, several volumes, vectors, RGB, complex, Analyze 7.5, dims that the file
 // cannot back, geometry that is not finite, truncated or corrupt data. A trailing axis of length 1 is dropped.
 Volume read_nifti(const Path& path, NonFinite non_finite = NonFinite::zero);
@@ -20,12 +20,12 @@ Volume read_nifti_header(const Path& path);
 // 0..255. Tensor is u8.
 Volume read_nifti_labels(const Path& path);
 
-// Writes voxels (u8, i16, i32 or f32) on the grid; qform, sform, codes, spacing and units repeat those of `geometry` bit for
-// bit; version 1 unless the geometry came from version 2. Compressed when the name ends in .gz.
+// Writes voxels (u8, i16, i32 or f32) on the grid; qform, sform, codes, spacing and units repeat those of `geometry`
+// bit for bit; version 1 unless the geometry came from version 2. Compressed when the name ends in .gz.
 constexpr int kIntentLabel = 1002;
 struct NiftiOptions {
   int intent_code = 0;
-  std::string description = {};         // up to 79 characters
+  std::string description = {};  // up to 79 characters
 };
 void write_nifti(const Path& path, const Tensor& voxels, const Geometry& geometry, const NiftiOptions& options = {});
 

@@ -90,8 +90,10 @@ void each_field_2(const Way& way, Header& h) {
 constexpr std::string_view kMagic2Tail{"\0\r\n\x1a\n", 5};
 
 [[noreturn]] void refuse_magic(const Path& path) {
-  fail(Fault::input, path.string(), ": the header has the size of NIfTI-1 but not its magic \"n+1\" or \"ni1\": it is damaged, or "
-       "looks like Analyze 7.5, which does not record left and right; convert it to NIfTI with the program that wrote it");
+  fail(Fault::input, path.string(),
+       ": the header has the size of NIfTI-1 but not its magic \"n+1\" or \"ni1\": it is damaged, or "
+       "looks like Analyze 7.5, which does not record left and right; convert it to NIfTI with the program that wrote "
+       "it");
 }
 
 std::array<int64_t, 3> volume_shape(const NiftiHeader& h, const Path& path) {
@@ -99,10 +101,10 @@ std::array<int64_t, 3> volume_shape(const NiftiHeader& h, const Path& path) {
   if (rank < 1 || rank > 7) fail(Fault::input, path.string(), ": dim[0] is ", rank, ", expected the number of axes, 3");
   for (int64_t n = 1; n <= rank; ++n)
     if (h.dim[n] < 1) fail(Fault::input, path.string(), ": dim[", n, "] is ", h.dim[n], ", expected at least 1");
-  if (rank < 3)
-    fail(Fault::input, path.string(), ": is a ", rank, "-D image, expected one 3-D volume");
+  if (rank < 3) fail(Fault::input, path.string(), ": is a ", rank, "-D image, expected one 3-D volume");
   if (rank >= 4 && h.dim[4] > 1)
-    fail(Fault::input, path.string(), ": holds several volumes (dim[4] is ", h.dim[4], "), expected one; split it first");
+    fail(Fault::input, path.string(), ": holds several volumes (dim[4] is ", h.dim[4],
+         "), expected one; split it first");
   if (rank >= 5 && h.dim[5] > 1)
     fail(Fault::input, path.string(), ": holds vectors (dim[5] is ", h.dim[5], "), expected one number a voxel");
   for (int64_t n = 6; n <= rank; ++n)
@@ -220,10 +222,12 @@ Geometry nifti_geometry(const NiftiHeader& h, const Path& path, std::vector<std:
   for (size_t a = 0; a < 3; ++a) {
     g.spacing_mm[a] = std::abs(h.pixdim[a + 1]) * unit;
     if (!std::isfinite(g.spacing_mm[a]) || g.spacing_mm[a] == 0)
-      fail(Fault::input, path.string(), ": the spacing pixdim[", a + 1, "] is ", h.pixdim[a + 1], ", expected a length");
+      fail(Fault::input, path.string(), ": the spacing pixdim[", a + 1, "] is ", h.pixdim[a + 1],
+           ", expected a length");
   }
   if (unit != 1)
-    warnings.push_back(sentence("lengths are given in ", unit > 1 ? "metres" : "micrometres", "; converted to millimetres"));
+    warnings.push_back(
+        sentence("lengths are given in ", unit > 1 ? "metres" : "micrometres", "; converted to millimetres"));
   g.affine = affine_of(h, path);
   for (size_t r = 0; r < 3; ++r)
     for (double& e : g.affine.m[r]) e *= unit;

@@ -11,8 +11,8 @@ namespace metvox {
 
 struct NiftiHeader {
   int version = 1;
-  bool swapped = false;                 // the file's byte order is not this machine's
-  bool single = true;                   // header and voxels in one file (magic n+1, n+2)
+  bool swapped = false;  // the file's byte order is not this machine's
+  bool single = true;    // header and voxels in one file (magic n+1, n+2)
   std::array<int64_t, 8> dim{};
   std::array<double, 8> pixdim{};
   int datatype = 0, bitpix = 0, intent_code = 0;

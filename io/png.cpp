@@ -91,7 +91,8 @@ Picture read_png(const Path& path) {
   // Deflate makes at most 1032 bytes of one, and a byte holds at most eight pixels.
   if (uint64_t{image.width} * image.height > bytes.size() * uint64_t{1032 * 8}) {
     png_image_free(&image);
-    fail(Fault::input, path.string(), ": promises ", image.width, 'x', image.height, " pixels, which ", bytes.size(), " bytes cannot hold");
+    fail(Fault::input, path.string(), ": promises ", image.width, 'x', image.height, " pixels, which ", bytes.size(),
+         " bytes cannot hold");
   }
   Picture picture(static_cast<int>(image.width), static_cast<int>(image.height));
   const png_color paper{255, 255, 255};  // behind transparent pixels

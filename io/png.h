@@ -15,7 +15,7 @@ using Rgb = std::array<uint8_t, 3>;
 
 struct Picture {
   int width = 0, height = 0;
-  std::vector<uint8_t> rgb;             // row by row from the top, 3 bytes a pixel
+  std::vector<uint8_t> rgb;  // row by row from the top, 3 bytes a pixel
   Picture() = default;
   Picture(int w, int h, Rgb fill = {255, 255, 255});
   void set(int x, int y, Rgb c) {
@@ -30,7 +30,8 @@ struct Picture {
   // Anti-aliased line, `width_px` thick; dash_px 0 is solid.
   void line(double x0, double y0, double x1, double y1, Rgb c, double width_px = 1, double dash_px = 0);
   void fill_rectangle(int x, int y, int w, int h, Rgb c);
-  // Text in a built-in proportional-looking bitmap face of the printable ASCII characters; scale 1 is 7 px high capitals.
+  // Text in a built-in proportional-looking bitmap face of the printable ASCII characters; scale 1 is 7 px high
+  // capitals.
   void text(int x, int y, const std::string& s, Rgb c, int scale = 1);
   static int text_width(const std::string& s, int scale = 1);
 };

@@ -15,22 +15,23 @@
 namespace metvox {
 namespace {
 
-constexpr std::pair<std::string_view, DType> kDTypes[] = {{"F64", DType::f64}, {"F32", DType::f32},   {"F16", DType::f16},
-                                                          {"BF16", DType::bf16}, {"U8", DType::u8},   {"I8", DType::i8},
-                                                          {"I16", DType::i16},   {"I32", DType::i32}};
+constexpr std::pair<std::string_view, DType> kDTypes[] = {
+    {"F64", DType::f64}, {"F32", DType::f32}, {"F16", DType::f16}, {"BF16", DType::bf16},
+    {"U8", DType::u8},   {"I8", DType::i8},   {"I16", DType::i16}, {"I32", DType::i32}};
 
 std::string_view file_name_of(DType dtype) {
-  return std::find_if(std::begin(kDTypes), std::end(kDTypes), [&](const auto& pair) { return pair.second == dtype; })->first;
+  return std::find_if(std::begin(kDTypes), std::end(kDTypes), [&](const auto& pair) { return pair.second == dtype; })
+      ->first;
 }
 
 struct Entry {
   std::string name;
   Spec spec;
-  uint64_t begin = 0, end = 0;          // bytes after the header
+  uint64_t begin = 0, end = 0;  // bytes after the header
 };
 
 struct Contents {
-  std::vector<Entry> entries;           // in the order of their bytes
+  std::vector<Entry> entries;  // in the order of their bytes
   std::map<std::string, std::string> metadata;
 };
 
@@ -47,7 +48,8 @@ std::map<std::string, std::string> read_metadata(const Json& value, const Path& 
 Spec read_spec(const std::string& name, const Json& value, const Path& path) {
   const std::string where = path.string() + ": the tensor \"" + name + "\"";
   const auto dtype_name = get<std::string>(value, "dtype", where);
-  const auto* dtype = std::find_if(std::begin(kDTypes), std::end(kDTypes), [&](const auto& p) { return p.first == dtype_name; });
+  const auto* dtype =
+      std::find_if(std::begin(kDTypes), std::end(kDTypes), [&](const auto& p) { return p.first == dtype_name; });
   if (dtype == std::end(kDTypes))
     fail(Fault::input, where, " has the dtype ", dtype_name, ", expected F64, F32, F16, BF16, U8, I8, I16 or I32");
   const auto shape = get<Json>(value, "shape", where);
@@ -68,7 +70,8 @@ Entry read_entry(const std::string& name, const Json& value, uint64_t data_bytes
   Entry entry{name, read_spec(name, value, path), 0, 0};
   const std::string where = path.string() + ": the tensor \"" + name + "\"";
   const auto offsets = get<Json>(value, "data_offsets", where);
-  if (!offsets.is_array() || offsets.size() != 2 || !offsets[0].is_number_unsigned() || !offsets[1].is_number_unsigned())
+  if (!offsets.is_array() || offsets.size() != 2 || !offsets[0].is_number_unsigned() ||
+      !offsets[1].is_number_unsigned())
     fail(Fault::input, where, " has data_offsets that are not two offsets");
   entry.begin = offsets[0].get<uint64_t>();
   entry.end = offsets[1].get<uint64_t>();
@@ -100,13 +103,15 @@ Contents read_contents(StoredFile& file) {
     else contents.entries.push_back(read_entry(name, value, after - header_bytes, path));
   }
   auto& entries = contents.entries;
-  std::stable_sort(entries.begin(), entries.end(),
-                   [](const Entry& a, const Entry& b) { return std::pair(a.begin, a.end) < std::pair(b.begin, b.end); });
+  std::stable_sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) {
+    return std::pair(a.begin, a.end) < std::pair(b.begin, b.end);
+  });
   uint64_t at = 0;
   for (const Entry& entry : entries) {
     if (entry.begin != at)
-      fail(Fault::input, path.string(), ": the tensor \"", entry.name, "\" ", entry.begin < at ? "overlaps another" : "follows a hole",
-           ": it begins at byte ", entry.begin, ", expected ", at);
+      fail(Fault::input, path.string(), ": the tensor \"", entry.name, "\" ",
+           entry.begin < at ? "overlaps another" : "follows a hole", ": it begins at byte ", entry.begin, ", expected ",
+           at);
     at = entry.end;
   }
   if (at != after - header_bytes)
@@ -169,7 +174,8 @@ MappedSafeTensors::MappedSafeTensors(const Path& path, bool resident) {
   memory_ = ::mmap(nullptr, bytes_, PROT_READ, MAP_SHARED | (resident ? MAP_POPULATE : 0), descriptor, 0);
   const int error = errno;
   ::close(descriptor);
-  if (memory_ == MAP_FAILED) fail(Fault::memory, path.string(), ": ", bytes_, " bytes cannot be mapped: ", std::strerror(error));
+  if (memory_ == MAP_FAILED)
+    fail(Fault::memory, path.string(), ": ", bytes_, " bytes cannot be mapped: ", std::strerror(error));
   const size_t first = bytes_ - (contents.entries.empty() ? 0 : contents.entries.back().end);
   for (const Entry& entry : contents.entries)
     tensors_[entry.name] = {static_cast<std::byte*>(memory_) + first + entry.begin, entry.spec.shape, entry.spec.dtype};

@@ -24,10 +24,11 @@ struct SafeTensors {
   std::map<std::string, Tensor> tensors;
   std::map<std::string, std::string> metadata;
 };
-// Reads all tensors. Every offset, length, overlap and name is checked before memory is taken; throws Error (Fault::input).
+// Reads all tensors. Every offset, length, overlap and name is checked before memory is taken; throws Error
+// (Fault::input).
 SafeTensors read_safetensors(const Path& path);
-// The same tensors where they lie in the file, mapped into memory: the system keeps of them what there is room for. They may
-// lie at odd addresses, but for the first, which is 8-byte aligned in files of ours.
+// The same tensors where they lie in the file, mapped into memory: the system keeps of them what there is room for.
+// They may lie at odd addresses, but for the first, which is 8-byte aligned in files of ours.
 class MappedSafeTensors {
  public:
   // resident: every page is brought in now.

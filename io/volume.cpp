@@ -48,7 +48,8 @@ std::optional<Permutation> permutation(const Geometry& source, const Geometry& t
   for (size_t a = 0; a < 3; ++a) {
     const Point step = column(target.affine, a);
     Point along{};  // the target's step in steps of the source
-    for (size_t b = 0; b < 3; ++b) along[b] = inverse.m[b][0] * step[0] + inverse.m[b][1] * step[1] + inverse.m[b][2] * step[2];
+    for (size_t b = 0; b < 3; ++b)
+      along[b] = inverse.m[b][0] * step[0] + inverse.m[b][1] * step[1] + inverse.m[b][2] * step[2];
     for (size_t b = 1; b < 3; ++b)
       if (std::abs(along[b]) > std::abs(along[p.axis[a]])) p.axis[a] = b;
     p.flipped[a] = along[p.axis[a]] < 0;
@@ -159,7 +160,8 @@ Geometry make_geometry(const std::array<int64_t, 3>& shape, const Affine& affine
     for (double& e : r[a]) e /= g.spacing_mm[a];
   }
   constexpr double kOrthogonal = 1e-6;  // what f32 headers keep of a right angle
-  if (std::max({std::abs(dot(r[0], r[1])), std::abs(dot(r[0], r[2])), std::abs(dot(r[1], r[2]))}) > kOrthogonal) return g;
+  if (std::max({std::abs(dot(r[0], r[1])), std::abs(dot(r[0], r[2])), std::abs(dot(r[1], r[2]))}) > kOrthogonal)
+    return g;
   if (dot(cross(r[0], r[1]), r[2]) < 0) {
     g.qfac = -1;
     for (double& e : r[2]) e = -e;
@@ -171,14 +173,16 @@ Geometry make_geometry(const std::array<int64_t, 3>& shape, const Affine& affine
 }
 
 bool same_grid(const Geometry& a, const Geometry& b, double tolerance_mm) {
-  return a.shape == b.shape &&
-         all_corners(a.shape, [&](const Point& index) { return distance(a.affine(index), b.affine(index)) <= tolerance_mm; });
+  return a.shape == b.shape && all_corners(a.shape, [&](const Point& index) {
+           return distance(a.affine(index), b.affine(index)) <= tolerance_mm;
+         });
 }
 
 std::string describe(const Geometry& g) {
   const Point first = g.affine({0, 0, 0});
-  return sentence(g.shape[0], 'x', g.shape[1], 'x', g.shape[2], " voxels of ", g.spacing_mm[0], 'x', g.spacing_mm[1], 'x',
-                  g.spacing_mm[2], " mm, ", g.axes(), ", first voxel at (", first[0], ", ", first[1], ", ", first[2], ")");
+  return sentence(g.shape[0], 'x', g.shape[1], 'x', g.shape[2], " voxels of ", g.spacing_mm[0], 'x', g.spacing_mm[1],
+                  'x', g.spacing_mm[2], " mm, ", g.axes(), ", first voxel at (", first[0], ", ", first[1], ", ",
+                  first[2], ")");
 }
 
 Tensor onto_lattice(const Volume& v, const Geometry& target, double tolerance_mm) {

@@ -20,17 +20,18 @@ struct Affine {
 
 // Where a volume lies: everything of a header that a mask on the same grid must repeat bit for bit.
 struct Geometry {
-  std::array<int64_t, 3> shape{};       // along the file's axes i, j, k
+  std::array<int64_t, 3> shape{};  // along the file's axes i, j, k
   std::array<double, 3> spacing_mm{1, 1, 1};
   Affine affine;
   // As they stand in the header, in its units, whether coded as valid or not:
   int qform_code = 0, sform_code = 0;
-  std::array<double, 6> quatern{};      // b, c, d, offset x, y, z
-  double qfac = 1;                      // pixdim[0]: below 0 flips the third axis, anything else does not
+  std::array<double, 6> quatern{};  // b, c, d, offset x, y, z
+  double qfac = 1;                  // pixdim[0]: below 0 flips the third axis, anything else does not
   std::array<std::array<double, 4>, 3> srow{};
   uint8_t xyzt_units = 2;
-  int version = 1;                      // NIfTI-1 or NIfTI-2
-  // Where each axis points, such as "RAS": the nearest world axis, the best match first. "unknown" when both codes are 0.
+  int version = 1;  // NIfTI-1 or NIfTI-2
+  // Where each axis points, such as "RAS": the nearest world axis, the best match first. "unknown" when both codes are
+  // 0.
   std::string axes() const;
 };
 
@@ -38,18 +39,18 @@ struct Geometry {
 Geometry make_geometry(const std::array<int64_t, 3>& shape, const Affine& affine);
 
 struct Volume {
-  Tensor voxels;                        // (z, y, x)
+  Tensor voxels;  // (z, y, x)
   Geometry geometry;
-  std::string dtype_on_disk;            // "int16", "float32", ...
-  std::vector<std::string> warnings;    // sentences, such as the number of non-finite voxels
+  std::string dtype_on_disk;          // "int16", "float32", ...
+  std::vector<std::string> warnings;  // sentences, such as the number of non-finite voxels
 };
 
 // Do both lie on the same grid: equal shape, and every corner within `tolerance_mm` of the other's?
 bool same_grid(const Geometry& a, const Geometry& b, double tolerance_mm = 1e-3);
 // One line: "240x240x155 voxels of 1x1x1 mm, LPS, first voxel at (…)".
 std::string describe(const Geometry& g);
-// v with its axes permuted and flipped onto the grid of `target`, any dtype; shares v's memory when nothing moves; empty
-// Tensor when the two world lattices differ.
+// v with its axes permuted and flipped onto the grid of `target`, any dtype; shares v's memory when nothing moves;
+// empty Tensor when the two world lattices differ.
 Tensor onto_lattice(const Volume& v, const Geometry& target, double tolerance_mm = 1e-3);
 
 }  // namespace metvox

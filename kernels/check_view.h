@@ -7,8 +7,8 @@ namespace metvox {
 
 inline void check_view(const char* op, const char* name, const View& view, const Shape& shape, DType dtype) {
   check(view.data || shape.size() == 0, op, ": ", name, " has no memory");
-  check(view.shape == shape && view.dtype == dtype, op, ": ", name, " is ", view.shape, " ", name_of(view.dtype), ", expected ",
-        shape, " ", name_of(dtype));
+  check(view.shape == shape && view.dtype == dtype, op, ": ", name, " is ", view.shape, " ", name_of(view.dtype),
+        ", expected ", shape, " ", name_of(dtype));
 }
 
 }  // namespace metvox

@@ -39,12 +39,13 @@ std::string Conv3dProblem::describe() const {
 void Conv3dProblem::validate() const {
   check(n >= 1 && c >= 1 && c2 >= 0 && k >= 1, "conv3d: batch and channels start at 1: ", describe());
   for (int a = 0; a < 3; ++a)
-    check(in[a] >= 1 && kernel[a] >= 1 && stride[a] >= 1 && pad[a] >= 0, "conv3d: extents, kernel and stride start at 1, padding at 0: ",
-          describe());
+    check(in[a] >= 1 && kernel[a] >= 1 && stride[a] >= 1 && pad[a] >= 0,
+          "conv3d: extents, kernel and stride start at 1, padding at 0: ", describe());
   for (int64_t extent : out())
     if (extent < 1)
-      fail(Fault::usage, "a convolution with kernel ", text_of(kernel), ", stride ", text_of(stride), " and padding ", text_of(pad),
-           " has nothing left of an image of ", text_of(in), " voxels; use a larger patch or fewer stages");
+      fail(Fault::usage, "a convolution with kernel ", text_of(kernel), ", stride ", text_of(stride), " and padding ",
+           text_of(pad), " has nothing left of an image of ", text_of(in),
+           " voxels; use a larger patch or fewer stages");
 }
 
 void Conv3dProblem::check_weights(const View& w) const { check_view("conv3d", "w", w, w_shape(), master()); }
@@ -61,17 +62,22 @@ void Conv3dProblem::check_activations(const View& x, const View& x2, const View&
 }
 
 const Conv3dForwardTable& conv3d_forward() {
-  static const Conv3dForwardTable table("conv3d_forward", {native::conv3d_forward(), onednn::conv3d_forward(), reference::conv3d_forward()});
+  static const Conv3dForwardTable table(
+      "conv3d_forward", {native::conv3d_forward(), onednn::conv3d_forward(), reference::conv3d_forward()});
   return table;
 }
 
 const Conv3dBackwardDataTable& conv3d_backward_data() {
-  static const Conv3dBackwardDataTable table("conv3d_backward_data", {native::conv3d_backward_data(), onednn::conv3d_backward_data(), reference::conv3d_backward_data()});
+  static const Conv3dBackwardDataTable table(
+      "conv3d_backward_data",
+      {native::conv3d_backward_data(), onednn::conv3d_backward_data(), reference::conv3d_backward_data()});
   return table;
 }
 
 const Conv3dBackwardWeightsTable& conv3d_backward_weights() {
-  static const Conv3dBackwardWeightsTable table("conv3d_backward_weights", {native::conv3d_backward_weights(), onednn::conv3d_backward_weights(), reference::conv3d_backward_weights()});
+  static const Conv3dBackwardWeightsTable table(
+      "conv3d_backward_weights",
+      {native::conv3d_backward_weights(), onednn::conv3d_backward_weights(), reference::conv3d_backward_weights()});
   return table;
 }
 

@@ -2,10 +2,10 @@
 // y = x convolved with w, plus b.
 //   x (N, C, D, H, W), x2 (N, C2, D, H, W) or nothing: read as if concatenated behind x
 //   w (K, C + C2, kd, kh, kw)   b (K) or nothing   y (N, K, D', H', W'),  D' = (D + 2 pad - kd) / stride + 1
-// Activations channels-last in `dtype` (f64, f32, bf16); w, b and their gradients f32, or f64 with f64 activations. Sums at
-// least in float. Bitwise repeatable for one engine, instruction set and thread count.
-// Throws Error when an extent of y would be below 1. A kernel object serves one thread at a time.
-// Source: cross-correlation as in Goodfellow et al., Deep Learning, 9.1.
+// Activations channels-last in `dtype` (f64, f32, bf16); w, b and their gradients f32, or f64 with f64 activations.
+// Sums at least in float. Bitwise repeatable for one engine, instruction set and thread count. Throws Error when an
+// extent of y would be below 1. A kernel object serves one thread at a time. Source: cross-correlation as in Goodfellow
+// et al., Deep Learning, 9.1.
 #pragma once
 #include "kernels/engine.h"
 #include "tensor/tensor.h"
@@ -23,17 +23,17 @@ struct Conv3dProblem {
   Shape x2_shape() const { return {n, c2, in[0], in[1], in[2]}; }
   Shape w_shape() const { return {k, c + c2, kernel[0], kernel[1], kernel[2]}; }
   Shape y_shape() const;
-  double flops() const;                        // of one pass: two a multiply-add, padding counted
-  std::string describe() const;                // "conv3d n2 c16 k32 in48x48x48 k3x3x3 s2x2x2 f32"
+  double flops() const;          // of one pass: two a multiply-add, padding counted
+  std::string describe() const;  // "conv3d n2 c16 k32 in48x48x48 k3x3x3 s2x2x2 f32"
   DType master() const { return dtype == DType::f64 ? DType::f64 : DType::f32; }
-  void validate() const;                       // throws Error, as do the checks of views that every engine makes:
+  void validate() const;  // throws Error, as do the checks of views that every engine makes:
   void check_weights(const View& w) const;
   void check_weights(const View& w, const View& b) const;
   void check_activations(const View& x, const View& x2, const View& y) const;
 };
 
-// The three passes. Weights are packed once per version of the weights, into packed_bytes() of 64-byte aligned memory that the
-// caller keeps; scratch is 64-byte aligned memory for the time of the call.
+// The three passes. Weights are packed once per version of the weights, into packed_bytes() of 64-byte aligned memory
+// that the caller keeps; scratch is 64-byte aligned memory for the time of the call.
 class Conv3dForward {
  public:
   virtual ~Conv3dForward() = default;
@@ -47,7 +47,7 @@ class Conv3dBackwardData {
   virtual ~Conv3dBackwardData() = default;
   virtual size_t packed_bytes() const { return 0; }
   virtual size_t scratch_bytes() const { return 0; }
-  virtual bool accumulates() const { return false; }   // does run() take Grad::accumulate?
+  virtual bool accumulates() const { return false; }  // does run() take Grad::accumulate?
   virtual void pack(Stream&, View w, void* packed) const = 0;
   // dx and dx2 as their Grad says; ignored ones may be empty views.
   virtual void run(Stream&, View dy, const void* packed, View dx, Grad, View dx2, Grad, void* scratch) const = 0;

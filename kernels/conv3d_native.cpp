@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Engine `native` of conv3d: stride 1, best with few channels, of which oneDNN makes its vectors; here they are of 16
-// neighbouring voxels. Each thread turns the slices it needs into planes, a few slices at a time, and keeps them in its cache;
-// backward data is the same with w turned round.
+// neighbouring voxels. Each thread turns the slices it needs into planes, a few slices at a time, and keeps them in its
+// cache; backward data is the same with w turned round.
 #include <algorithm>
 #include <bit>
 #include <cstring>
@@ -18,7 +18,8 @@ namespace {
 
 int64_t up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
-// A stride-1 convolution of one or two images of `in` voxels by way of planes. In pairs, two bf16 channels are one element.
+// A stride-1 convolution of one or two images of `in` voxels by way of planes. In pairs, two bf16 channels are one
+// element.
 struct Geometry {
   int64_t n, c, c2;
   Int3 in, kernel, pad, out;
@@ -33,7 +34,9 @@ struct Geometry {
   int64_t positions() const { return (out[1] - 1) * pitch() + out[2]; }
   int64_t out_plane() const { return up(out[1] * pitch() + kSlack, 64); }
   int64_t slices() const { return n * out[0]; }
-  size_t ring_bytes() const { return static_cast<size_t>(kernel[0] * channels() * plane()) * static_cast<size_t>(element()); }
+  size_t ring_bytes() const {
+    return static_cast<size_t>(kernel[0] * channels() * plane()) * static_cast<size_t>(element());
+  }
 };
 
 // The input slices under a moving window of output slices, as planes.
@@ -68,13 +71,16 @@ class Ring {
   }
   void spread(const View& image, int64_t channels, int64_t n, int64_t d, std::byte* planes) const {
     const int64_t voxel = (n * g_.in[0] + d) * g_.in[1] * g_.in[2];
-    const auto* from = static_cast<const std::byte*>(image.data) + voxel * channels * static_cast<int64_t>(size_of(g_.dtype));
+    const auto* from =
+        static_cast<const std::byte*>(image.data) + voxel * channels * static_cast<int64_t>(size_of(g_.dtype));
     std::byte* to = planes + (g_.pad[1] * g_.pitch() + g_.pad[2]) * g_.element();
     if (g_.pairs)
-      METVOX_ISA_CALL(pair_planes_from_rows)(reinterpret_cast<const uint16_t*>(from), g_.in[1], g_.in[2], channels,
-                                             reinterpret_cast<uint16_t*>(to), g_.plane(), g_.pitch());
+      METVOX_ISA_CALL(pair_planes_from_rows)
+      (reinterpret_cast<const uint16_t*>(from), g_.in[1], g_.in[2], channels, reinterpret_cast<uint16_t*>(to),
+       g_.plane(), g_.pitch());
     else
-      METVOX_ISA_CALL(planes_from_rows)(from, g_.in[1], g_.in[2], channels, channels, g_.element(), to, g_.plane(), g_.pitch());
+      METVOX_ISA_CALL(planes_from_rows)
+      (from, g_.in[1], g_.in[2], channels, channels, g_.element(), to, g_.plane(), g_.pitch());
   }
 
   const Geometry& g_;
@@ -96,7 +102,9 @@ Piece piece_of(const Geometry& g, size_t slice_bytes) {
 class Convolution {
  public:
   Convolution(const Geometry& g, int64_t outputs)
-      : g_(g), k_(outputs), pieces_(std::min<int64_t>(threads(), g.slices())),
+      : g_(g),
+        k_(outputs),
+        pieces_(std::min<int64_t>(threads(), g.slices())),
         piece_(piece_of(g, sizeof(float) * static_cast<size_t>(kOutputs * g.out_plane()))) {}
 
   int64_t block() const { return kOutputs + volume(g_.kernel) * g_.channels() * kOutputs; }
@@ -126,13 +134,15 @@ class Convolution {
     int64_t first, count;
     bool add;
   };
-  void run(const View& x, const View& x2, const void* packed, std::initializer_list<Output> outputs, void* scratch) const {
+  void run(const View& x, const View& x2, const void* packed, std::initializer_list<Output> outputs,
+           void* scratch) const {
     parallel_for(pieces_, 1, [&](int64_t first, int64_t last) {
       for (int64_t i = first; i < last; ++i) {
         auto* memory = static_cast<std::byte*>(scratch) + static_cast<size_t>(i) * piece_.bytes;
         Ring ring(g_, memory + piece_.ring);
         for (int64_t s = g_.slices() * i / pieces_; s < g_.slices() * (i + 1) / pieces_; ++s)
-          slice(ring.slice(x, x2, s), static_cast<const float*>(packed), s, outputs, reinterpret_cast<float*>(memory + piece_.slice));
+          slice(ring.slice(x, x2, s), static_cast<const float*>(packed), s, outputs,
+                reinterpret_cast<float*>(memory + piece_.slice));
       }
     });
   }
@@ -147,7 +157,8 @@ class Convolution {
     return std::bit_cast<float>(low | high << 16);
   }
 
-  void slice(const PlaneSlice& source, const float* words, int64_t s, std::initializer_list<Output> outputs, float* planes) const {
+  void slice(const PlaneSlice& source, const float* words, int64_t s, std::initializer_list<Output> outputs,
+             float* planes) const {
     const int64_t plane = g_.out_plane();
     for (int64_t k = 0; k < k_; k += kOutputs, words += block()) {
       const float* w = words + kOutputs;
@@ -164,11 +175,12 @@ class Convolution {
     const int64_t at = s * g_.out[1] * g_.out[2] * t.count + begin - t.first, plane = g_.out_plane();
     const float* from = planes + (begin - k) * plane;
     if (g_.dtype == DType::bf16)
-      METVOX_ISA_CALL(rows_from_planes_bf16)(from, plane, g_.pitch(), g_.out[1], g_.out[2], end - begin, t.count, t.add,
-                                             static_cast<uint16_t*>(t.y.data) + at);
+      METVOX_ISA_CALL(rows_from_planes_bf16)
+      (from, plane, g_.pitch(), g_.out[1], g_.out[2], end - begin, t.count, t.add,
+       static_cast<uint16_t*>(t.y.data) + at);
     else
-      METVOX_ISA_CALL(rows_from_planes_f32)(from, plane, g_.pitch(), g_.out[1], g_.out[2], end - begin, t.count, t.add,
-                                            t.y.as<float>() + at);
+      METVOX_ISA_CALL(rows_from_planes_f32)
+      (from, plane, g_.pitch(), g_.out[1], g_.out[2], end - begin, t.count, t.add, t.y.as<float>() + at);
   }
 
   Geometry g_;
@@ -195,8 +207,9 @@ class Forward final : public Conv3dForward {
     p_.check_weights(w, b);
     const float* from = w.as<float>();
     const int64_t taps = volume(p_.kernel), channels = p_.c + p_.c2;
-    convolution_.pack(packed, [&](int64_t k, int64_t c, int64_t t) { return from[(k * channels + c) * taps + t]; },
-                      [&](int64_t k) { return p_.bias ? b.as<float>()[k] : 0.0f; });
+    convolution_.pack(
+        packed, [&](int64_t k, int64_t c, int64_t t) { return from[(k * channels + c) * taps + t]; },
+        [&](int64_t k) { return p_.bias ? b.as<float>()[k] : 0.0f; });
   }
 
   void run(Stream&, View x, View x2, const void* packed, View y, void* scratch) const override {
@@ -220,15 +233,18 @@ class BackwardData final : public Conv3dBackwardData {
     p_.check_weights(w);
     const float* from = w.as<float>();
     const int64_t taps = volume(p_.kernel), channels = p_.c + p_.c2;
-    convolution_.pack(packed, [&](int64_t c, int64_t k, int64_t t) { return from[(k * channels + c) * taps + taps - 1 - t]; },
-                      [](int64_t) { return 0.0f; });
+    convolution_.pack(
+        packed, [&](int64_t c, int64_t k, int64_t t) { return from[(k * channels + c) * taps + taps - 1 - t]; },
+        [](int64_t) { return 0.0f; });
   }
 
-  void run(Stream&, View dy, const void* packed, View dx, Grad grad, View dx2, Grad grad2, void* scratch) const override {
+  void run(Stream&, View dy, const void* packed, View dx, Grad grad, View dx2, Grad grad2,
+           void* scratch) const override {
     p_.check_activations(dx, dx2, dy);
     const int64_t count = grad == Grad::ignore ? 0 : p_.c, count2 = grad2 == Grad::ignore ? 0 : p_.c2;
     convolution_.run(dy, {}, packed,
-                     {{dx, 0, count, grad == Grad::accumulate}, {dx2, p_.c, count2, grad2 == Grad::accumulate}}, scratch);
+                     {{dx, 0, count, grad == Grad::accumulate}, {dx2, p_.c, count2, grad2 == Grad::accumulate}},
+                     scratch);
   }
 
  private:
@@ -239,8 +255,7 @@ class BackwardData final : public Conv3dBackwardData {
 // Each thread sums over its slices, lane by lane; the lanes and the threads are added at the end.
 class BackwardWeights final : public Conv3dBackwardWeights {
  public:
-  explicit BackwardWeights(const Conv3dProblem& p)
-      : p_(p), g_(forward_geometry(p)), bias_gradient_(p.k) {
+  explicit BackwardWeights(const Conv3dProblem& p) : p_(p), g_(forward_geometry(p)), bias_gradient_(p.k) {
     g_.pairs = false;
     pieces_ = std::min<int64_t>(threads(), g_.slices());
     piece_ = piece_of(g_, static_cast<size_t>(blocks() * kOutputs * g_.out_plane() * g_.element()));
@@ -280,8 +295,9 @@ class BackwardWeights final : public Conv3dBackwardWeights {
     const int64_t plane = g_.out_plane(), voxels = g_.out[1] * g_.out[2];
     for (int64_t s = g_.slices() * piece / pieces_; s < g_.slices() * (piece + 1) / pieces_; ++s) {
       const PlaneSlice source = ring.slice(x, x2, s);
-      METVOX_ISA_CALL(planes_from_rows)(static_cast<const std::byte*>(dy.data) + s * voxels * p_.k * g_.element(), g_.out[1], g_.out[2],
-                                        p_.k, p_.k, g_.element(), planes, plane, g_.pitch());
+      METVOX_ISA_CALL(planes_from_rows)
+      (static_cast<const std::byte*>(dy.data) + s * voxels * p_.k * g_.element(), g_.out[1], g_.out[2], p_.k, p_.k,
+       g_.element(), planes, plane, g_.pitch());
       for (int64_t b = 0; b < blocks(); ++b) {
         const void* gradient = planes + b * kOutputs * plane * g_.element();
         if (g_.dtype == DType::bf16)
@@ -299,7 +315,8 @@ class BackwardWeights final : public Conv3dBackwardWeights {
     const int64_t lanes = k / kOutputs * block() + ((line * kOutputs + k % kOutputs) * row + t % row) * kSumLanes;
     double sum = 0;
     for (int64_t p = 0; p < pieces_; ++p)
-      for (int l = 0; l < kSumLanes; ++l) sum += static_cast<double>((reinterpret_cast<float*>(at(scratch, p) + sums_) + lanes)[l]);
+      for (int l = 0; l < kSumLanes; ++l)
+        sum += static_cast<double>((reinterpret_cast<float*>(at(scratch, p) + sums_) + lanes)[l]);
     return sum;
   }
 
@@ -313,8 +330,10 @@ class BackwardWeights final : public Conv3dBackwardWeights {
 
 std::optional<std::string> declines(const Conv3dProblem& p) {
   p.validate();
-  if (p.dtype != DType::f32 && p.dtype != DType::bf16) return sentence("loops for f32 and bf16, not for ", name_of(p.dtype));
-  if (p.dtype == DType::bf16 && !has_bf16_instructions()) return "this CPU has no bf16 instructions (avx512_bf16 or AMX)";
+  if (p.dtype != DType::f32 && p.dtype != DType::bf16)
+    return sentence("loops for f32 and bf16, not for ", name_of(p.dtype));
+  if (p.dtype == DType::bf16 && !has_bf16_instructions())
+    return "this CPU has no bf16 instructions (avx512_bf16 or AMX)";
   for (int a = 0; a < 3; ++a) {
     if (p.stride[a] != 1) return "for stride 1 only";
     if (p.kernel[a] != 1 && p.kernel[a] != 3) return "for kernels of 1 and 3 only";
@@ -322,8 +341,8 @@ std::optional<std::string> declines(const Conv3dProblem& p) {
   }
   return std::nullopt;
 }
-// oneDNN puts channels into vectors: 8 are half a vector, 16 one vector, too few sums at a time to hide the latency of adding.
-// Measured on Zen 5, up to 16 these loops are 2 to 20 % faster, but for weight gradients in f32, which want 8.
+// oneDNN puts channels into vectors: 8 are half a vector, 16 one vector, too few sums at a time to hide the latency of
+// adding. Measured on Zen 5, up to 16 these loops are 2 to 20 % faster, but for weight gradients in f32, which want 8.
 std::string_view left_if(bool slower_here, const Conv3dProblem& p) {
   return slower_here || volume(p.kernel) == 1 ? "onednn" : "";
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Engine `onednn` of conv3d. A second input is a second convolution that adds to the first one's output: views of some of
-// the channels would fall to oneDNN's slow implementation, and copies of whole activations cost more.
+// Engine `onednn` of conv3d. A second input is a second convolution that adds to the first one's output: views of some
+// of the channels would fall to oneDNN's slow implementation, and copies of whole activations cost more.
 #include <algorithm>
 #include <cstring>
 
@@ -42,7 +42,8 @@ struct Part {
   }
   Convolve::primitive_desc hint() const {
     const auto pad = dims_of(p.pad);
-    return {{dnnl::prop_kind::forward_training, kDirect, x(), w(p.dtype), y(), dims_of(p.stride), pad, pad}, cpu_engine()};
+    return {{dnnl::prop_kind::forward_training, kDirect, x(), w(p.dtype), y(), dims_of(p.stride), pad, pad},
+            cpu_engine()};
   }
   ConvolveBackData::primitive_desc backward_data() const {
     const auto pad = dims_of(p.pad);
@@ -97,8 +98,8 @@ class Forward final : public Conv3dForward {
   size_t scratch_bytes_ = 0;
 };
 
-// oneDNN 2.6.3 sums one channel too many backwards through a bf16 1x1x1 kernel with an odd number of outputs: such a problem
-// gets one output more, whose weights and gradients are zero.
+// oneDNN 2.6.3 sums one channel too many backwards through a bf16 1x1x1 kernel with an odd number of outputs: such a
+// problem gets one output more, whose weights and gradients are zero.
 Conv3dProblem with_sound_outputs(Conv3dProblem p) {
   if (p.dtype == DType::bf16 && volume(p.kernel) == 1) p.k += p.k % 2;
   return p;
@@ -132,7 +133,8 @@ class BackwardData final : public Conv3dBackwardData {
     weights_.pack(wide, packed);
   }
 
-  void run(Stream&, View dy, const void* packed, View dx, Grad grad, View dx2, Grad grad2, void* scratch) const override {
+  void run(Stream&, View dy, const void* packed, View dx, Grad grad, View dx2, Grad grad2,
+           void* scratch) const override {
     p_.check_activations(dx, dx2, dy);
     check(grad != Grad::accumulate && grad2 != Grad::accumulate, "conv3d: engine onednn cannot add to dx");
     void* from = widened() ? widen(dy, at(scratch, widened_dy_)) : dy.data;
@@ -162,8 +164,8 @@ class BackwardData final : public Conv3dBackwardData {
   size_t inner_, widened_dy_ = 0;
 };
 
-// oneDNN 2.6.3 gets bf16 weight gradients wrong where a stride leaves no slice free of padding: such a problem, of a few
-// slices, is computed in f32.
+// oneDNN 2.6.3 gets bf16 weight gradients wrong where a stride leaves no slice free of padding: such a problem, of a
+// few slices, is computed in f32.
 Conv3dProblem in_sound_type(Conv3dProblem p) {
   if (p.stride[0] > 1 && p.pad[0] > 0 && p.in[0] <= p.kernel[0]) p.dtype = DType::f32;
   return p;
@@ -186,7 +188,8 @@ class BackwardWeights final : public Conv3dBackwardWeights {
     result_ = layout_.add(result);
     inner_ = layout_.add(inner);
     if (!converted()) return;
-    x_ = layout_.add(View{nullptr, Shape{p.n, std::max(p.c, p.c2), p.in[0], p.in[1], p.in[2]}, computed_.dtype}.bytes());
+    x_ =
+        layout_.add(View{nullptr, Shape{p.n, std::max(p.c, p.c2), p.in[0], p.in[1], p.in[2]}, computed_.dtype}.bytes());
     dy_ = layout_.add(View{nullptr, p.y_shape(), computed_.dtype}.bytes());
   }
   size_t scratch_bytes() const override { return layout_.bytes(); }
@@ -245,7 +248,9 @@ Engine<Conv3dProblem, Interface> engine() {
           },
           [](const Conv3dProblem& p) -> std::unique_ptr<Interface> { return std::make_unique<Kernel>(p); }};
 }
-constexpr auto kPack = [](const auto& conv, const dnnl::memory::desc& master) { return reorder_name(master, conv.weights_desc()); };
+constexpr auto kPack = [](const auto& conv, const dnnl::memory::desc& master) {
+  return reorder_name(master, conv.weights_desc());
+};
 constexpr auto kUnpack = [](const auto& conv, const dnnl::memory::desc& master) {
   return reorder_name(conv.diff_weights_desc(), master);
 };

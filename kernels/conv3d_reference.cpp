@@ -61,7 +61,8 @@ class Forward final : public Conv3dForward {
 
   void run(Stream&, View x, View x2, const void* packed, View y, void*) const override {
     p_.check_activations(x, x2, y);
-    dispatch_float(p_.dtype, [&]<class T>() { loop<T>(Pair<T>(x, x2, p_), static_cast<const Master<T>*>(packed), y.as<T>()); });
+    dispatch_float(p_.dtype,
+                   [&]<class T>() { loop<T>(Pair<T>(x, x2, p_), static_cast<const Master<T>*>(packed), y.as<T>()); });
   }
 
  private:
@@ -80,7 +81,8 @@ class Forward final : public Conv3dForward {
             const int64_t i = input_voxel(p_, o, position(t, p_.kernel));
             if (i < 0) continue;
             const int64_t voxel = v / voxels * volume(p_.in) + i;
-            for (int64_t c = 0; c < channels; ++c) sum += to_double(*x.at(voxel, c)) * to_double(w[(k * channels + c) * taps + t]);
+            for (int64_t c = 0; c < channels; ++c)
+              sum += to_double(*x.at(voxel, c)) * to_double(w[(k * channels + c) * taps + t]);
           }
           y[v * p_.k + k] = from_double<T>(sum);
         }
@@ -126,7 +128,8 @@ class BackwardData final : public Conv3dBackwardData {
             const int64_t o = output_voxel(p_, out, i, position(t, p_.kernel));
             if (o < 0) continue;
             const T* dy_row = dy + (v / voxels * volume(out) + o) * p_.k;
-            for (int64_t k = 0; k < p_.k; ++k) sum += to_double(dy_row[k]) * to_double(w[(k * channels + c) * taps + t]);
+            for (int64_t k = 0; k < p_.k; ++k)
+              sum += to_double(dy_row[k]) * to_double(w[(k * channels + c) * taps + t]);
           }
           put(*dx.at(v, c), sum, grad);
         }
@@ -175,7 +178,9 @@ class BackwardWeights final : public Conv3dBackwardWeights {
 
 }  // namespace
 
-Engine<Conv3dProblem, Conv3dForward> conv3d_forward() { return convolution_engine<Conv3dProblem, Conv3dForward, Forward>(); }
+Engine<Conv3dProblem, Conv3dForward> conv3d_forward() {
+  return convolution_engine<Conv3dProblem, Conv3dForward, Forward>();
+}
 Engine<Conv3dProblem, Conv3dBackwardData> conv3d_backward_data() {
   return convolution_engine<Conv3dProblem, Conv3dBackwardData, BackwardData>();
 }

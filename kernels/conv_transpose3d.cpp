@@ -11,8 +11,8 @@ double ConvTranspose3dProblem::flops() const {
 }
 
 std::string ConvTranspose3dProblem::describe() const {
-  return sentence("conv_transpose3d n", n, " c", c, " k", k, " in", in[0], 'x', in[1], 'x', in[2], " s", stride[0], 'x', stride[1],
-                  'x', stride[2], bias ? " bias " : " ", name_of(dtype));
+  return sentence("conv_transpose3d n", n, " c", c, " k", k, " in", in[0], 'x', in[1], 'x', in[2], " s", stride[0], 'x',
+                  stride[1], 'x', stride[2], bias ? " bias " : " ", name_of(dtype));
 }
 
 void ConvTranspose3dProblem::validate() const {
@@ -21,7 +21,9 @@ void ConvTranspose3dProblem::validate() const {
     check(in[a] >= 1 && stride[a] >= 1, "conv_transpose3d: extents and stride start at 1: ", describe());
 }
 
-void ConvTranspose3dProblem::check_weights(const View& w) const { check_view("conv_transpose3d", "w", w, w_shape(), master()); }
+void ConvTranspose3dProblem::check_weights(const View& w) const {
+  check_view("conv_transpose3d", "w", w, w_shape(), master());
+}
 
 void ConvTranspose3dProblem::check_weights(const View& w, const View& b) const {
   check_weights(w);
@@ -34,14 +36,15 @@ void ConvTranspose3dProblem::check_activations(const View& x, const View& y) con
 }
 
 const ConvTranspose3dForwardTable& conv_transpose3d_forward() {
-  static const ConvTranspose3dForwardTable table("conv_transpose3d_forward",
-                                                {onednn::conv_transpose3d_forward(), reference::conv_transpose3d_forward()});
+  static const ConvTranspose3dForwardTable table(
+      "conv_transpose3d_forward", {onednn::conv_transpose3d_forward(), reference::conv_transpose3d_forward()});
   return table;
 }
 
 const ConvTranspose3dBackwardDataTable& conv_transpose3d_backward_data() {
   static const ConvTranspose3dBackwardDataTable table(
-      "conv_transpose3d_backward_data", {onednn::conv_transpose3d_backward_data(), reference::conv_transpose3d_backward_data()});
+      "conv_transpose3d_backward_data",
+      {onednn::conv_transpose3d_backward_data(), reference::conv_transpose3d_backward_data()});
   return table;
 }
 

@@ -21,7 +21,7 @@ struct ConvTranspose3dProblem {
   double flops() const;
   std::string describe() const;
   DType master() const { return dtype == DType::f64 ? DType::f64 : DType::f32; }
-  void validate() const;   // throws Error, as do the checks of views that every engine makes:
+  void validate() const;  // throws Error, as do the checks of views that every engine makes:
   void check_weights(const View& w) const;
   void check_weights(const View& w, const View& b) const;
   void check_activations(const View& x, const View& y) const;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Engine `onednn` of conv_transpose3d: the passes of an ordinary convolution from y to x, roles exchanged, which is what
-// oneDNN's deconvolution does inside. The bias is ours: a channels-last deconvolution with bias is many times slower.
+// Engine `onednn` of conv_transpose3d: the passes of an ordinary convolution from y to x, roles exchanged, which is
+// what oneDNN's deconvolution does inside. The bias is ours: a channels-last deconvolution with bias is many times
+// slower.
 #include "kernels/conv_transpose3d_engines.h"
 #include "kernels/cpu/bias.h"
 #include "kernels/onednn/onednn.h"
@@ -23,13 +24,21 @@ struct Roles {
   dnnl::memory::dims stride() const { return dims_of(p.stride); }
 
   Convolve::primitive_desc backward_data(bool add) const {
-    return {{dnnl::prop_kind::forward_training, kDirect, y(), w(p.dtype), x(), stride(), {0, 0, 0}, {0, 0, 0}}, attributes(add), cpu_engine()};
+    return {{dnnl::prop_kind::forward_training, kDirect, y(), w(p.dtype), x(), stride(), {0, 0, 0}, {0, 0, 0}},
+            attributes(add),
+            cpu_engine()};
   }
   ConvolveBackData::primitive_desc forward() const {
-    return {{kDirect, y(), w(p.dtype), x(), stride(), {0, 0, 0}, {0, 0, 0}}, attributes(), cpu_engine(), backward_data(false)};
+    return {{kDirect, y(), w(p.dtype), x(), stride(), {0, 0, 0}, {0, 0, 0}},
+            attributes(),
+            cpu_engine(),
+            backward_data(false)};
   }
   ConvolveBackWeights::primitive_desc backward_weights() const {
-    return {{kDirect, y(), w(DType::f32), x(), stride(), {0, 0, 0}, {0, 0, 0}}, attributes(), cpu_engine(), backward_data(false)};
+    return {{kDirect, y(), w(DType::f32), x(), stride(), {0, 0, 0}, {0, 0, 0}},
+            attributes(),
+            cpu_engine(),
+            backward_data(false)};
   }
 };
 
@@ -53,10 +62,11 @@ class Forward final : public ConvTranspose3dForward {
 
  private:
   Forward(const ConvTranspose3dProblem& p, const Roles& roles, const ConvolveBackData::primitive_desc& conv)
-      : p_(p), convolution_(ConvolveBackData(conv), conv.scratchpad_desc(),
-                            {{DNNL_ARG_DIFF_DST, conv.diff_dst_desc()},
-                             {DNNL_ARG_WEIGHTS, conv.weights_desc()},
-                             {DNNL_ARG_DIFF_SRC, conv.diff_src_desc()}}) {
+      : p_(p),
+        convolution_(ConvolveBackData(conv), conv.scratchpad_desc(),
+                     {{DNNL_ARG_DIFF_DST, conv.diff_dst_desc()},
+                      {DNNL_ARG_WEIGHTS, conv.weights_desc()},
+                      {DNNL_ARG_DIFF_SRC, conv.diff_src_desc()}}) {
     weights_.add(roles.master(), conv.weights_desc());
     bias_ = weights_.bytes();
   }
@@ -91,8 +101,10 @@ class BackwardData final : public ConvTranspose3dBackwardData {
 
  private:
   static Call call(const Convolve::primitive_desc& conv) {
-    return {Convolve(conv), conv.scratchpad_desc(),
-            {{DNNL_ARG_SRC, conv.src_desc()}, {DNNL_ARG_WEIGHTS, conv.weights_desc()}, {DNNL_ARG_DST, conv.dst_desc()}}};
+    return {
+        Convolve(conv),
+        conv.scratchpad_desc(),
+        {{DNNL_ARG_SRC, conv.src_desc()}, {DNNL_ARG_WEIGHTS, conv.weights_desc()}, {DNNL_ARG_DST, conv.dst_desc()}}};
   }
 
   ConvTranspose3dProblem p_;
@@ -118,13 +130,16 @@ class BackwardWeights final : public ConvTranspose3dBackwardWeights {
 
  private:
   BackwardWeights(const ConvTranspose3dProblem& p, const ConvolveBackWeights::primitive_desc& conv)
-      : p_(p), convolution_(ConvolveBackWeights(conv), conv.scratchpad_desc(),
-                            {{DNNL_ARG_SRC, conv.src_desc()},
-                             {DNNL_ARG_DIFF_DST, conv.diff_dst_desc()},
-                             {DNNL_ARG_DIFF_WEIGHTS, conv.diff_weights_desc()}}),
-        unpack_(conv.diff_weights_desc(), Roles{p}.master()), bias_gradient_(p.k) {
+      : p_(p),
+        convolution_(ConvolveBackWeights(conv), conv.scratchpad_desc(),
+                     {{DNNL_ARG_SRC, conv.src_desc()},
+                      {DNNL_ARG_DIFF_DST, conv.diff_dst_desc()},
+                      {DNNL_ARG_DIFF_WEIGHTS, conv.diff_weights_desc()}}),
+        unpack_(conv.diff_weights_desc(), Roles{p}.master()),
+        bias_gradient_(p.k) {
     result_ = layout_.add(conv.diff_weights_desc().get_size());
-    inner_ = layout_.add(std::max({convolution_.scratch_bytes(), unpack_.scratch_bytes(), bias_gradient_.scratch_bytes()}));
+    inner_ =
+        layout_.add(std::max({convolution_.scratch_bytes(), unpack_.scratch_bytes(), bias_gradient_.scratch_bytes()}));
   }
 
   ConvTranspose3dProblem p_;

@@ -24,7 +24,7 @@ struct Origin {
 int64_t output_voxel(const ConvTranspose3dProblem& p, int64_t v, int64_t t) {
   const Int3 out = p.out(), &s = p.stride;
   const int64_t w = v % p.in[2] * s[2] + t % s[2], h = v / p.in[2] % p.in[1] * s[1] + t / s[2] % s[1];
-  const int64_t d = v / (p.in[2] * p.in[1]) * s[0] + t / (s[2] * s[1]);   // the batch is in front of the depth
+  const int64_t d = v / (p.in[2] * p.in[1]) * s[0] + t / (s[2] * s[1]);  // the batch is in front of the depth
   return (d * out[1] + h) * out[2] + w;
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the reference engines of both convolutions share: which types they take, how they are made, the gradient of a bias.
+// What the reference engines of both convolutions share: which types they take, how they are made, the gradient of a
+// bias.
 #pragma once
 #include "kernels/convert.h"
 

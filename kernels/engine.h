@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Engines: an op's implementations, best first, `reference` last. Each engine declines a problem with a reason or makes a
-// kernel: an object prepared once for that problem, run many times, never allocating in a run.
+// Engines: an op's implementations, best first, `reference` last. Each engine declines a problem with a reason or makes
+// a kernel: an object prepared once for that problem, run many times, never allocating in a run.
 #pragma once
 #include <algorithm>
 #include <atomic>
@@ -35,15 +35,16 @@ template <class Problem, class Kernel>
 struct Engine {
   std::string_view name;
   Device::Kind device;
-  std::optional<std::string> (*declines)(const Problem&);       // why it cannot, or nothing
+  std::optional<std::string> (*declines)(const Problem&);  // why it cannot, or nothing
   std::unique_ptr<Kernel> (*make)(const Problem&);
-  std::string_view (*yields)(const Problem&) = nullptr;         // to which better engine, should that one take it, or ""
+  std::string_view (*yields)(const Problem&) = nullptr;  // to which better engine, should that one take it, or ""
 };
 
 template <class Problem, class Kernel>
 class EngineTable {
  public:
-  EngineTable(std::string_view op, std::vector<Engine<Problem, Kernel>> engines) : op_(op), engines_(std::move(engines)) {}
+  EngineTable(std::string_view op, std::vector<Engine<Problem, Kernel>> engines)
+      : op_(op), engines_(std::move(engines)) {}
 
   const std::vector<Engine<Problem, Kernel>>& engines() const { return engines_; }
 
@@ -51,9 +52,9 @@ class EngineTable {
     std::string_view engine;
     std::unique_ptr<Kernel> kernel;
   };
-  // The engine named by the target where this op has one of that name on the device (an Error when it declines), else the
-  // best that neither declines nor yields. METVOX_VERBOSE=dispatch tells each refusal and the choice; that large work fell to
-  // the slow loops of `reference` is told in any case, once per op.
+  // The engine named by the target where this op has one of that name on the device (an Error when it declines), else
+  // the best that neither declines nor yields. METVOX_VERBOSE=dispatch tells each refusal and the choice; that large
+  // work fell to the slow loops of `reference` is told in any case, once per op.
   Choice prepare(const Problem& problem, const Target& target) const {
     const bool forced = find(target.engine, target) != nullptr;
     std::string reasons;
@@ -73,8 +74,8 @@ class EngineTable {
       if (!forced && e.name == "reference") tell_slow(problem, reasons);
       return {e.name, e.make(problem)};
     }
-    fail(Fault::usage, op_, ": no engine for ", problem.describe(), forced ? " under --engine " + target.engine : "", " on ",
-         name_of(target.device), " (", reasons, ")");
+    fail(Fault::usage, op_, ": no engine for ", problem.describe(), forced ? " under --engine " + target.engine : "",
+         " on ", name_of(target.device), " (", reasons, ")");
   }
 
  private:
@@ -86,11 +87,12 @@ class EngineTable {
 
   void tell_slow(const Problem& problem, const std::string& reasons) const {
     if constexpr (requires { problem.flops(); }) {
-      static std::atomic_flag told;   // one for each type of table, that is, for each op
+      static std::atomic_flag told;  // one for each type of table, that is, for each op
       if (problem.dtype == DType::f64 || problem.flops() < 1e6 || told.test_and_set()) return;
       std::fprintf(stderr, "%s\n",
                    sentence(op_, ": no fast engine for ", problem.describe(), " (", reasons,
-                            "); engine reference computes it, many times slower").c_str());
+                            "); engine reference computes it, many times slower")
+                       .c_str());
     }
   }
 

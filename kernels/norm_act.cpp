@@ -7,8 +7,8 @@
 namespace metvox {
 
 std::string NormActProblem::describe() const {
-  return sentence("norm_act n", n, " c", c, ' ', in[0], 'x', in[1], 'x', in[2], groups ? sentence(" groups ", groups) : "", ' ',
-                  name_of(dtype));
+  return sentence("norm_act n", n, " c", c, ' ', in[0], 'x', in[1], 'x', in[2],
+                  groups ? sentence(" groups ", groups) : "", ' ', name_of(dtype));
 }
 
 void NormActProblem::validate() const {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Two passes each way over one sample after another, so that a sample that fits in cache is read from there the second time. A
-// sample is cut into chunks whose number depends on its size alone; their sums are merged in order: any number of threads gives
-// the same bits.
+// Two passes each way over one sample after another, so that a sample that fits in cache is read from there the second
+// time. A sample is cut into chunks whose number depends on its size alone; their sums are merged in order: any number
+// of threads gives the same bits.
 #include "kernels/norm_act_native.h"
 
 #include <cmath>
@@ -14,7 +14,7 @@ namespace metvox::native {
 namespace {
 
 constexpr int64_t kMaxChunks = 64, kMinChunkElements = 8192, kGrainElements = 16384;
-constexpr int64_t kChunkAlign = 64;                      // voxels: rows of several voxels stay whole
+constexpr int64_t kChunkAlign = 64;  // voxels: rows of several voxels stay whole
 
 // T as the loops see it: bf16 by its bits.
 template <class T>
@@ -51,8 +51,8 @@ class NativeNormAct final : public NormAct {
     }
   }
 
-  void backward(Stream&, View x, View gamma, View beta, View saved, View dy, View dx, Grad grad, View dgamma, View dbeta,
-                Grad parameters, void* scratch) const override {
+  void backward(Stream&, View x, View gamma, View beta, View saved, View dy, View dx, Grad grad, View dgamma,
+                View dbeta, Grad parameters, void* scratch) const override {
     p_.check_views(x, gamma, beta, dy, saved);
     const Scratch s = lay_out(scratch, p_.n);
     for (int64_t n = 0; n < p_.n; ++n) {
@@ -64,15 +64,17 @@ class NativeNormAct final : public NormAct {
         s.of_channel[2 * c_ + c] = beta.as<float>()[c];
       }
       each_chunk([&](int64_t i, int64_t first, int64_t count) {
-        METVOX_ISA_CALL(norm_backward_sums<B>)(in + first * c_, dout + first * c_, count, c_, s.constants(c_), negative_slope_,
-                                               s.chunk + 2 * i * c_, s.chunk + (2 * i + 1) * c_);
+        METVOX_ISA_CALL(norm_backward_sums<B>)
+        (in + first * c_, dout + first * c_, count, c_, s.constants(c_), negative_slope_, s.chunk + 2 * i * c_,
+         s.chunk + (2 * i + 1) * c_);
       });
       gradients(s, statistic, gamma.as<float>(), s.total + n * c_ * 2);
       if (grad == Grad::ignore) continue;
       B* din = sample<B>(dx, n);
       each_chunk([&](int64_t, int64_t first, int64_t count) {
-        METVOX_ISA_CALL(norm_backward_apply<B>)(in + first * c_, dout + first * c_, count, c_, s.constants(c_), s.gradient(c_),
-                                                negative_slope_, grad == Grad::accumulate, din + first * c_);
+        METVOX_ISA_CALL(norm_backward_apply<B>)
+        (in + first * c_, dout + first * c_, count, c_, s.constants(c_), s.gradient(c_), negative_slope_,
+         grad == Grad::accumulate, din + first * c_);
       });
     }
     for (int64_t c = 0; c < c_ && parameters != Grad::ignore; ++c) {
@@ -86,9 +88,9 @@ class NativeNormAct final : public NormAct {
 
  private:
   struct Scratch {
-    double* chunk;                                       // (chunks, 2, C): what the loops sum
-    double* total;                                       // (samples, C, 2): sums of a whole sample
-    float* of_channel;                                   // (5, C): constants of the sample at work
+    double* chunk;      // (chunks, 2, C): what the loops sum
+    double* total;      // (samples, C, 2): sums of a whole sample
+    float* of_channel;  // (5, C): constants of the sample at work
     NormConstants constants(int64_t c) const { return {of_channel, of_channel + c, of_channel + 2 * c}; }
     NormGradient gradient(int64_t c) const { return {of_channel + 3 * c, of_channel + 4 * c}; }
   };
@@ -108,7 +110,8 @@ class NativeNormAct final : public NormAct {
   template <class F>
   void each_chunk(F f) const {
     parallel_for(chunks_, std::max<int64_t>(1, kGrainElements / (chunk_voxels_ * c_)), [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) f(i, i * chunk_voxels_, std::min(chunk_voxels_, voxels_ - i * chunk_voxels_));
+      for (int64_t i = begin; i < end; ++i)
+        f(i, i * chunk_voxels_, std::min(chunk_voxels_, voxels_ - i * chunk_voxels_));
     });
   }
 
@@ -118,7 +121,7 @@ class NativeNormAct final : public NormAct {
     for (int64_t c0 = 0; c0 < c_; c0 += group) {
       double count = 0, mean = 0, square = 0;
       for (int64_t c = c0; c < c0 + group; ++c)
-        for (int64_t i = 0; i < chunks_; ++i) {          // Chan et al. 1979
+        for (int64_t i = 0; i < chunks_; ++i) {  // Chan et al. 1979
           const double more = static_cast<double>(std::min(chunk_voxels_, voxels_ - i * chunk_voxels_));
           const double apart = s.chunk[2 * i * c_ + c] - mean, share = more / (count + more);
           mean += apart * share;
@@ -137,8 +140,8 @@ class NativeNormAct final : public NormAct {
     }
   }
 
-  // Chunks' sums to the sample's sum of dh and of dh x^ (for dbeta and dgamma), and the constants of norm_backward_apply:
-  // dx = rstd (gamma dh - mean(gamma dh) - x^ mean(gamma dh x^)).
+  // Chunks' sums to the sample's sum of dh and of dh x^ (for dbeta and dgamma), and the constants of
+  // norm_backward_apply: dx = rstd (gamma dh - mean(gamma dh) - x^ mean(gamma dh x^)).
   void gradients(const Scratch& s, const float* statistic, const float* gamma, double* total) const {
     const int64_t group = p_.channels_per_group();
     const double elements = static_cast<double>(voxels_ * group);

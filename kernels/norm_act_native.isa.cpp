@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Memory is read in rows: `fold` voxels side by side, so that few channels still fill whole vectors. Lane i of a row belongs to
-// channel i mod c. Sums run in float within a block that stays in cache, and in double from block to block.
+// Memory is read in rows: `fold` voxels side by side, so that few channels still fill whole vectors. Lane i of a row
+// belongs to channel i mod c. Sums run in float within a block that stays in cache, and in double from block to block.
 #include "kernels/cpu/vec.h"
 #include "kernels/norm_act_native.h"
 
@@ -10,8 +10,8 @@ namespace {
 using native::NormConstants;
 using native::NormGradient;
 
-constexpr int kStrip = 4;                                // vectors side by side: enough sums under way to hide latency
-constexpr int64_t kMaxFolded = 1024;                      // elements of a folded row
+constexpr int kStrip = 4;             // vectors side by side: enough sums under way to hide latency
+constexpr int64_t kMaxFolded = 1024;  // elements of a folded row
 constexpr int64_t kBlockBytes = 64 << 10, kMaxBlockRows = 256;
 
 int64_t fold_of(int64_t c) {
@@ -61,10 +61,11 @@ void merge(double count, double& mean, double& square, double more, double other
   square += other_square + apart * apart * count * share;
 }
 
-// Moments of each lane of V vectors over `rows`, merged into those of `count` rows before. Squares are of deviations from a
-// shift that is the block's mean but for rounding; what it misses is put right, so no digits cancel.
+// Moments of each lane of V vectors over `rows`, merged into those of `count` rows before. Squares are of deviations
+// from a shift that is the block's mean but for rounding; what it misses is put right, so no digits cancel.
 template <int V, class T>
-void block_moments(const T* x, int64_t rows, int64_t width, int64_t lanes, int64_t count, double* mean, double* square) {
+void block_moments(const T* x, int64_t rows, int64_t width, int64_t lanes, int64_t count, double* mean,
+                   double* square) {
   Vec shift[V] = {}, first[V] = {}, second[V] = {};
   for (int64_t r = 0; r < rows; ++r)
     for (int j = 0; j < V; ++j) shift[j] += load(x + r * width + j * kLanes, lanes - j * kLanes);
@@ -86,8 +87,8 @@ void block_moments(const T* x, int64_t rows, int64_t width, int64_t lanes, int64
 
 // Sums of dh and dh (x - center) of each lane of V vectors over `rows`, added to sums in double.
 template <int V, class T>
-void block_backward_sums(const T* x, const T* dy, int64_t rows, int64_t width, int64_t lanes, const Vec (&constant)[3][V],
-                         float negative_slope, double* dh, double* dh_x) {
+void block_backward_sums(const T* x, const T* dy, int64_t rows, int64_t width, int64_t lanes,
+                         const Vec (&constant)[3][V], float negative_slope, double* dh, double* dh_x) {
   Vec first[V] = {}, second[V] = {};
   for (int64_t r = 0; r < rows; ++r)
     for (int j = 0; j < V; ++j) {
@@ -125,7 +126,8 @@ void norm_moments(const T* x, int64_t voxels, int64_t c, double* mean, double* s
   for (int64_t i = 0; i < width; ++i) lane_mean[i] = lane_square[i] = 0;
   for (int64_t r = 0; r < rows; r += step)
     for_strips(width, [&]<int V>(int64_t k, int64_t lanes) {
-      block_moments<V>(x + r * width + k, rows - r < step ? rows - r : step, width, lanes, r, lane_mean + k, lane_square + k);
+      block_moments<V>(x + r * width + k, rows - r < step ? rows - r : step, width, lanes, r, lane_mean + k,
+                       lane_square + k);
     });
   if (fold == 1) return;
   for (int64_t i = 0; i < c; ++i) {
@@ -149,8 +151,8 @@ void norm_apply(const T* x, int64_t voxels, int64_t c, NormConstants constants, 
 }
 
 template <class T>
-void norm_backward_sums(const T* x, const T* dy, int64_t voxels, int64_t c, NormConstants constants, float negative_slope,
-                        double* dh, double* dh_x) {
+void norm_backward_sums(const T* x, const T* dy, int64_t voxels, int64_t c, NormConstants constants,
+                        float negative_slope, double* dh, double* dh_x) {
   const int64_t fold = fold_of(c), width = fold * c, rows = voxels / fold, step = block_rows<T>(width);
   const Folded center(constants.center, c, fold), scale(constants.scale, c, fold), shift(constants.shift, c, fold);
   double folded_dh[kMaxFolded], folded_dh_x[kMaxFolded];
@@ -163,8 +165,8 @@ void norm_backward_sums(const T* x, const T* dy, int64_t voxels, int64_t c, Norm
         const int64_t at = k + j * kLanes, left = lanes - j * kLanes;
         constant[0][j] = center.at(at, left), constant[1][j] = scale.at(at, left), constant[2][j] = shift.at(at, left);
       }
-      block_backward_sums<V>(x + first + k, dy + first + k, count, of_width, lanes, constant, negative_slope, lane_dh + k,
-                             lane_dh_x + k);
+      block_backward_sums<V>(x + first + k, dy + first + k, count, of_width, lanes, constant, negative_slope,
+                             lane_dh + k, lane_dh_x + k);
     });
   };
   for (int64_t r = 0; r < rows; r += step) add(r * width, rows - r < step ? rows - r : step, width);
@@ -180,8 +182,8 @@ void norm_backward_sums(const T* x, const T* dy, int64_t voxels, int64_t c, Norm
 }
 
 template <class T>
-void norm_backward_apply(const T* x, const T* dy, int64_t voxels, int64_t c, NormConstants constants, NormGradient gradient,
-                         float negative_slope, bool accumulate, T* dx) {
+void norm_backward_apply(const T* x, const T* dy, int64_t voxels, int64_t c, NormConstants constants,
+                         NormGradient gradient, float negative_slope, bool accumulate, T* dx) {
   const int64_t fold = fold_of(c);
   const Folded center(constants.center, c, fold), scale(constants.scale, c, fold), shift(constants.shift, c, fold);
   const Folded slope(gradient.slope, c, fold), offset(gradient.offset, c, fold);
@@ -194,11 +196,12 @@ void norm_backward_apply(const T* x, const T* dy, int64_t voxels, int64_t c, Nor
   });
 }
 
-#define METVOX_INSTANTIATE(T)                                                                                                  \
-  template void norm_moments<T>(const T*, int64_t, int64_t, double*, double*);                                                 \
-  template void norm_apply<T>(const T*, int64_t, int64_t, NormConstants, float, T*);                                           \
-  template void norm_backward_sums<T>(const T*, const T*, int64_t, int64_t, NormConstants, float, double*, double*);           \
-  template void norm_backward_apply<T>(const T*, const T*, int64_t, int64_t, NormConstants, NormGradient, float, bool, T*);
+#define METVOX_INSTANTIATE(T)                                                                                          \
+  template void norm_moments<T>(const T*, int64_t, int64_t, double*, double*);                                         \
+  template void norm_apply<T>(const T*, int64_t, int64_t, NormConstants, float, T*);                                   \
+  template void norm_backward_sums<T>(const T*, const T*, int64_t, int64_t, NormConstants, float, double*, double*);   \
+  template void norm_backward_apply<T>(const T*, const T*, int64_t, int64_t, NormConstants, NormGradient, float, bool, \
+                                       T*);
 METVOX_INSTANTIATE(float)
 METVOX_INSTANTIATE(uint16_t)
 #undef METVOX_INSTANTIATE

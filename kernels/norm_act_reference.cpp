@@ -28,7 +28,8 @@ class ReferenceNormAct final : public NormAct {
       double mean = 0, variance = 0;
       each_element(n, c0, [&](int64_t i, int64_t) { mean += to_double(in[i]); });
       mean /= elements();
-      each_element(n, c0, [&](int64_t i, int64_t) { variance += (to_double(in[i]) - mean) * (to_double(in[i]) - mean); });
+      each_element(n, c0,
+                   [&](int64_t i, int64_t) { variance += (to_double(in[i]) - mean) * (to_double(in[i]) - mean); });
       variance /= elements();
       const double rstd = 1 / std::sqrt(variance + p_.eps);
       for (int64_t c = c0; c < c0 + group_; ++c) {
@@ -43,8 +44,8 @@ class ReferenceNormAct final : public NormAct {
   }
 
   // With dh = dL/dh and x^ = (x - mean) rstd:  dx = rstd (gamma dh - mean(gamma dh) - x^ mean(gamma dh x^)).
-  void backward(Stream&, View x, View gamma, View beta, View saved, View dy, View dx, Grad grad, View dgamma, View dbeta,
-                Grad parameters, void* scratch) const override {
+  void backward(Stream&, View x, View gamma, View beta, View saved, View dy, View dx, Grad grad, View dgamma,
+                View dbeta, Grad parameters, void* scratch) const override {
     p_.check_views(x, gamma, beta, dy, saved);
     const T *in = x.as<T>(), *dout = dy.as<T>();
     const M *scale = gamma.as<M>(), *shift = beta.as<M>(), *statistics = saved.as<M>();

@@ -39,7 +39,7 @@ void for_ranges(std::span<const Range> ranges, F f) {
 
 template <class T>
 double squared_norm(const T* g, int64_t begin, int64_t end) {
-  constexpr int kLanes = 16;                             // enough additions under way to be bound by memory
+  constexpr int kLanes = 16;  // enough additions under way to be bound by memory
   double lane[kLanes] = {};
   int64_t i = begin;
   for (; i + kLanes <= end; i += kLanes)
@@ -60,16 +60,17 @@ void dispatch_master(const char* op, DType dtype, F f) {
 
 double squared_norm(Stream&, View g, std::span<const Range> ranges) {
   check_ranges("squared_norm", g, ranges);
-  constexpr int64_t kPieces = 256;                       // whatever the number of threads: the same bits
+  constexpr int64_t kPieces = 256;  // whatever the number of threads: the same bits
   double piece[kPieces] = {};
   const int64_t n = total(ranges);
   dispatch_master("squared_norm", g.dtype, [&]<class T>() {
     const T* data = g.as<T>();
-    parallel_for(kPieces, std::max<int64_t>(1, kPieces * 16384 / std::max<int64_t>(1, n)), [&](int64_t first, int64_t last) {
-      for (int64_t p = first; p < last; ++p)
-        walk(ranges, n * p / kPieces, n * (p + 1) / kPieces,
-             [&](int64_t begin, int64_t end) { piece[p] += squared_norm(data, begin, end); });
-    });
+    parallel_for(kPieces, std::max<int64_t>(1, kPieces * 16384 / std::max<int64_t>(1, n)),
+                 [&](int64_t first, int64_t last) {
+                   for (int64_t p = first; p < last; ++p)
+                     walk(ranges, n * p / kPieces, n * (p + 1) / kPieces,
+                          [&](int64_t begin, int64_t end) { piece[p] += squared_norm(data, begin, end); });
+                 });
   });
   double sum = 0;
   for (double s : piece) sum += s;
@@ -99,8 +100,15 @@ void adam(Stream&, View w, View g, View m, View v, std::span<const Range> ranges
   dispatch_master("adam", w.dtype, [&]<class T>() {
     T *weight = w.as<T>(), *first = m.as<T>(), *second = v.as<T>();
     const T* gradient = g.as<T>();
-    const AdamConstants<T> k{T(o.lr / correction1), T(std::sqrt(correction2)), T(o.eps),   T(o.weight_decay), T(o.g_scale),
-                             T(o.beta1),            T(1 - o.beta1),            T(o.beta2), T(1 - o.beta2)};
+    const AdamConstants<T> k{T(o.lr / correction1),
+                             T(std::sqrt(correction2)),
+                             T(o.eps),
+                             T(o.weight_decay),
+                             T(o.g_scale),
+                             T(o.beta1),
+                             T(1 - o.beta1),
+                             T(o.beta2),
+                             T(1 - o.beta2)};
     for_ranges(ranges, [=](int64_t begin, int64_t end) {
       METVOX_ISA_CALL(adam_steps<T>)(weight + begin, gradient + begin, first + begin, second + begin, end - begin, k);
     });

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Optimizers over flat buffers: one pass over the ranges that have a gradient; the rest stays untouched (no decay either).
-// w, g, state are f32 or all f64; arithmetic in that type. Sums in double, in an order that no number of threads changes.
+// Optimizers over flat buffers: one pass over the ranges that have a gradient; the rest stays untouched (no decay
+// either). w, g, state are f32 or all f64; arithmetic in that type. Sums in double, in an order that no number of
+// threads changes.
 #pragma once
 #include <span>
 
@@ -10,13 +11,14 @@
 namespace metvox {
 
 struct Range {
-  int64_t first = 0, count = 0;                        // elements
+  int64_t first = 0, count = 0;  // elements
 };
 
 // Sum of g^2 over the ranges.
 double squared_norm(Stream&, View g, std::span<const Range> ranges);
 
-// torch.optim.SGD with Nesterov momentum: g += decay w; v = momentum v + g; w -= lr (g + momentum v). g is read times g_scale.
+// torch.optim.SGD with Nesterov momentum: g += decay w; v = momentum v + g; w -= lr (g + momentum v). g is read times
+// g_scale.
 struct SgdNesterov {
   double lr = 1e-2, momentum = 0.99, weight_decay = 3e-5, g_scale = 1;
 };

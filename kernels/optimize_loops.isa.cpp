@@ -10,7 +10,8 @@ inline double root(double v) { return __builtin_sqrt(v); }
 }  // namespace
 
 template <class T>
-void adam_steps(T* __restrict w, const T* __restrict g, T* __restrict m, T* __restrict v, int64_t n, const AdamConstants<T>& constants) {
+void adam_steps(T* __restrict w, const T* __restrict g, T* __restrict m, T* __restrict v, int64_t n,
+                const AdamConstants<T>& constants) {
   const AdamConstants<T> k = constants;
   for (int64_t i = 0; i < n; ++i) {
     const T step = g[i] * k.scale + k.decay * w[i];

@@ -10,7 +10,7 @@
 namespace metvox {
 namespace {
 
-constexpr int64_t kGrain = 16384;                        // elements worth a thread
+constexpr int64_t kGrain = 16384;  // elements worth a thread
 
 void check_same(const char* op, View a, View b) {
   check(a.shape == b.shape && a.dtype == b.dtype, op, ": ", a.shape, ' ', name_of(a.dtype), " against ", b.shape, ' ',
@@ -32,8 +32,9 @@ void convert_elements(Stream& stream, View x, View y) {
 void copy_bytes(View x, View y) {
   const char* from = static_cast<const char*>(x.data);
   char* to = static_cast<char*>(y.data);
-  parallel_for(static_cast<int64_t>(x.bytes()), 4 * kGrain,
-               [=](int64_t first, int64_t last) { std::memcpy(to + first, from + first, static_cast<size_t>(last - first)); });
+  parallel_for(static_cast<int64_t>(x.bytes()), 4 * kGrain, [=](int64_t first, int64_t last) {
+    std::memcpy(to + first, from + first, static_cast<size_t>(last - first));
+  });
 }
 
 }  // namespace

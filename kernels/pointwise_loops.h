@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The pointwise loops that the compiler's plain code leaves short of memory speed: those of bf16, handed over by its bits.
+// The pointwise loops that the compiler's plain code leaves short of memory speed: those of bf16, handed over by its
+// bits.
 #pragma once
 #include <cstdint>
 

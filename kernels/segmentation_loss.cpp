@@ -15,17 +15,19 @@ std::string SegmentationLossProblem::describe() const {
 void SegmentationLossProblem::validate() const {
   for (int axis = 0; axis < 3; ++axis)
     check(extent[axis] > 0 && label_extent[axis] > 0, describe(), ": an extent is below 1");
-  check(n > 0 && heads.count > 0 && heads.count <= RegionTable::kMaxHeads, describe(), ": 1 to ", RegionTable::kMaxHeads,
-        " heads");
+  check(n > 0 && heads.count > 0 && heads.count <= RegionTable::kMaxHeads, describe(), ": 1 to ",
+        RegionTable::kMaxHeads, " heads");
 }
 
 void SegmentationLossProblem::check_views(View logits, View label_map) const {
   check_view("segmentation_loss", "logits", logits, {n, heads.count, extent[0], extent[1], extent[2]}, dtype);
-  check_view("segmentation_loss", "labels", label_map, {n, label_extent[0], label_extent[1], label_extent[2]}, DType::u8);
+  check_view("segmentation_loss", "labels", label_map, {n, label_extent[0], label_extent[1], label_extent[2]},
+             DType::u8);
 }
 
 const SegmentationLossTable& segmentation_loss() {
-  static const SegmentationLossTable table("segmentation_loss", {native::segmentation_loss(), reference::segmentation_loss()});
+  static const SegmentationLossTable table("segmentation_loss",
+                                           {native::segmentation_loss(), reference::segmentation_loss()});
   return table;
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Samples are cut into chunks of rows whose number depends on the problem alone; their sums are added in order: any number of
-// threads gives the same bits. At full resolution labels are read where they lie, at others they are gathered row by row.
+// Samples are cut into chunks of rows whose number depends on the problem alone; their sums are added in order: any
+// number of threads gives the same bits. At full resolution labels are read where they lie, at others they are gathered
+// row by row.
 #include "kernels/segmentation_loss_native.h"
 
 #include <array>
@@ -16,7 +17,7 @@ constexpr int64_t kMaxChunks = 64, kGatherVoxels = 4096, kGrainVoxels = 4096;
 
 template <class T>
 class NativeLoss final : public SegmentationLossKernel {
-  using B = std::conditional_t<std::is_same_v<T, bf16>, uint16_t, T>;   // as the loops see it: bf16 by its bits
+  using B = std::conditional_t<std::is_same_v<T, bf16>, uint16_t, T>;  // as the loops see it: bf16 by its bits
 
  public:
   explicit NativeLoss(const SegmentationLossProblem& problem)
@@ -35,13 +36,14 @@ class NativeLoss final : public SegmentationLossKernel {
   }
 
   size_t scratch_bytes() const override {
-    return static_cast<size_t>(q_.n) * std::max(chunks_ * (r_ * q_.kPerHead + 2) * sizeof(double), r_ * 2 * sizeof(float));
+    return static_cast<size_t>(q_.n) *
+           std::max(chunks_ * (r_ * q_.kPerHead + 2) * sizeof(double), r_ * 2 * sizeof(float));
   }
 
   void sums(Stream&, View logits, View labels, double* sums, void* scratch) const override {
     q_.check_views(logits, labels);
     const int64_t row = r_ * q_.kPerHead + 2;
-    double* partial = static_cast<double*>(scratch);     // (samples, chunks, row)
+    double* partial = static_cast<double*>(scratch);  // (samples, chunks, row)
     const B* z = reinterpret_cast<const B*>(logits.as<T>());
     std::fill_n(partial, q_.n * chunks_ * row, 0.0);
     each_piece(labels, [&](int64_t chunk, int64_t voxel, int64_t count, const uint8_t* label) {
@@ -56,8 +58,8 @@ class NativeLoss final : public SegmentationLossKernel {
     }
   }
 
-  void gradient(Stream&, View logits, View labels, const double* coefficients, double voxel_weight, View dlogits, Grad grad,
-                void* scratch) const override {
+  void gradient(Stream&, View logits, View labels, const double* coefficients, double voxel_weight, View dlogits,
+                Grad grad, void* scratch) const override {
     if (grad == Grad::ignore) return;
     q_.check_views(logits, labels);
     float* of_heads = static_cast<float*>(scratch);
@@ -65,8 +67,9 @@ class NativeLoss final : public SegmentationLossKernel {
     const B* z = reinterpret_cast<const B*>(logits.as<T>());
     B* dz = reinterpret_cast<B*>(dlogits.as<T>());
     each_piece(labels, [&](int64_t chunk, int64_t voxel, int64_t count, const uint8_t* label) {
-      METVOX_ISA_CALL(loss_gradient<B>)(z + voxel * r_, label, count, heads_, of_heads + chunk / chunks_ * r_ * 2,
-                                        static_cast<float>(voxel_weight), grad == Grad::accumulate, dz + voxel * r_);
+      METVOX_ISA_CALL(loss_gradient<B>)
+      (z + voxel * r_, label, count, heads_, of_heads + chunk / chunks_ * r_ * 2, static_cast<float>(voxel_weight),
+       grad == Grad::accumulate, dz + voxel * r_);
     });
   }
 
@@ -93,8 +96,10 @@ class NativeLoss final : public SegmentationLossKernel {
   void gather(const uint8_t* map, int64_t first, int64_t count, uint8_t* to) const {
     const Int3& e = q_.extent;
     for (int64_t v = first; v < first + count;) {
-      const int64_t d = v / (e[1] * e[2]), h = v / e[2] % e[1], w = v % e[2], run = std::min(e[2] - w, first + count - v);
-      const uint8_t* row = map + (q_.label_index(0, d) * q_.label_extent[1] + q_.label_index(1, h)) * q_.label_extent[2];
+      const int64_t d = v / (e[1] * e[2]), h = v / e[2] % e[1], w = v % e[2],
+                    run = std::min(e[2] - w, first + count - v);
+      const uint8_t* row =
+          map + (q_.label_index(0, d) * q_.label_extent[1] + q_.label_index(1, h)) * q_.label_extent[2];
       for (int64_t i = 0; i < run; ++i) to[v - first + i] = row[q_.label_index(2, w + i)];
       v += run;
     }

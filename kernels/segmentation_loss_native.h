@@ -11,8 +11,8 @@ struct LossHeads {
   int count;
   bool softmax;
   float positive_weight;
-  uint64_t heads_of[256];                                // bit r set: a voxel of this label belongs to head r
-  float counts[256];                                     // 0 for the ignored label, else 1
+  uint64_t heads_of[256];  // bit r set: a voxel of this label belongs to head r
+  float counts[256];       // 0 for the ignored label, else 1
 };
 
 }  // namespace metvox::native
@@ -21,10 +21,11 @@ namespace metvox {
 
 METVOX_ISA_DECLARE(
     // Adds to sums: (heads, 6) of SegmentationLossProblem, voxel sum, number of summands.
-    template <class T> void loss_sums(const T* logits, const uint8_t* labels, int64_t voxels, const native::LossHeads&,
-                                      double* sums);
+    template <class T>
+    void loss_sums(const T* logits, const uint8_t* labels, int64_t voxels, const native::LossHeads&, double* sums);
     // coefficients: for each head dL/dI, dL/dP.
-    template <class T> void loss_gradient(const T* logits, const uint8_t* labels, int64_t voxels, const native::LossHeads&,
-                                          const float* coefficients, float voxel_weight, bool accumulate, T* dlogits);)
+    template <class T>
+    void loss_gradient(const T* logits, const uint8_t* labels, int64_t voxels, const native::LossHeads&,
+                       const float* coefficients, float voxel_weight, bool accumulate, T* dlogits);)
 
 }  // namespace metvox

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// A block of voxels is turned round to head by head, so that every loop runs along voxels and fills vectors whatever the number
-// of heads. Sums run in float within a block, in double from block to block. R is the number of heads, or 0: known at run time.
+// A block of voxels is turned round to head by head, so that every loop runs along voxels and fills vectors whatever
+// the number of heads. Sums run in float within a block, in double from block to block. R is the number of heads, or 0:
+// known at run time.
 #include "kernels/segmentation_loss_native.h"
 
 namespace metvox::METVOX_ISA {
@@ -9,12 +10,12 @@ namespace {
 using native::LossHeads;
 
 constexpr int kMaxHeads = 64;
-constexpr int kBlock = 64;                               // voxels
+constexpr int kBlock = 64;  // voxels
 
 inline float to_float(float v) { return v; }
 inline float to_float(uint16_t v) { return __builtin_bit_cast(float, static_cast<uint32_t>(v) << 16); }
 inline void from_float(float& to, float v) { to = v; }
-inline void from_float(uint16_t& to, float v) {          // to nearest, ties to even; a quiet NaN stays NaN
+inline void from_float(uint16_t& to, float v) {  // to nearest, ties to even; a quiet NaN stays NaN
   const uint32_t bits = __builtin_bit_cast(uint32_t, v);
   to = static_cast<uint16_t>((v == v ? bits + 0x7fffu + ((bits >> 16) & 1u) : bits) >> 16);
 }
@@ -23,17 +24,18 @@ inline void from_float(uint16_t& to, float v) {          // to nearest, ties to 
 inline float exponential(float x) {
   x = x < -87.0f ? -87.0f : x;
   const int n = static_cast<int>(x * 1.44269504f - 0.5f);
-  const float whole = static_cast<float>(n), r = (x - whole * 0.693359375f) + whole * 2.12194440e-4f;   // ln 2 in two parts
+  const float whole = static_cast<float>(n),
+              r = (x - whole * 0.693359375f) + whole * 2.12194440e-4f;  // ln 2 in two parts
   const float tail = 1.0f / 24 + r * (1.0f / 120 + r * (1.0f / 720 + r * (1.0f / 5040)));
   const float p = 1 + r * (1 + r * (1.0f / 2 + r * (1.0f / 6 + r * tail)));
   return p * __builtin_bit_cast(float, (n + 127) << 23);
 }
 
-// log(1 + x) for 0 <= x < 2^20: 1 + x = 2^k (1 + t) with t in (-0.3, 0.42), log(1 + t) = 2 artanh(t / (2 + t)) by its series. For
-// small x, k is 0 and t is x itself: every digit stays.
+// log(1 + x) for 0 <= x < 2^20: 1 + x = 2^k (1 + t) with t in (-0.3, 0.42), log(1 + t) = 2 artanh(t / (2 + t)) by its
+// series. For small x, k is 0 and t is x itself: every digit stays.
 inline float log_plus_one(float x) {
   const uint32_t bits = __builtin_bit_cast(uint32_t, 1 + x);
-  const int k = static_cast<int>((bits + 0x004afb0du - 0x3f800000u) >> 23);   // rounds up from sqrt 2
+  const int k = static_cast<int>((bits + 0x004afb0du - 0x3f800000u) >> 23);  // rounds up from sqrt 2
   const float down = __builtin_bit_cast(float, (127 - k) << 23);
   const float t = k == 0 ? x : (1 + x) * down - 1;
   const float s = t / (2 + t), s2 = s * s;
@@ -47,8 +49,8 @@ struct Block {
   static constexpr int kRows = R ? R : kMaxHeads;
   float z[kRows][kBlock], p[kRows][kBlock], g[kRows][kBlock];
   float counts[kBlock];
-  float others[kBlock];                                  // softmax: sum of e^z apart from the arg-max
-  int decided[kBlock];                                   // softmax: arg-max, first wins
+  float others[kBlock];  // softmax: sum of e^z apart from the arg-max
+  int decided[kBlock];   // softmax: arg-max, first wins
 };
 
 template <int R, class T>
@@ -89,7 +91,7 @@ void softmax(int heads, Block<R>& b) {
     for (int v = 0; v < kBlock; ++v) b.p[r][v] /= 1 + b.others[v];
 }
 
-inline float sigmoid(float z, float e) { return (z < 0 ? e : 1.0f) / (1 + e); }   // e = e^-|z|
+inline float sigmoid(float z, float e) { return (z < 0 ? e : 1.0f) / (1 + e); }  // e = e^-|z|
 inline float magnitude(float z) { return z < 0 ? -z : z; }
 
 // The voxel terms of head r, whether it is decided for, and p where softmax has not yet made it.
@@ -117,7 +119,7 @@ void softmax_terms(int r, const Block<R>& b, float* term, float* summands, float
 void add_head(const float* p, const float* g, const float* hit, const float* counts, double* sums) {
   float i = 0, all_p = 0, all_g = 0, both = 0, all_hit = 0;
   for (int v = 0; v < kBlock; ++v) {
-    i += p[v] * g[v];                                    // g of an ignored voxel is 0
+    i += p[v] * g[v];  // g of an ignored voxel is 0
     all_p += p[v] * counts[v];
     all_g += g[v];
     both += hit[v] * g[v];
@@ -152,8 +154,8 @@ void sums_of(const T* logits, const uint8_t* labels, int64_t voxels, const LossH
 }
 
 template <int R, class T>
-void gradient_of(const T* logits, const uint8_t* labels, int64_t voxels, const LossHeads& h, const float* c, float weight,
-                 bool accumulate, T* dlogits) {
+void gradient_of(const T* logits, const uint8_t* labels, int64_t voxels, const LossHeads& h, const float* c,
+                 float weight, bool accumulate, T* dlogits) {
   const int heads = R ? R : h.count;
   Block<R> b;
   for (int64_t first = 0; first < voxels; first += kBlock) {
@@ -161,7 +163,7 @@ void gradient_of(const T* logits, const uint8_t* labels, int64_t voxels, const L
     read<R>(logits + first * heads, labels + first, n, h, b);
     if (h.softmax) {
       softmax<R>(heads, b);
-      float mean[kBlock] = {}, truths[kBlock] = {};      // sum of p dL/dp, sum of g
+      float mean[kBlock] = {}, truths[kBlock] = {};  // sum of p dL/dp, sum of g
       for (int r = 0; r < heads; ++r)
         for (int v = 0; v < kBlock; ++v) {
           mean[v] += b.p[r][v] * (c[2 * r] * b.g[r][v] + c[2 * r + 1]);
@@ -176,8 +178,9 @@ void gradient_of(const T* logits, const uint8_t* labels, int64_t voxels, const L
       for (int r = 0; r < heads; ++r)
         for (int v = 0; v < kBlock; ++v) {
           const float z = b.z[r][v], g = b.g[r][v], e = exponential(-magnitude(z)), p = sigmoid(z, e);
-          const float q = sigmoid(-z, e), apart = g > 0 ? -q : p;          // 1 - p and p - g with all their digits
-          b.z[r][v] = b.counts[v] * ((c[2 * r] * g + c[2 * r + 1]) * p * q + weight * (1 + h.positive_weight * g) * apart);
+          const float q = sigmoid(-z, e), apart = g > 0 ? -q : p;  // 1 - p and p - g with all their digits
+          b.z[r][v] =
+              b.counts[v] * ((c[2 * r] * g + c[2 * r + 1]) * p * q + weight * (1 + h.positive_weight * g) * apart);
         }
     }
     T* to = dlogits + first * heads;
@@ -212,15 +215,15 @@ void loss_sums(const T* logits, const uint8_t* labels, int64_t voxels, const Los
 }
 
 template <class T>
-void loss_gradient(const T* logits, const uint8_t* labels, int64_t voxels, const LossHeads& h, const float* coefficients,
-                   float voxel_weight, bool accumulate, T* dlogits) {
+void loss_gradient(const T* logits, const uint8_t* labels, int64_t voxels, const LossHeads& h,
+                   const float* coefficients, float voxel_weight, bool accumulate, T* dlogits) {
   with_heads(h.count, [&]<int R>() {
     gradient_of<R>(logits, labels, voxels, h, coefficients, voxel_weight, accumulate, dlogits);
   });
 }
 
-#define METVOX_INSTANTIATE(T)                                                                          \
-  template void loss_sums<T>(const T*, const uint8_t*, int64_t, const LossHeads&, double*);           \
+#define METVOX_INSTANTIATE(T)                                                               \
+  template void loss_sums<T>(const T*, const uint8_t*, int64_t, const LossHeads&, double*); \
   template void loss_gradient<T>(const T*, const uint8_t*, int64_t, const LossHeads&, const float*, float, bool, T*);
 METVOX_INSTANTIATE(float)
 METVOX_INSTANTIATE(uint16_t)

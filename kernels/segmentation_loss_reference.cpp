@@ -12,8 +12,8 @@ namespace {
 // One voxel: logits z, probabilities p, truth g of each head.
 struct Voxel {
   std::array<double, RegionTable::kMaxHeads> z, p, g;
-  int decided = 0;                                       // arg-max of z
-  double log_sum = 0;                                    // log sum exp z
+  int decided = 0;     // arg-max of z
+  double log_sum = 0;  // log sum exp z
 };
 
 template <class T>
@@ -31,7 +31,8 @@ class ReferenceLoss final : public SegmentationLossKernel {
         double *of_heads = sums + n * heads_ * q_.kPerHead, *of_voxels = voxel_sums + n * 2;
         std::fill_n(of_heads, heads_ * q_.kPerHead, 0.0);
         std::fill_n(of_voxels, 2, 0.0);
-        each_voxel(n, logits, labels, [&](int64_t, const Voxel& x) { add(x, of_heads, of_voxels); }, [](int64_t) {});
+        each_voxel(
+            n, logits, labels, [&](int64_t, const Voxel& x) { add(x, of_heads, of_voxels); }, [](int64_t) {});
       }
     });
     double* total = sums + q_.n * heads_ * q_.kPerHead;
@@ -40,8 +41,8 @@ class ReferenceLoss final : public SegmentationLossKernel {
       for (int k = 0; k < 2; ++k) total[k] += voxel_sums[n * 2 + k];
   }
 
-  void gradient(Stream&, View logits, View labels, const double* coefficients, double voxel_weight, View dlogits, Grad grad,
-                void*) const override {
+  void gradient(Stream&, View logits, View labels, const double* coefficients, double voxel_weight, View dlogits,
+                Grad grad, void*) const override {
     if (grad == Grad::ignore) return;
     q_.check_views(logits, labels);
     T* to = dlogits.as<T>();
@@ -50,7 +51,8 @@ class ReferenceLoss final : public SegmentationLossKernel {
         const double* c = coefficients + n * heads_ * 2;
         const auto valid = [&](int64_t i, const Voxel& x) {
           for (int r = 0; r < heads_; ++r)
-            put(to[i + r], q_.softmax ? softmax_gradient(x, r, c, voxel_weight) : sigmoid_gradient(x, r, c, voxel_weight), grad);
+            put(to[i + r],
+                q_.softmax ? softmax_gradient(x, r, c, voxel_weight) : sigmoid_gradient(x, r, c, voxel_weight), grad);
         };
         each_voxel(n, logits, labels, valid, [&](int64_t i) {
           for (int r = 0; r < heads_; ++r) put(to[i + r], 0, grad);
@@ -85,7 +87,7 @@ class ReferenceLoss final : public SegmentationLossKernel {
     }
     if (!q_.softmax) return x;
     const double top = x.z[x.decided];
-    double others = 0;                                   // apart from the largest, so that a sure voxel keeps its digits
+    double others = 0;  // apart from the largest, so that a sure voxel keeps its digits
     for (int r = 0; r < heads_; ++r) others += r == x.decided ? 0 : std::exp(x.z[r] - top);
     x.log_sum = top + std::log1p(others);
     for (int r = 0; r < heads_; ++r) x.p[r] = std::exp(x.z[r] - top) / (1 + others);
@@ -99,7 +101,8 @@ class ReferenceLoss final : public SegmentationLossKernel {
       const double terms[] = {x.p[r] * g, x.p[r], g, hit * g, hit * (1 - g), (1 - hit) * g};
       for (int k = 0; k < q_.kPerHead; ++k) of_heads[r * q_.kPerHead + k] += terms[k];
       if (q_.softmax) of_voxels[0] += g * (x.log_sum - z);
-      else of_voxels[0] += (1 + q_.positive_weight * g) * (std::max(z, 0.0) - z * g + std::log1p(std::exp(-std::abs(z))));
+      else
+        of_voxels[0] += (1 + q_.positive_weight * g) * (std::max(z, 0.0) - z * g + std::log1p(std::exp(-std::abs(z))));
       has_head |= g > 0;
     }
     of_voxels[1] += q_.softmax ? has_head : heads_;

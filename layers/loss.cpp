@@ -12,11 +12,11 @@ std::map<std::string, SegmentationLoss>& registry() {
   return losses;
 }
 
-// The op: labels last among the inputs, one prepared kernel a level. Sums of all levels lie in one buffer between the two
-// phases, which is what ranks will reduce.
+// The op: labels last among the inputs, one prepared kernel a level. Sums of all levels lie in one buffer between the
+// two phases, which is what ranks will reduce.
 struct Layout {
   std::vector<SegmentationLossProblem> levels;
-  std::vector<int64_t> first;                       // of each level's sums
+  std::vector<int64_t> first;  // of each level's sums
   int64_t count = 0;
 };
 
@@ -45,7 +45,8 @@ class PreparedLoss final : public Prepared {
   void forward(const Step& s) const override {
     auto* sums = static_cast<double*>(s.saved);
     const View labels = s.x[kernels_.size()];
-    for (size_t l = 0; l < kernels_.size(); ++l) kernels_[l]->sums(s.stream, s.x[l], labels, sums + layout_.first[l], s.scratch);
+    for (size_t l = 0; l < kernels_.size(); ++l)
+      kernels_[l]->sums(s.stream, s.x[l], labels, sums + layout_.first[l], s.scratch);
     finish(sums, sums + layout_.count, s.y);
   }
 
@@ -58,8 +59,8 @@ class PreparedLoss final : public Prepared {
       std::vector<double>& scaled = scaled_[l];
       const double* own = coefficients + layout_.first[l];
       for (size_t i = 0; i < scaled.size(); ++i) scaled[i] = dy * own[i];
-      kernels_[l]->gradient(s.stream, s.x[l], labels, scaled.data(), dy * own[2 * p.n * p.heads.count], s.dx[l], s.grad[l],
-                            s.scratch);
+      kernels_[l]->gradient(s.stream, s.x[l], labels, scaled.data(), dy * own[2 * p.n * p.heads.count], s.dx[l],
+                            s.grad[l], s.scratch);
     }
   }
   void reserve() {
@@ -87,14 +88,15 @@ class PreparedLoss final : public Prepared {
     for (int which = 0; which < 3; ++which)
       for (int r = 0; r < heads; ++r) {
         double count = 0;
-        for (int64_t n = 0; n < top.n; ++n) count += sums[(n * heads + r) * SegmentationLossProblem::kPerHead + 3 + which];
+        for (int64_t n = 0; n < top.n; ++n)
+          count += sums[(n * heads + r) * SegmentationLossProblem::kPerHead + 3 + which];
         write(3 + which * heads + r, count);
       }
   }
 
   Terms level(const SegmentationLossProblem& p, double weight, const double* sums, double* coefficients) const {
     const int heads = p.heads.count, first = loss_.overlap_of_first_head ? 0 : 1;
-    const int64_t groups = batch_ ? 1 : p.n;        // over which overlaps are averaged; a group joins n / groups samples
+    const int64_t groups = batch_ ? 1 : p.n;  // over which overlaps are averaged; a group joins n / groups samples
     const double share = 1.0 / static_cast<double>(groups * (heads - first));
     Terms t;
     std::fill(coefficients, coefficients + 2 * p.n * heads, 0.0);
@@ -134,18 +136,21 @@ class PreparedLoss final : public Prepared {
 
 class LossOp final : public Op {
  public:
-  LossOp(const SegmentationLoss& loss, const RegionTable& heads, DeepSupervision levels, bool batch_dice, int ignore_label)
+  LossOp(const SegmentationLoss& loss, const RegionTable& heads, DeepSupervision levels, bool batch_dice,
+         int ignore_label)
       : loss_(loss), heads_(heads), levels_(std::move(levels)), batch_dice_(batch_dice), ignore_label_(ignore_label) {}
   std::string_view name() const override { return "segmentation_loss"; }
 
   ValueSpec infer(std::span<const ValueSpec> x) const override {
     const Shape& labels = x.back().shape;
-    check(x.size() == levels_.weights.size() + 1, "segmentation_loss: ", x.size() - 1, " outputs, ", levels_.weights.size(),
-          " weights");
-    check(labels.rank() == 4 && x.back().kind == Kind::labels, "segmentation_loss: labels are (N, D, H, W), got ", labels);
+    check(x.size() == levels_.weights.size() + 1, "segmentation_loss: ", x.size() - 1, " outputs, ",
+          levels_.weights.size(), " weights");
+    check(labels.rank() == 4 && x.back().kind == Kind::labels, "segmentation_loss: labels are (N, D, H, W), got ",
+          labels);
     for (size_t l = 0; l + 1 < x.size(); ++l)
-      check(x[l].shape.rank() == 5 && x[l].shape[0] == labels[0] && x[l].shape[1] == heads_.count, "segmentation_loss: output ",
-            l, " is ", x[l].shape, ", expected ", labels[0], " samples and ", heads_.count, " heads");
+      check(x[l].shape.rank() == 5 && x[l].shape[0] == labels[0] && x[l].shape[1] == heads_.count,
+            "segmentation_loss: output ", l, " is ", x[l].shape, ", expected ", labels[0], " samples and ",
+            heads_.count, " heads");
     return {{3 + 3 * heads_.count}, Kind::result};
   }
   std::unique_ptr<Prepared> prepare(const Setting& setting) const override {
@@ -184,9 +189,7 @@ class LossOp final : public Op {
 LossEntry::LossEntry(std::string name, SegmentationLoss loss) { registry().emplace(std::move(name), loss); }
 const std::map<std::string, SegmentationLoss>& losses() { return registry(); }
 
-const SegmentationLoss& find_loss(const std::string& name) {
-  return find_named(registry(), "loss", name);
-}
+const SegmentationLoss& find_loss(const std::string& name) { return find_named(registry(), "loss", name); }
 
 DeepSupervision DeepSupervision::halving(int outputs) {
   DeepSupervision d;
@@ -197,8 +200,8 @@ DeepSupervision DeepSupervision::halving(int outputs) {
   return d;
 }
 
-Value segmentation_loss(const std::vector<Value>& logits, Value labels, const SegmentationLoss& loss, const RegionTable& heads,
-                        const DeepSupervision& levels, bool batch_dice, int ignore_label) {
+Value segmentation_loss(const std::vector<Value>& logits, Value labels, const SegmentationLoss& loss,
+                        const RegionTable& heads, const DeepSupervision& levels, bool batch_dice, int ignore_label) {
   std::vector<Value> in = logits;
   in.push_back(labels);
   labels.graph->scope("loss");

@@ -16,7 +16,8 @@ OpCase loss_case(const std::string& loss, const std::string& name, Use use, cons
     std::vector<Value> logits;
     for (size_t l = 0; l < levels.weights.size(); ++l) {
       auto extent = [&](int axis) { return (labels[axis] + (int64_t{1} << l) - 1) >> l; };
-      logits.push_back(make.activation("logits" + std::to_string(l), {labels[0], heads.count, extent(1), extent(2), extent(3)}));
+      logits.push_back(
+          make.activation("logits" + std::to_string(l), {labels[0], heads.count, extent(1), extent(2), extent(3)}));
     }
     return segmentation_loss(logits, make.labels("labels", labels, 4), kind, heads, levels, kind.over_batch);
   };

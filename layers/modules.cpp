@@ -17,13 +17,15 @@ const Initial kOne{Initial::Kind::constant, 1};
 
 Value parameter(Graph& graph, const ParameterStore& store, const std::string& name) {
   for (size_t i = graph.nodes().size(); i-- > 0;)
-    if (graph.nodes()[i].spec.kind == Kind::parameter && graph.nodes()[i].name == name) return {&graph, static_cast<int>(i)};
+    if (graph.nodes()[i].spec.kind == Kind::parameter && graph.nodes()[i].name == name)
+      return {&graph, static_cast<int>(i)};
   const Parameter* p = store.find(name);
   check(p, "parameter: the store has none named ", name);
   return graph.parameter(name, p->shape, p->first);
 }
 
-Conv3d::Conv3d(ParameterStore& store, const std::string& name, int64_t in, int64_t out, const Int3& kernel, const Int3& stride)
+Conv3d::Conv3d(ParameterStore& store, const std::string& name, int64_t in, int64_t out, const Int3& kernel,
+               const Int3& stride)
     : store_(store), name_(name), kernel_(kernel), stride_(stride) {
   store.add(name + ".weight", {out, in, kernel[0], kernel[1], kernel[2]}, kWeight);
   store.add(name + ".bias", {out}, kZero);
@@ -37,7 +39,8 @@ Value Conv3d::draw(Value x, Value x2, bool bias) const {
                 {stride_, {(kernel_[0] - 1) / 2, (kernel_[1] - 1) / 2, (kernel_[2] - 1) / 2}});
 }
 
-ConvTranspose3d::ConvTranspose3d(ParameterStore& store, const std::string& name, int64_t in, int64_t out, const Int3& stride)
+ConvTranspose3d::ConvTranspose3d(ParameterStore& store, const std::string& name, int64_t in, int64_t out,
+                                 const Int3& stride)
     : store_(store), name_(name) {
   store.add(name + ".weight", {in, out, stride[0], stride[1], stride[2]}, kWeight);
   store.add(name + ".bias", {out}, kZero);

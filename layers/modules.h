@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Things with parameters, as networks are drawn from them. A module registers its parameters when it is made and adds its ops
-// to any graph when it is called. Parameter names are PyTorch's.
+// Things with parameters, as networks are drawn from them. A module registers its parameters when it is made and adds
+// its ops to any graph when it is called. Parameter names are PyTorch's.
 #pragma once
 #include "layers/parameter.h"
 
@@ -12,10 +12,11 @@ Value parameter(Graph& graph, const ParameterStore& store, const std::string& na
 // Convolution with bias, "NAME.weight" and "NAME.bias", same padding (k - 1) / 2.
 class Conv3d {
  public:
-  Conv3d(ParameterStore& store, const std::string& name, int64_t in, int64_t out, const Int3& kernel, const Int3& stride);
+  Conv3d(ParameterStore& store, const std::string& name, int64_t in, int64_t out, const Int3& kernel,
+         const Int3& stride);
   Value operator()(Value x, Value x2 = {}) const { return draw(x, x2, true); }
-  // For a norm that removes the mean behind it: the bias has no effect and is left out; it stays a trained parameter with a
-  // zero gradient, as in the frameworks (weight decay still reaches it).
+  // For a norm that removes the mean behind it: the bias has no effect and is left out; it stays a trained parameter
+  // with a zero gradient, as in the frameworks (weight decay still reaches it).
   Value without_bias(Value x, Value x2 = {}) const { return draw(x, x2, false); }
 
  private:
@@ -39,7 +40,8 @@ class ConvTranspose3d {
 // nnU-Net's block: convolution, instance norm (affine), leaky ReLU 0.01; "NAME.conv.*", "NAME.norm.*".
 class ConvNormAct {
  public:
-  ConvNormAct(ParameterStore& store, const std::string& name, int64_t in, int64_t out, const Int3& kernel, const Int3& stride);
+  ConvNormAct(ParameterStore& store, const std::string& name, int64_t in, int64_t out, const Int3& kernel,
+              const Int3& stride);
   Value operator()(Value x, Value x2 = {}) const;
 
  private:

@@ -18,7 +18,8 @@ std::map<std::string, MakeOptimizer>& registry() {
 OptimizerEntry::OptimizerEntry(std::string name, MakeOptimizer make) { registry().emplace(std::move(name), make); }
 const std::map<std::string, MakeOptimizer>& optimizers() { return registry(); }
 
-std::unique_ptr<Optimizer> make_optimizer(const std::string& name, const ParameterStore& store, const OptimizerOptions& options) {
+std::unique_ptr<Optimizer> make_optimizer(const std::string& name, const ParameterStore& store,
+                                          const OptimizerOptions& options) {
   return find_named(registry(), "optimizer", name)(store, options);
 }
 

@@ -35,8 +35,8 @@ struct OptimizerEntry {
 const std::map<std::string, MakeOptimizer>& optimizers();
 std::unique_ptr<Optimizer> make_optimizer(const std::string& name, const ParameterStore&, const OptimizerOptions&);
 
-// The factor that brings the global L2 norm to at most max_norm: min(1, max_norm / (norm + 1e-6)). NaN or inf norms come
-// back in *norm for the caller to refuse.
+// The factor that brings the global L2 norm to at most max_norm: min(1, max_norm / (norm + 1e-6)). NaN or inf norms
+// come back in *norm for the caller to refuse.
 double clip_factor(Stream&, const ParameterStore&, const std::vector<Range>& trained, double max_norm, double* norm);
 
 }  // namespace metvox

@@ -8,7 +8,7 @@
 namespace metvox {
 namespace {
 
-constexpr int64_t kAlignElements = 16;              // each parameter begins on a cache line
+constexpr int64_t kAlignElements = 16;  // each parameter begins on a cache line
 
 // FNV-1a: a stream of random numbers for each name, so that adding a parameter does not change the others.
 uint64_t stream_of(const std::string& name) {

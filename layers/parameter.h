@@ -9,18 +9,18 @@
 
 namespace metvox {
 
-// How a parameter begins. kaiming: normal with std = gain / sqrt(fan_in), fan_in = shape[1] * kernel volume (PyTorch's rule,
-// also for transposed convolutions), gain for leaky ReLU of the given slope.
+// How a parameter begins. kaiming: normal with std = gain / sqrt(fan_in), fan_in = shape[1] * kernel volume (PyTorch's
+// rule, also for transposed convolutions), gain for leaky ReLU of the given slope.
 struct Initial {
   enum class Kind { constant, kaiming } kind = Kind::constant;
-  double value = 0;                 // the constant, or the slope
+  double value = 0;  // the constant, or the slope
 };
 
 struct Parameter {
   std::string name;
   Shape shape;
   Initial initial;
-  int64_t first = 0;                // in the flat buffers
+  int64_t first = 0;  // in the flat buffers
 };
 
 class ParameterStore {

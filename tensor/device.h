@@ -14,9 +14,7 @@ struct Device {
   auto operator<=>(const Device&) const = default;
 };
 
-inline std::string name_of(Device d) {
-  return d.kind == Device::Kind::cpu ? "cpu" : "cuda:" + std::to_string(d.index);
-}
+inline std::string name_of(Device d) { return d.kind == Device::Kind::cpu ? "cpu" : "cuda:" + std::to_string(d.index); }
 
 class Stream {
  public:

@@ -29,9 +29,13 @@ struct bf16 {
 constexpr size_t size_of(DType t) {
   switch (t) {
     case DType::f64: return 8;
-    case DType::f32: case DType::i32: return 4;
-    case DType::f16: case DType::bf16: case DType::i16: return 2;
-    case DType::u8: case DType::i8: return 1;
+    case DType::f32:
+    case DType::i32: return 4;
+    case DType::f16:
+    case DType::bf16:
+    case DType::i16: return 2;
+    case DType::u8:
+    case DType::i8: return 1;
   }
   return 0;
 }

@@ -46,8 +46,8 @@ class Random {
 
  private:
   void refill() {
-    buffer_ = philox({static_cast<uint32_t>(block_), static_cast<uint32_t>(block_ >> 32), static_cast<uint32_t>(stream_),
-                      static_cast<uint32_t>(stream_ >> 32)},
+    buffer_ = philox({static_cast<uint32_t>(block_), static_cast<uint32_t>(block_ >> 32),
+                      static_cast<uint32_t>(stream_), static_cast<uint32_t>(stream_ >> 32)},
                      {static_cast<uint32_t>(seed_), static_cast<uint32_t>(seed_ >> 32)});
     ++block_;
     used_ = 0;

@@ -13,7 +13,8 @@ Tensor Tensor::empty(const Shape& shape, DType dtype) {
   int64_t bytes_needed = static_cast<int64_t>(size_of(dtype));
   for (int i = 0; i < shape.rank(); ++i)
     if (__builtin_mul_overflow(bytes_needed, shape[i], &bytes_needed))
-      fail(Fault::memory, "no memory for a tensor of ", shape, " ", name_of(dtype), ": more bytes than a machine can count");
+      fail(Fault::memory, "no memory for a tensor of ", shape, " ", name_of(dtype),
+           ": more bytes than a machine can count");
   Tensor t;
   t.shape_ = shape;
   t.dtype_ = dtype;
@@ -39,7 +40,8 @@ Tensor Tensor::clone() const {
 }
 
 Tensor Tensor::reshape(const Shape& shape) const {
-  check(shape.size() == size(), "Tensor::reshape: ", shape_, " has ", size(), " elements, ", shape, " has ", shape.size());
+  check(shape.size() == size(), "Tensor::reshape: ", shape_, " has ", size(), " elements, ", shape, " has ",
+        shape.size());
   Tensor t = *this;
   t.shape_ = shape;
   return t;

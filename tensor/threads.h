@@ -24,7 +24,7 @@ void parallel_for(int64_t n, int64_t grain, F&& f) {
     return;
   }
   std::exception_ptr error;
-#pragma omp parallel for schedule(static, 1) num_threads(static_cast<int>(pieces))
+#pragma omp parallel for schedule(static, 1) num_threads(static_cast <int>(pieces))
   for (int64_t p = 0; p < pieces; ++p) {
     try {
       f(n * p / pieces, n * (p + 1) / pieces);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The house's rules on the text of the sources: #include lines follow the arrows between rooms, files stay short, headers are
-// guarded. That each header compiles alone: a .cpp includes its own header first (checked here), and the headers without a .cpp
-// are compiled one by one by the build (house_headers in CMakeLists.txt).
+// The house's rules on the text of the sources: #include lines follow the arrows between rooms, files stay short,
+// headers are guarded. That each header compiles alone: a .cpp includes its own header first (checked here), and the
+// headers without a .cpp are compiled one by one by the build (house_headers in CMakeLists.txt).
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -43,7 +43,8 @@ std::string part(const std::string& path, int n) {
 std::vector<std::string> includes_of(const std::string& text) {
   static const std::regex line(R"re((?:^|\n)[ \t]*#[ \t]*include[ \t]*"([^"]+)")re");
   std::vector<std::string> found;
-  for (auto i = std::sregex_iterator(text.begin(), text.end(), line); i != std::sregex_iterator(); ++i) found.push_back((*i)[1]);
+  for (auto i = std::sregex_iterator(text.begin(), text.end(), line); i != std::sregex_iterator(); ++i)
+    found.push_back((*i)[1]);
   return found;
 }
 
@@ -55,7 +56,8 @@ std::string wrong_arrow(const std::string& file, const std::string& included) {
   if (from != to && !kArrows.at(from).contains(to)) return from + " must not know " + to;
   if (from != "segmentation" || to != "segmentation") return "";
   const std::string inner_from = part(file, 1), inner_to = part(included, 1);
-  if (!kInnerRanks.contains(inner_from) || !kInnerRanks.contains(inner_to)) return "an inner room that kInnerRanks does not name";
+  if (!kInnerRanks.contains(inner_from) || !kInnerRanks.contains(inner_to))
+    return "an inner room that kInnerRanks does not name";
   const bool ok = inner_from == inner_to || kInnerRanks.at(inner_from) > kInnerRanks.at(inner_to);
   return ok ? "" : "segmentation/" + inner_from + " must not know segmentation/" + inner_to;
 }
@@ -94,7 +96,7 @@ std::string read(const fs::path& path) {
 const fs::path kRoot = METVOX_SOURCE_DIR;
 
 struct Source {
-  std::string name, text;               // name from the root, such as "io/nifti.cpp"
+  std::string name, text;  // name from the root, such as "io/nifti.cpp"
   bool is(const char* extension) const { return fs::path(name).extension() == extension; }
 };
 
@@ -103,7 +105,8 @@ const std::vector<Source>& sources() {
   static const std::vector<Source> all = [] {
     const std::set<std::string> extensions{".h", ".cpp", ".cu", ".cuh", ".sh", ".cmake", ".py", ".txt"};
     std::vector<Source> found;
-    for (const char* folder : {"tensor", "kernels", "autograd", "layers", "io", "segmentation", "tools", "tests", "cmake"})
+    for (const char* folder :
+         {"tensor", "kernels", "autograd", "layers", "io", "segmentation", "tools", "tests", "cmake"})
       for (const auto& entry : fs::recursive_directory_iterator(kRoot / folder))
         if (entry.is_regular_file() && extensions.contains(entry.path().extension()))
           found.push_back({fs::relative(entry.path(), kRoot), read(entry.path())});
@@ -117,7 +120,8 @@ const std::vector<Source>& sources() {
 
 TEST(house, includes_follow_the_arrows) {
   for (const Source& s : sources())
-    for (const auto& included : includes_of(s.text)) EXPECT_EQ(wrong_arrow(s.name, included), "") << s.name << " includes " << included;
+    for (const auto& included : includes_of(s.text))
+      EXPECT_EQ(wrong_arrow(s.name, included), "") << s.name << " includes " << included;
 }
 
 TEST(house, files_stay_short) {
@@ -143,7 +147,8 @@ TEST(house, every_source_names_its_licence) {
 }
 
 TEST(house, rules_can_fail) {
-  EXPECT_EQ(includes_of("#include <map>\n  #  include \"io/nifti.h\"\n// #include \"x.h\"\n"), std::vector<std::string>{"io/nifti.h"});
+  EXPECT_EQ(includes_of("#include <map>\n  #  include \"io/nifti.h\"\n// #include \"x.h\"\n"),
+            std::vector<std::string>{"io/nifti.h"});
   EXPECT_NE(wrong_arrow("io/nifti.cpp", "kernels/conv3d.h"), "");
   EXPECT_NE(wrong_arrow("tensor/tensor.cpp", "io/files.h"), "");
   EXPECT_NE(wrong_arrow("kernels/conv3d.cpp", "conv3d.h"), "");
@@ -153,7 +158,8 @@ TEST(house, rules_can_fail) {
   EXPECT_EQ(wrong_arrow("tests/io/nifti_test.cpp", "segmentation/data/plans.h"), "");
   EXPECT_EQ(code_lines("// one\n\nint a;\n/* two\n three */\nint b;  // c\n  \n", false), 2);
   EXPECT_EQ(code_lines("# one\necho\n", true), 1);
-  EXPECT_FALSE(begins_with_own_header("io/nifti.cpp", "#include <map>\n#include \"io/files.h\"\n#include \"io/nifti.h\"\n"));
+  EXPECT_FALSE(
+      begins_with_own_header("io/nifti.cpp", "#include <map>\n#include \"io/files.h\"\n#include \"io/nifti.h\"\n"));
   EXPECT_TRUE(begins_with_own_header("io/nifti.cpp", "#include \"io/nifti.h\"\n#include <map>\n"));
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Verifies, then times: an engine that gets one of an op's small test cases wrong is not timed, nor is a workload made of it.
+// Verifies, then times: an engine that gets one of an op's small test cases wrong is not timed, nor is a workload made
+// of it.
 #include <algorithm>
 #include <map>
 #include <set>
@@ -44,8 +45,8 @@ Chosen chosen(const Request& r) {
     for (const auto& name : names) text += (text.empty() ? "" : ", ") + name;
     return text;
   };
-  fail(Fault::usage, "there is no benchmark \"", r.op, r.name.empty() ? "" : " " + r.name, "\"; the ops are ", list(ops),
-       "; the workloads ", list(kinds));
+  fail(Fault::usage, "there is no benchmark \"", r.op, r.name.empty() ? "" : " " + r.name, "\"; the ops are ",
+       list(ops), "; the workloads ", list(kinds));
 }
 
 // The first small case of the op that this target gets wrong; empty when all are right.
@@ -54,7 +55,8 @@ std::string first_wrong(const std::string& op, const Target& target, uint64_t se
     if (c.op != op || c.use != Use::test) continue;
     const CheckResult result = check_case(c, target, seed);
     if (!result.declined && !result.passed())
-      return sentence(c.line(), ": forward ", result.forward_error, ", gradient ", result.gradient_error, " of what is allowed");
+      return sentence(c.line(), ": forward ", result.forward_error, ", gradient ", result.gradient_error,
+                      " of what is allowed");
   }
   return "";
 }
@@ -62,20 +64,30 @@ std::string first_wrong(const std::string& op, const Target& target, uint64_t se
 Json row_of(const OpCase& c, const Target& target, const CaseTime& t, const std::string& reproduce) {
   const auto rate = [](double amount, double ms) { return ms > 0 ? amount / ms / 1e6 : 0; };
   const double bytes = c.values * static_cast<double>(size_of(target.dtype));
-  return {{"op", c.op}, {"case", c.name}, {"engine", t.engine}, {"precision", name_of(target.dtype)}, {"runs", t.runs},
-          {"forward_ms_median", t.forward_ms_median}, {"forward_ms_min", t.forward_ms_min},
-          {"backward_ms_median", t.backward_ms_median}, {"backward_ms_min", t.backward_ms_min},
-          {"forward_gflops", rate(c.flops, t.forward_ms_min)}, {"forward_gb_per_s", rate(bytes, t.forward_ms_min)},
-          {"arena_bytes", t.arena_bytes}, {"packed_bytes", t.packed_bytes}, {"reproduce", reproduce}};
+  return {{"op", c.op},
+          {"case", c.name},
+          {"engine", t.engine},
+          {"precision", name_of(target.dtype)},
+          {"runs", t.runs},
+          {"forward_ms_median", t.forward_ms_median},
+          {"forward_ms_min", t.forward_ms_min},
+          {"backward_ms_median", t.backward_ms_median},
+          {"backward_ms_min", t.backward_ms_min},
+          {"forward_gflops", rate(c.flops, t.forward_ms_min)},
+          {"forward_gb_per_s", rate(bytes, t.forward_ms_min)},
+          {"arena_bytes", t.arena_bytes},
+          {"packed_bytes", t.packed_bytes},
+          {"reproduce", reproduce}};
 }
 
 void print_row(const Json& r) {
   const auto number = [&](const char* key) { return r[key].get<double>(); };
   const std::string name = r["op"].get<std::string>() + " " + r["case"].get<std::string>();
   std::printf("%-34s %-10s %-5s %8.3f %8.3f %8.3f %8.3f %4d %8.1f %7.1f %9.1f  %s\n", name.c_str(),
-              r["engine"].get<std::string>().c_str(), r["precision"].get<std::string>().c_str(), number("forward_ms_median"),
-              number("forward_ms_min"), number("backward_ms_median"), number("backward_ms_min"), r["runs"].get<int>(),
-              number("forward_gflops"), number("forward_gb_per_s"), number("arena_bytes") / 1048576, r["reproduce"].get<std::string>().c_str());
+              r["engine"].get<std::string>().c_str(), r["precision"].get<std::string>().c_str(),
+              number("forward_ms_median"), number("forward_ms_min"), number("backward_ms_median"),
+              number("backward_ms_min"), r["runs"].get<int>(), number("forward_gflops"), number("forward_gb_per_s"),
+              number("arena_bytes") / 1048576, r["reproduce"].get<std::string>().c_str());
   std::fflush(stdout);
 }
 
@@ -91,8 +103,9 @@ void bench_case(const OpCase& c, const Target& target, const Request& r, const C
   try {
     const CaseTime time = time_case(c, target, r.runs > 0 ? r.runs : runs_for(c, target));
     if (!target.engine.empty() && time.engine != target.engine) return;
-    rows->push_back(row_of(c, target, time, sentence("metvox bench ", c.op, " '", c.name, "' --engine ", time.engine,
-                                                     " --precision ", name_of(target.dtype), " --threads ", threads())));
+    rows->push_back(row_of(c, target, time,
+                           sentence("metvox bench ", c.op, " '", c.name, "' --engine ", time.engine, " --precision ",
+                                    name_of(target.dtype), " --threads ", threads())));
     if (!line.values().json) print_row(rows->back());
   } catch (const Error& e) {
     if (e.fault() != Fault::usage) throw;
@@ -128,8 +141,8 @@ Json bench_ops(const std::vector<OpCase>& cases, const std::vector<Target>& targ
   Json rows = Json::array();
   if (!cases.empty() && !line.values().json)
     std::printf("%-34s %-10s %-5s %17s %17s %4s %8s %7s %9s  %s\n%-34s %-10s %-5s %8s %8s %8s %8s\n", "", "", "",
-                "forward ms", "backward ms", "n", "GFLOP/s", "GB/s", "arena MiB", "reproduce", "op case", "engine", "type",
-                "median", "min", "median", "min");
+                "forward ms", "backward ms", "n", "GFLOP/s", "GB/s", "arena MiB", "reproduce", "op case", "engine",
+                "type", "median", "min", "median", "min");
   for (const OpCase& c : cases)
     for (const Target& target : targets)
       if (verdicts.right(c.op, target)) bench_case(c, target, r, line, &rows);
@@ -140,28 +153,37 @@ void print_workload(const Json& r) {
   const auto number = [&](const char* key) { return r[key].get<double>(); };
   const std::string name = text_of(r, "workload") + " " + text_of(r, "case");
   std::printf("%-34s %-10s %-5s %8.2f %8.2f %4d %8.1f %9.1f %10.1f  %s\n", name.c_str(), text_of(r, "engine").c_str(),
-              text_of(r, "precision").c_str(), number("ms_median"), number("ms_min"), r["runs"].get<int>(), number("gflops"),
-              number("arena_bytes") / 1048576, number("packed_bytes") / 1048576, text_of(r, "reproduce").c_str());
+              text_of(r, "precision").c_str(), number("ms_median"), number("ms_min"), r["runs"].get<int>(),
+              number("gflops"), number("arena_bytes") / 1048576, number("packed_bytes") / 1048576,
+              text_of(r, "reproduce").c_str());
   std::fflush(stdout);
 }
 
 // `--engine all` is for ops; a workload then takes the best engine of each.
-Json bench_workloads(const std::vector<Workload>& workloads, const Request& r, const CommandLine& line, Verdicts& verdicts) {
+Json bench_workloads(const std::vector<Workload>& workloads, const Request& r, const CommandLine& line,
+                     Verdicts& verdicts) {
   Json rows = Json::array();
   const Target target = line.target(r.engine == "all" ? "" : r.engine);
   const std::string engine = target.engine.empty() ? "auto" : target.engine;
   if (!workloads.empty() && !line.values().json)
-    std::printf("%-34s %-10s %-5s %8s %8s %4s %8s %9s %10s  %s\n", "workload", "engine", "type", "median", "min ms", "n",
-                "GFLOP/s", "arena MiB", "packed MiB", "reproduce");
+    std::printf("%-34s %-10s %-5s %8s %8s %4s %8s %9s %10s  %s\n", "workload", "engine", "type", "median", "min ms",
+                "n", "GFLOP/s", "arena MiB", "packed MiB", "reproduce");
   for (const Workload& w : workloads) {
     const auto right = [&](const std::string& op) { return verdicts.right(op, target); };
     if (!std::all_of(w.ops.begin(), w.ops.end(), right)) continue;
     const WorkloadTime t = w.time(target, r.runs, line.values().seed);
     const std::string how = target.engine.empty() ? "" : " --engine " + engine;
     const std::string precision{name_of(target.dtype)};
-    rows.push_back({{"workload", w.kind}, {"case", w.name}, {"engine", engine}, {"precision", precision}, {"runs", t.runs},
-                    {"ms_median", t.ms_median}, {"ms_min", t.ms_min}, {"gflops", t.flops / t.ms_min / 1e6},
-                    {"arena_bytes", t.arena_bytes}, {"packed_bytes", t.packed_bytes},
+    rows.push_back({{"workload", w.kind},
+                    {"case", w.name},
+                    {"engine", engine},
+                    {"precision", precision},
+                    {"runs", t.runs},
+                    {"ms_median", t.ms_median},
+                    {"ms_min", t.ms_min},
+                    {"gflops", t.flops / t.ms_min / 1e6},
+                    {"arena_bytes", t.arena_bytes},
+                    {"packed_bytes", t.packed_bytes},
                     {"reproduce", sentence("metvox bench ", w.kind, " '", w.name, "'", how, " --precision ", precision,
                                            " --threads ", threads())}});
     if (!line.values().json) print_workload(rows.back());
@@ -171,12 +193,14 @@ Json bench_workloads(const std::vector<Workload>& workloads, const Request& r, c
 
 int run(CommandLine& line) {
   Request r;
-  line.positional("OP", r.op,
-                  "an op, such as conv3d, or a workload: step (training, batch of 2; \"+ loader\": with new augmented batches), "
-                  "forward (nnU-Net's largest network) or resample (order 3, one thread, always f32); without it, everything",
-                  Need::optional);
+  line.positional(
+      "OP", r.op,
+      "an op, such as conv3d, or a workload: step (training, batch of 2; \"+ loader\": with new augmented batches), "
+      "forward (nnU-Net's largest network) or resample (order 3, one thread, always f32); without it, everything",
+      Need::optional);
   line.positional("CASE", r.name, "one of its cases, such as '32>32 64^3' or '8-16-32-64 48^3'", Need::optional);
-  line.option("engine", r.engine, "NAME|all", "an engine, or every engine of the device; without it, the best that does not decline");
+  line.option("engine", r.engine, "NAME|all",
+              "an engine, or every engine of the device; without it, the best that does not decline");
   line.option("runs", r.runs, "N", "timed runs; 0: enough for half a second (a workload: two), at least three");
   line.common({Common::device, Common::precision, Common::seed, Common::threads, Common::json, Common::quiet});
   if (!line.parse()) return 0;
@@ -187,14 +211,14 @@ int run(CommandLine& line) {
   Verdicts verdicts(line);
   const Json rows = bench_ops(c.cases, targets, r, line, verdicts);
   const Json workload_rows = bench_workloads(c.workloads, r, line, verdicts);
-  if (line.values().json)
-    print_json({{"rows", rows}, {"workloads", workload_rows}, {"failures", verdicts.failures()}});
+  if (line.values().json) print_json({{"rows", rows}, {"workloads", workload_rows}, {"failures", verdicts.failures()}});
   return verdicts.failures().empty() ? 0 : code(Fault::verification);
 }
 
 const VerbEntry entry{{"bench", Stage::machine, "verify an op on each engine, then time it; time whole steps",
                        "metvox bench conv3d --engine all\nmetvox bench conv3d '8>8 48^3' --precision bf16 --json\n"
-                       "metvox bench step\nmetvox bench forward --precision bf16", run}};
+                       "metvox bench step\nmetvox bench forward --precision bf16",
+                       run}};
 
 }  // namespace
 }  // namespace metvox

@@ -96,7 +96,8 @@ CheckReport check_folder(const Path& dir, bool quiet) {
 
 int run(CommandLine& line) {
   std::vector<Path> paths;
-  line.positional("DIR|FILES", paths, "a raw data set, BraTS-named folders, a folder of inputs, or the files of a case");
+  line.positional("DIR|FILES", paths,
+                  "a raw data set, BraTS-named folders, a folder of inputs, or the files of a case");
   line.common({Common::threads, Common::json, Common::quiet});
   if (!line.parse()) return 0;
   for (const Path& path : paths)
@@ -109,13 +110,16 @@ int run(CommandLine& line) {
   } else {
     for (const auto& warning : report.warnings) std::printf("warning: %s\n", warning.c_str());
     for (const auto& fault : report.faults) std::printf("fault: %s\n", fault.c_str());
-    std::printf("%lld case%s, %zu fault%s, %zu warning%s\n", static_cast<long long>(report.cases), report.cases == 1 ? "" : "s",
-                report.faults.size(), report.faults.size() == 1 ? "" : "s", report.warnings.size(), report.warnings.size() == 1 ? "" : "s");
+    std::printf("%lld case%s, %zu fault%s, %zu warning%s\n", static_cast<long long>(report.cases),
+                report.cases == 1 ? "" : "s", report.faults.size(), report.faults.size() == 1 ? "" : "s",
+                report.warnings.size(), report.warnings.size() == 1 ? "" : "s");
   }
   return report.faults.empty() ? 0 : code(Fault::input);
 }
 
-const VerbEntry entry{{"check", Stage::data, "verify a data set or inputs and name every fault", "metvox check raw\nmetvox check case-t1c.nii.gz case-t1n.nii.gz case-t2f.nii.gz case-t2w.nii.gz", run}};
+const VerbEntry entry{{"check", Stage::data, "verify a data set or inputs and name every fault",
+                       "metvox check raw\nmetvox check case-t1c.nii.gz case-t1n.nii.gz case-t2f.nii.gz case-t2w.nii.gz",
+                       run}};
 
 }  // namespace
 }  // namespace metvox

@@ -129,8 +129,13 @@ CommandLine::CommandLine(const Verb& verb, std::vector<std::string> arguments)
 void CommandLine::add(const std::string& names, const std::string& value_name, const std::string& help, Count count,
                       const std::string& shown_default, std::function<void(const Texts&, const std::string&)> set) {
   const size_t comma = names.find(',');
-  Declared d{names.substr(0, comma), comma == std::string::npos ? "" : names.substr(comma + 1), value_name, help, count,
-             shown_default, std::move(set)};
+  Declared d{names.substr(0, comma),
+             comma == std::string::npos ? "" : names.substr(comma + 1),
+             value_name,
+             help,
+             count,
+             shown_default,
+             std::move(set)};
   check(!find(d.name), "metvox ", verb_.name, ": --", d.name, " is declared twice");
   declared_.push_back(std::move(d));
 }
@@ -171,7 +176,8 @@ void CommandLine::common(const std::vector<Common>& which) {
   for (Common c : which) switch (c) {
       case Common::device: option("device", common_.device, "auto|cpu|cuda[:N]", "where to compute"); break;
       case Common::engine:
-        option("engine", common_.engine, join(cpu_engines(), "|"), "use this engine where an op has it, and never fall back from it");
+        option("engine", common_.engine, join(cpu_engines(), "|"),
+               "use this engine where an op has it, and never fall back from it");
         break;
       case Common::precision:
         choice("precision", common_.precision, {"auto", "f32", "bf16", "f16"}, "type of the activations");
@@ -230,10 +236,11 @@ void CommandLine::collect() {
   } catch (const po::unknown_option& e) {
     refuse_option(e.get_option_name());
   } catch (const po::error_with_option_name& e) {
-    const Declared* d = find(e.get_option_name().substr(std::min(e.get_option_name().find_first_not_of('-'), size_t{2})));
+    const Declared* d =
+        find(e.get_option_name().substr(std::min(e.get_option_name().find_first_not_of('-'), size_t{2})));
     if (!d) fail(Fault::usage, e.what(), "; see metvox ", verb_.name, " --help");
-    fail(Fault::usage, "--", d->name, d->count.most == 0 ? " takes no value" : " needs " + d->value_name, "; see metvox ",
-         verb_.name, " --help");
+    fail(Fault::usage, "--", d->name, d->count.most == 0 ? " takes no value" : " needs " + d->value_name,
+         "; see metvox ", verb_.name, " --help");
   }
   deal_positionals(std::move(loose));
 }
@@ -269,7 +276,8 @@ bool CommandLine::parse() {
     d.set(d.texts, where);
   }
   if (common_.threads < 0) fail(Fault::usage, "--threads: ", common_.threads, " is below 0");
-  if (common_.threads > kMostThreads) fail(Fault::usage, "--threads: ", common_.threads, " is above ", kMostThreads, "; 0 takes every core");
+  if (common_.threads > kMostThreads)
+    fail(Fault::usage, "--threads: ", common_.threads, " is above ", kMostThreads, "; 0 takes every core");
   if (find("threads")) start_threads(common_.threads);
   return true;
 }
@@ -283,8 +291,8 @@ void CommandLine::print_help() const {
   }
   std::string example;
   for (char c : verb_.example) example += c == '\n' ? std::string("\n  ") : std::string(1, c);
-  std::printf("Example:\n  %s\n\n%s: %s\n\nUsage: %s [options]\n\n", example.c_str(), verb_.name.c_str(), verb_.summary.c_str(),
-              usage.c_str());
+  std::printf("Example:\n  %s\n\n%s: %s\n\nUsage: %s [options]\n\n", example.c_str(), verb_.name.c_str(),
+              verb_.summary.c_str(), usage.c_str());
   for (const auto& d : declared_) {
     std::string left = d.is_positional ? d.name : "--" + d.name + (d.letter.empty() ? "" : ", -" + d.letter);
     if (!d.value_name.empty()) left += " " + d.value_name;
@@ -309,12 +317,11 @@ Target CommandLine::target(const std::string& engine) const {
   if (common_.precision == "f16")
     fail(Fault::usage, "--precision f16: a CPU computes in f32 or, where it has the instructions, bf16");
   if (common_.precision == "bf16" && !has_bf16_instructions())
-    fail(Fault::usage, "--precision bf16: this CPU has neither avx512_bf16 nor AMX, so bf16 would be slower than f32; use f32");
+    fail(Fault::usage,
+         "--precision bf16: this CPU has neither avx512_bf16 nor AMX, so bf16 would be slower than f32; use f32");
   return {Device{}, common_.precision == "bf16" ? DType::bf16 : DType::f32, engine};
 }
 
-void print_json(const Json& value) {
-  std::printf("%s\n", json_text(value, 2).c_str());
-}
+void print_json(const Json& value) { std::printf("%s\n", json_text(value, 2).c_str()); }
 
 }  // namespace metvox

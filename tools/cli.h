@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The command line. A verb is one file tools/VERB.cpp: a function that declares its options on a CommandLine, parses, calls the
-// library, prints data on stdout and messages on stderr; and one line that registers it:
+// The command line. A verb is one file tools/VERB.cpp: a function that declares its options on a CommandLine, parses,
+// calls the library, prints data on stdout and messages on stderr; and one line that registers it:
 //
 //   int run(CommandLine& line) {
 //     Path out;
@@ -13,7 +13,8 @@
 //     ...                                                  // an Error's Fault becomes the exit code
 //     return 0;                                            // or code(Fault::partial)
 //   }
-//   const VerbEntry entry{{"phantom", Stage::data, "write a synthetic cohort", "metvox phantom --out raw --cases 5", run}};
+//   const VerbEntry entry{{"phantom", Stage::data, "write a synthetic cohort", "metvox phantom --out raw --cases 5",
+//   run}};
 #pragma once
 #include <array>
 #include <cstdio>
@@ -35,9 +36,9 @@ enum class Stage { data, model, results, machine };
 struct Verb {
   std::string name;
   Stage stage;
-  std::string summary;                  // one line
-  std::string example;                  // a command that works as it stands, or a few, one a line
-  int (*run)(CommandLine&);             // the exit code
+  std::string summary;       // one line
+  std::string example;       // a command that works as it stands, or a few, one a line
+  int (*run)(CommandLine&);  // the exit code
 };
 struct VerbEntry {
   explicit VerbEntry(Verb verb);
@@ -50,7 +51,7 @@ enum class Common { device, engine, precision, seed, threads, json, quiet, dry_r
 struct CommonValues {
   std::string device = "auto", engine, precision = "auto";
   uint64_t seed = 0;
-  int threads = 0;                      // 0: every core this process may use; set for the library by parse()
+  int threads = 0;  // 0: every core this process may use; set for the library by parse()
   bool json = false, quiet = false, dry_run = false;
 };
 
@@ -96,14 +97,15 @@ class CommandLine {
         [&variable](const Texts& texts, const std::string& where) { from_text(texts[0], where, variable); });
   }
   template <class T>
-  void option(const std::string& names, std::optional<T>& variable, const std::string& value_name, const std::string& help) {
+  void option(const std::string& names, std::optional<T>& variable, const std::string& value_name,
+              const std::string& help) {
     add(names, value_name, help, {1, 1, Need::optional}, "",
         [&variable](const Texts& texts, const std::string& where) { from_text(texts[0], where, variable.emplace()); });
   }
   // One value or more, and repeatable: `-f 0 1 2`, `-f 0 -f 1`.
   template <class T>
-  void option(const std::string& names, std::vector<T>& variable, const std::string& value_name, const std::string& help,
-              Need need = Need::optional) {
+  void option(const std::string& names, std::vector<T>& variable, const std::string& value_name,
+              const std::string& help, Need need = Need::optional) {
     std::string shown;
     for (const T& value : variable) shown += (shown.empty() ? "" : " ") + to_text(value);
     add(names, value_name, help, {1, kMany, need}, shown, [&variable](const Texts& texts, const std::string& where) {
@@ -123,22 +125,26 @@ class CommandLine {
   // A switch: false unless given.
   void option(const std::string& names, bool& variable, const std::string& help);
   // One of a few words.
-  void choice(const std::string& names, std::string& variable, const std::vector<std::string>& words, const std::string& help);
+  void choice(const std::string& names, std::string& variable, const std::vector<std::string>& words,
+              const std::string& help);
   // What stands without dashes; in the order declared, a vector last.
   void positional(const std::string& name, Path& variable, const std::string& help, Need need = Need::required);
   void positional(const std::string& name, std::string& variable, const std::string& help, Need need = Need::required);
-  void positional(const std::string& name, std::vector<Path>& variable, const std::string& help, Need need = Need::required);
+  void positional(const std::string& name, std::vector<Path>& variable, const std::string& help,
+                  Need need = Need::required);
   void common(const std::vector<Common>& which);
 
   // Reads the arguments into the variables; throws Error (Fault::usage). False when --help was asked for and printed.
-  // Also starts the CPU threads: with every core in use they are pinned, for which the program starts itself again once.
+  // Also starts the CPU threads: with every core in use they are pinned, for which the program starts itself again
+  // once.
   bool parse();
   bool given(const std::string& name) const;
 
   const CommonValues& values() const { return common_; }
-  // --device, --engine and --precision as the library wants them; throws Error (Fault::usage) where this build or machine cannot.
+  // --device, --engine and --precision as the library wants them; throws Error (Fault::usage) where this build or
+  // machine cannot.
   Target target() const { return target(common_.engine); }
-  Target target(const std::string& engine) const;   // for a verb that tries several engines
+  Target target(const std::string& engine) const;  // for a verb that tries several engines
   // A line on stderr, unless --quiet.
   template <class... Parts>
   void say(const Parts&... parts) const {

@@ -16,7 +16,8 @@ int run(CommandLine& line) {
   for (const Json& d : machine["devices"]) {
     std::string engines;
     for (const Json& e : d["engines"])
-      engines += sentence(engines.empty() ? "" : ", ", e["name"].get<std::string>(), ' ', e["version"].get<std::string>());
+      engines +=
+          sentence(engines.empty() ? "" : ", ", e["name"].get<std::string>(), ' ', e["version"].get<std::string>());
     std::printf("%s: %s, %d cores, %d threads, %.1f GiB memory (%.1f free), %s, bf16 %s\n  engines: %s\n",
                 d["device"].get<std::string>().c_str(), d["model"].get<std::string>().c_str(), d["cores"].get<int>(),
                 d["threads"].get<int>(), d["memory_gib"].get<double>(), d["memory_available_gib"].get<double>(),

@@ -6,7 +6,9 @@
 namespace metvox {
 namespace {
 
-Json by_region(const std::array<double, 3>& values) { return {{"et", values[0]}, {"tc", values[1]}, {"wt", values[2]}}; }
+Json by_region(const std::array<double, 3>& values) {
+  return {{"et", values[0]}, {"tc", values[1]}, {"wt", values[2]}};
+}
 
 Json to_json(const ReportNumbers& n, const std::vector<std::string>& faults) {
   return {{"cases", n.cases},
@@ -20,8 +22,10 @@ Json to_json(const ReportNumbers& n, const std::vector<std::string>& faults) {
 void print(const ReportNumbers& n) {
   std::printf("mean Dice  ET %.4f  TC %.4f  WT %.4f\n", n.dice[0], n.dice[1], n.dice[2]);
   std::printf("mean HD95  ET %.2f  TC %.2f  WT %.2f mm\n", n.hd95_mm[0], n.hd95_mm[1], n.hd95_mm[2]);
-  std::printf("%s\n", sentence("lesions (tumour core)  ", n.all.found, " of ", n.all.lesions, " found, ", n.from_8_mm.found, " of ",
-                               n.from_8_mm.lesions, " of 8 mm or more; ", n.all.false_positives, " false").c_str());
+  std::printf("%s\n",
+              sentence("lesions (tumour core)  ", n.all.found, " of ", n.all.lesions, " found, ", n.from_8_mm.found,
+                       " of ", n.from_8_mm.lesions, " of 8 mm or more; ", n.all.false_positives, " false")
+                  .c_str());
 }
 
 int run(CommandLine& line) {
@@ -38,7 +42,8 @@ int run(CommandLine& line) {
   Progress progress("evaluate", "cases", line.values().quiet);
   const Evaluation result = evaluate(prediction, truth, labels, out, progress.callback());
   for (const std::string& fault : result.faults) progress.line("metvox evaluate: " + fault);
-  line.say(result.cases, " cases evaluated; scores.csv, extended.csv, lesions.csv and summary.json are in ", out.string());
+  line.say(result.cases, " cases evaluated; scores.csv, extended.csv, lesions.csv and summary.json are in ",
+           out.string());
   const ReportNumbers numbers = report_numbers(read_csv(out / "scores.csv"), read_csv(out / "lesions.csv"), out);
   if (line.values().json) print_json(to_json(numbers, result.faults));
   else print(numbers);

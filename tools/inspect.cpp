@@ -27,7 +27,10 @@ Json tensors_json(const Path& path) {
     tensors.push_back({{"name", name}, {"dtype", name_of(spec.dtype)}, {"shape", shape}});
     (name.rfind("optimizer.", 0) == 0 ? state : elements) += spec.shape.size();
   }
-  return {{"kind", "safetensors"}, {"parameters", elements}, {"optimizer_state", state}, {"tensors", tensors},
+  return {{"kind", "safetensors"},
+          {"parameters", elements},
+          {"optimizer_state", state},
+          {"tensors", tensors},
           {"metadata", metadata_json(header.metadata)}};
 }
 
@@ -46,7 +49,10 @@ Json plans_json(const Path& path) {
   const Plans plans = read_plans(path);
   Json configurations = Json::object();
   for (const Configuration& c : plans.configurations) configurations[c.name] = configuration_json(c);
-  return {{"kind", "plans"}, {"dataset", plans.dataset_name}, {"plans_name", plans.plans_name}, {"planner", plans.planner},
+  return {{"kind", "plans"},
+          {"dataset", plans.dataset_name},
+          {"plans_name", plans.plans_name},
+          {"planner", plans.planner},
           {"configurations", configurations}};
 }
 
@@ -60,14 +66,22 @@ Json model_json(const Path& path) {
     parameters = file["parameters"];
     folds[fold] = file["metadata"].value("metvox", Json::object());
   }
-  return {{"kind", "model"}, {"network", model.network}, {"loss", model.loss}, {"configuration", model.configuration},
-          {"parameters", parameters}, {"channels", channels}, {"heads", targets}, {"plan", configuration_json(model.config())},
+  return {{"kind", "model"},
+          {"network", model.network},
+          {"loss", model.loss},
+          {"configuration", model.configuration},
+          {"parameters", parameters},
+          {"channels", channels},
+          {"heads", targets},
+          {"plan", configuration_json(model.config())},
           {"folds", folds}};
 }
 
 Json inspect(const Path& path, const std::string& at) {
-  const bool image = !std::filesystem::is_directory(path) && path.extension() != ".json" && path.extension() != ".safetensors";
-  if (image) return inspect_image(path, at.empty() ? std::nullopt : std::optional(three_from<double>(at, "--at", ',', "X,Y,Z")));
+  const bool image =
+      !std::filesystem::is_directory(path) && path.extension() != ".json" && path.extension() != ".safetensors";
+  if (image)
+    return inspect_image(path, at.empty() ? std::nullopt : std::optional(three_from<double>(at, "--at", ',', "X,Y,Z")));
   if (!at.empty()) fail(Fault::usage, "--at: ", path.string(), " is not an image");
   if (std::filesystem::is_directory(path)) return model_json(path);
   return path.extension() == ".json" ? plans_json(path) : tensors_json(path);
@@ -81,7 +95,8 @@ void print_text(const Json& value) {
       for (const auto& [inner, item] : entry.items())
         std::printf("  %s%s\n", entry.is_object() ? (inner + ": ").c_str() : "", json_text(item, -1).c_str());
     } else {
-      std::printf("%s: %s\n", key.c_str(), entry.is_string() ? entry.get<std::string>().c_str() : json_text(entry, -1).c_str());
+      std::printf("%s: %s\n", key.c_str(),
+                  entry.is_string() ? entry.get<std::string>().c_str() : json_text(entry, -1).c_str());
     }
   }
 }

@@ -90,7 +90,7 @@ void start_threads(int threads) {
   setenv("OMP_PROC_BIND", "close", 1);
   setenv("OMP_PLACES", "cores", 0);
   execv("/proc/self/exe", argv.data());
-  unsetenv("OMP_PROC_BIND");             // no /proc: go on, unpinned
+  unsetenv("OMP_PROC_BIND");  // no /proc: go on, unpinned
 }
 
 const std::vector<std::string>& cpu_engines() {
@@ -102,18 +102,18 @@ Json describe_machine() {
   const std::string memory = value_of("/proc/meminfo", "MemTotal"), free = value_of("/proc/meminfo", "MemAvailable");
   const auto gib = [](const std::string& kib) { return std::round(std::atof(kib.c_str()) / 1048576 * 10) / 10; };
   Json engines = Json::array();
-  for (const auto& name : cpu_engines()) engines.push_back({{"name", name}, {"version", name == "onednn" ? onednn_version() : METVOX_VERSION}});
+  for (const auto& name : cpu_engines())
+    engines.push_back({{"name", name}, {"version", name == "onednn" ? onednn_version() : METVOX_VERSION}});
   return {{"version", METVOX_VERSION},
-          {"devices",
-           Json::array({{{"device", "cpu"},
-                         {"model", value_of("/proc/cpuinfo", "model name")},
-                         {"cores", usable_cores()},
-                         {"threads", threads()},
-                         {"memory_gib", gib(memory)},
-                         {"memory_available_gib", gib(free)},
-                         {"isa", sentence("x86-64-", name_of(isa()))},
-                         {"bf16", has_bf16_instructions()},
-                         {"engines", engines}}})},
+          {"devices", Json::array({{{"device", "cpu"},
+                                    {"model", value_of("/proc/cpuinfo", "model name")},
+                                    {"cores", usable_cores()},
+                                    {"threads", threads()},
+                                    {"memory_gib", gib(memory)},
+                                    {"memory_available_gib", gib(free)},
+                                    {"isa", sentence("x86-64-", name_of(isa()))},
+                                    {"bf16", has_bf16_instructions()},
+                                    {"engines", engines}}})},
           {"cuda", nullptr}};
 }
 

@@ -9,12 +9,14 @@
 
 namespace metvox {
 
-// Physical cores this process may use: the affinity mask, without hyper-thread siblings, at most the cgroup's CPU quota.
+// Physical cores this process may use: the affinity mask, without hyper-thread siblings, at most the cgroup's CPU
+// quota.
 int usable_cores();
 
-// Sets the number of threads (0: OMP_NUM_THREADS, else usable_cores()). When they fill every core this process may use and
-// OMP_PROC_BIND is unset, the program replaces itself by itself with threads pinned, since the OpenMP runtime reads its
-// environment only when it is loaded: unpinned threads sometimes share a core, and a step then takes multiples of its time.
+// Sets the number of threads (0: OMP_NUM_THREADS, else usable_cores()). When they fill every core this process may use
+// and OMP_PROC_BIND is unset, the program replaces itself by itself with threads pinned, since the OpenMP runtime reads
+// its environment only when it is loaded: unpinned threads sometimes share a core, and a step then takes multiples of
+// its time.
 void start_threads(int threads);
 
 // What --engine may name on a CPU, best first.

@@ -23,7 +23,8 @@ std::vector<Path> label_maps_from(const std::vector<std::string>& anatomy) {
   std::vector<Path> maps;
   for (const Path map : anatomy) {
     if (!std::filesystem::exists(map))
-      fail(Fault::input, "--anatomy: there is no label map ", map.string(), "; it may also be the word analytic, alone");
+      fail(Fault::input, "--anatomy: there is no label map ", map.string(),
+           "; it may also be the word analytic, alone");
     maps.push_back(map);
   }
   return maps;
@@ -36,10 +37,12 @@ int run(CommandLine& line) {
   std::vector<std::string> anatomy{"analytic"};
   line.option("out,o", out, "DIR", "folder to write; cases that are whole there are kept", Need::required);
   line.option("cases", options.cases, "N", "how many heads");
-  line.choice("domain", options.domain, {"public", "private"}, "scanner: isotropic and clean, or thick-sliced and noisy");
+  line.choice("domain", options.domain, {"public", "private"},
+              "scanner: isotropic and clean, or thick-sliced and noisy");
   line.choice("layout", layout, {"nnunet", "brats"}, "a raw data set of nnU-Net, or a folder a case with BraTS names");
   line.option("size", size, "XxYxZ", "voxels in file order; another size keeps the head and enlarges the voxels");
-  line.option("anatomy", anatomy, "analytic|LABELMAP", "a head made of formulas, or whole-head label maps with FreeSurfer codes");
+  line.option("anatomy", anatomy, "analytic|LABELMAP",
+              "a head made of formulas, or whole-head label maps with FreeSurfer codes");
   line.common({Common::seed, Common::threads, Common::json, Common::quiet, Common::dry_run});
   if (!line.parse()) return 0;
   options.size = size_from(size);
@@ -51,11 +54,17 @@ int run(CommandLine& line) {
     write_phantoms(out, options, layout, progress.callback());
   }
   if (line.values().json)
-    print_json({{"out", out.string()}, {"layout", layout}, {"cases", options.cases}, {"seed", options.seed}, {"domain", options.domain},
-                {"size", options.size}, {"label_maps", options.label_maps.size()}, {"written", !line.values().dry_run}});
+    print_json({{"out", out.string()},
+                {"layout", layout},
+                {"cases", options.cases},
+                {"seed", options.seed},
+                {"domain", options.domain},
+                {"size", options.size},
+                {"label_maps", options.label_maps.size()},
+                {"written", !line.values().dry_run}});
   else
-    line.say(options.cases, line.values().dry_run ? " phantoms would be written to " : " phantoms are in ", out.string(),
-             " (phantoms are not patients)");
+    line.say(options.cases, line.values().dry_run ? " phantoms would be written to " : " phantoms are in ",
+             out.string(), " (phantoms are not patients)");
   return 0;
 }
 

@@ -13,9 +13,11 @@ struct Request {
 
 void declare(CommandLine& line, Request& r) {
   line.positional("RAW", r.raw, "raw data set: dataset.json + imagesTr/ + labelsTr/, or BraTS-named folders");
-  line.option("out,o", r.out, "PREPROCESSED", "folder to write plans.json, dataset.json and dataset_fingerprint.json to", Need::required);
+  line.option("out,o", r.out, "PREPROCESSED",
+              "folder to write plans.json, dataset.json and dataset_fingerprint.json to", Need::required);
   line.option("like", r.like, "PLANS.json", "take the plans of another data set (nnU-Net's move-plans)");
-  line.option("gpu-memory-gb", r.planner.gpu_memory_gb, "GB", "memory to plan for; 0: the preset's own, 8 for the default");
+  line.option("gpu-memory-gb", r.planner.gpu_memory_gb, "GB",
+              "memory to plan for; 0: the preset's own, 8 for the default");
   line.choice("preset", r.planner.preset, {"default", "resenc-m", "resenc-l", "resenc-xl"}, "nnU-Net's planners");
   line.option("base-features", r.planner.base_features, "N", "features of the first stage");
   line.option("patch-size", r.planner.patch_size, "Z Y X", "patch of 3d_fullres; the strides follow from it");
@@ -25,7 +27,8 @@ void declare(CommandLine& line, Request& r) {
 
 void refuse_nonsense(const CommandLine& line, const Request& r) {
   for (const char* name : {"gpu-memory-gb", "preset", "base-features", "patch-size", "batch-size"})
-    if (!r.like.empty() && line.given(name)) fail(Fault::usage, "--like takes the plans as they are; leave out --", name);
+    if (!r.like.empty() && line.given(name))
+      fail(Fault::usage, "--like takes the plans as they are; leave out --", name);
   if (!(r.planner.gpu_memory_gb >= 0)) fail(Fault::usage, "--gpu-memory-gb: ", r.planner.gpu_memory_gb, " is below 0");
   if (r.planner.base_features < 1) fail(Fault::usage, "--base-features: ", r.planner.base_features, " is below 1");
   if (r.planner.batch_size < 0) fail(Fault::usage, "--batch-size: ", r.planner.batch_size, " is below 0");
@@ -42,7 +45,10 @@ Json summary(const Plans& plans, const Path& out, size_t cases, bool written) {
                               {"spacing_mm", c.spacing_mm},
                               {"median_image_size", c.median_image_size},
                               {"features_per_stage", c.architecture.features_per_stage}};
-  return {{"plans", (out / "plans.json").string()}, {"cases", cases}, {"written", written}, {"configurations", configurations}};
+  return {{"plans", (out / "plans.json").string()},
+          {"cases", cases},
+          {"written", written},
+          {"configurations", configurations}};
 }
 
 template <class T>
@@ -76,15 +82,17 @@ int run(CommandLine& line) {
   } else {
     for (const Configuration& c : plans.configurations)
       std::printf("%s: patch %s, batch %d, spacing %s mm, median image %s voxels, features %s\n", c.name.c_str(),
-                  joined(c.patch_size).c_str(), c.batch_size, joined(c.spacing_mm).c_str(), joined(c.median_image_size).c_str(),
-                  joined(c.architecture.features_per_stage).c_str());
+                  joined(c.patch_size).c_str(), c.batch_size, joined(c.spacing_mm).c_str(),
+                  joined(c.median_image_size).c_str(), joined(c.architecture.features_per_stage).c_str());
     std::printf("%s%s\n", (r.out / "plans.json").c_str(), write ? "" : " (not written)");
   }
   return faults.empty() ? 0 : code(Fault::partial);
 }
 
-const VerbEntry entry{{"plan", Stage::data, "look at a data set and plan spacing, patch, batch and network",
-                       "metvox plan raw --out preprocessed\nmetvox plan raw --out preprocessed --base-features 8 --patch-size 48 48 48", run}};
+const VerbEntry entry{
+    {"plan", Stage::data, "look at a data set and plan spacing, patch, batch and network",
+     "metvox plan raw --out preprocessed\nmetvox plan raw --out preprocessed --base-features 8 --patch-size 48 48 48",
+     run}};
 
 }  // namespace
 }  // namespace metvox

@@ -21,7 +21,8 @@ struct Request {
 };
 
 bool parse(CommandLine& line, Request& r) {
-  line.option("input,i", r.input, "DIR", "images: CASE_0000.nii.gz or CASE-t1c.nii.gz, flat or a folder a case", Need::required);
+  line.option("input,i", r.input, "DIR", "images: CASE_0000.nii.gz or CASE-t1c.nii.gz, flat or a folder a case",
+              Need::required);
   line.option("output,o", r.output, "DIR", "folder for CASE.nii.gz; finished cases are skipped", Need::required);
   line.option("model,m", r.model, "DIR", "model folder that `metvox train` printed", Need::required);
   line.option("folds,f", r.folds, "FOLD", "folds to average; default: every fold that has the checkpoint");
@@ -30,7 +31,8 @@ bool parse(CommandLine& line, Request& r) {
   line.option("disable-tta", r.no_mirror, "do not average over mirrored images: 8 times faster, a little less exact");
   line.option("save-probabilities", r.cases.probabilities, "also write CASE_probabilities.safetensors");
   line.option("overwrite", r.cases.overwrite, "predict finished cases again");
-  line.common({Common::device, Common::engine, Common::precision, Common::threads, Common::json, Common::quiet, Common::dry_run});
+  line.common({Common::device, Common::engine, Common::precision, Common::threads, Common::json, Common::quiet,
+               Common::dry_run});
   if (!line.parse()) return false;
   r.predictor.mirror = !r.no_mirror;
   r.predictor.target = line.target();
@@ -38,11 +40,19 @@ bool parse(CommandLine& line, Request& r) {
 }
 
 Json resolved_config(const Request& r, const ModelFolder& model) {
-  return {{"program", "metvox " METVOX_VERSION}, {"model", std::filesystem::absolute(r.model).lexically_normal().string()},
-          {"network", model.network}, {"loss", model.loss}, {"configuration", model.configuration}, {"folds", r.folds},
-          {"checkpoint", r.checkpoint}, {"step_size", r.predictor.step_size}, {"mirror", r.predictor.mirror},
-          {"device", name_of(r.predictor.target.device)}, {"engine", r.predictor.target.engine},
-          {"precision", name_of(r.predictor.target.dtype)}, {"spacing_mm", model.config().spacing_mm},
+  return {{"program", "metvox " METVOX_VERSION},
+          {"model", std::filesystem::absolute(r.model).lexically_normal().string()},
+          {"network", model.network},
+          {"loss", model.loss},
+          {"configuration", model.configuration},
+          {"folds", r.folds},
+          {"checkpoint", r.checkpoint},
+          {"step_size", r.predictor.step_size},
+          {"mirror", r.predictor.mirror},
+          {"device", name_of(r.predictor.target.device)},
+          {"engine", r.predictor.target.engine},
+          {"precision", name_of(r.predictor.target.dtype)},
+          {"spacing_mm", model.config().spacing_mm},
           {"patch_size", model.config().patch_size}};
 }
 
@@ -70,9 +80,11 @@ CaseNeeds needs_of(const CaseFiles& files, const Predictor& predictor, const Mod
   needs.voxels = resampled_shape(shape, from, to);
   needs.runs = predictor.runs(needs.voxels);
   // Reading holds every sequence twice; then come the data and the logits; at last the logits and what is written.
-  const size_t channels = files.images.size(), heads = predictor.heads(), raw = volume(shape), kept = volume(needs.voxels);
+  const size_t channels = files.images.size(), heads = predictor.heads(), raw = volume(shape),
+               kept = volume(needs.voxels);
   const size_t restored = sizeof(float) * heads * kept + raw + (probabilities ? sizeof(float) * heads * raw : 0);
-  needs.bytes = std::max(sizeof(float) * std::max(channels * (raw + std::max(raw, kept)), (channels + heads) * kept), restored);
+  needs.bytes =
+      std::max(sizeof(float) * std::max(channels * (raw + std::max(raw, kept)), (channels + heads) * kept), restored);
   return needs;
 }
 
@@ -84,10 +96,12 @@ int dry_run(const CommandLine& line, const Request& r, const Predictor& predicto
     try {
       const CaseNeeds needs = needs_of(files, predictor, model, r.cases.probabilities);
       largest = std::max(largest, needs.bytes);
-      list.push_back({{"case", files.id}, {"voxels_at_most", needs.voxels}, {"network_runs_at_most", needs.runs},
+      list.push_back({{"case", files.id},
+                      {"voxels_at_most", needs.voxels},
+                      {"network_runs_at_most", needs.runs},
                       {"bytes_at_most", needs.bytes}});
-      line.say(files.id, ": at most ", needs.voxels[0], "x", needs.voxels[1], "x", needs.voxels[2], " voxels, ", needs.runs,
-               " runs of the network, ", mib(needs.bytes), " MiB");
+      line.say(files.id, ": at most ", needs.voxels[0], "x", needs.voxels[1], "x", needs.voxels[2], " voxels, ",
+               needs.runs, " runs of the network, ", mib(needs.bytes), " MiB");
     } catch (const Error& e) {
       faults.push_back(e.what());
     }
@@ -95,11 +109,17 @@ int dry_run(const CommandLine& line, const Request& r, const Predictor& predicto
   for (const std::string& fault : faults) line.warn(fault);
   const PredictorMemory m = predictor.memory();
   const size_t sum = m.arena + m.weights + m.packed + m.window + largest;
-  line.say("arena ", mib(m.arena), " MiB, weights ", mib(m.weights), ", packed copies ", mib(m.packed), ", window ", mib(m.window),
-           ", largest case ", mib(largest), "; ", mib(sum), " MiB in all");
+  line.say("arena ", mib(m.arena), " MiB, weights ", mib(m.weights), ", packed copies ", mib(m.packed), ", window ",
+           mib(m.window), ", largest case ", mib(largest), "; ", mib(sum), " MiB in all");
   if (line.values().json)
-    print_json({{"cases", list}, {"arena_bytes", m.arena}, {"weights_bytes", m.weights}, {"packed_bytes", m.packed},
-                {"window_bytes", m.window}, {"largest_case_bytes", largest}, {"sum_bytes", sum}, {"faults", faults}});
+    print_json({{"cases", list},
+                {"arena_bytes", m.arena},
+                {"weights_bytes", m.weights},
+                {"packed_bytes", m.packed},
+                {"window_bytes", m.window},
+                {"largest_case_bytes", largest},
+                {"sum_bytes", sum},
+                {"faults", faults}});
   return faults.empty() ? 0 : code(list.empty() ? Fault::input : Fault::partial);
 }
 
@@ -108,8 +128,9 @@ void write_config(const CommandLine& line, const Path& path, const Json& config)
   if (std::filesystem::exists(path)) {
     const Json before = read_json(path);
     if (before.value("hash", "") != config["hash"])
-      line.say("note: finished cases in ", path.parent_path().string(), " are kept though another configuration made them (hash ",
-               before.value("hash", "none"), ", now ", config["hash"].get<std::string>(), "); --overwrite predicts them again");
+      line.say("note: finished cases in ", path.parent_path().string(),
+               " are kept though another configuration made them (hash ", before.value("hash", "none"), ", now ",
+               config["hash"].get<std::string>(), "); --overwrite predicts them again");
   }
   write_json(path, config);
 }
@@ -118,11 +139,17 @@ int report(const CommandLine& line, const Request& r, const Predictions& done, c
   for (const std::string& warning : done.warnings) line.warn("warning: ", warning);
   for (const std::string& fault : faults) line.warn(fault);
   if (done.not_begun > 0)
-    line.warn(done.not_begun, " more cases were not begun; make room in ", r.output.string(), " and run it again: finished cases are kept");
-  line.say(done.written, " written, ", done.kept, " kept, ", faults.size(), " failed; segmentations are in ", r.output.string());
+    line.warn(done.not_begun, " more cases were not begun; make room in ", r.output.string(),
+              " and run it again: finished cases are kept");
+  line.say(done.written, " written, ", done.kept, " kept, ", faults.size(), " failed; segmentations are in ",
+           r.output.string());
   if (line.values().json)
-    print_json({{"written", done.written}, {"kept", done.kept}, {"not_begun", done.not_begun}, {"faults", faults},
-                {"warnings", done.warnings}, {"output", r.output.string()}});
+    print_json({{"written", done.written},
+                {"kept", done.kept},
+                {"not_begun", done.not_begun},
+                {"faults", faults},
+                {"warnings", done.warnings},
+                {"output", r.output.string()}});
   if (faults.empty()) return 0;
   if (done.written + done.kept > 0) return code(Fault::partial);
   return code(done.memory ? Fault::memory : Fault::input);

@@ -30,7 +30,8 @@ void prepare_folder(const Request& r, const Plans& plans, const DatasetDescripti
     fail(Fault::usage, kept.string(), " differs from ", r.plans.string(), "; preprocess to a folder of its own");
   const Path dataset = r.out / "dataset.json";
   if (std::filesystem::exists(dataset) && meaning(read_description(dataset)) != meaning(description))
-    fail(Fault::usage, dataset.string(), " has other channels or labels than ", r.raw.string(), "; preprocess to a folder of its own");
+    fail(Fault::usage, dataset.string(), " has other channels or labels than ", r.raw.string(),
+         "; preprocess to a folder of its own");
   write_json(dataset, description.json);
 }
 
@@ -38,7 +39,8 @@ void prepare_folder(const Request& r, const Plans& plans, const DatasetDescripti
 void preprocess(const CaseFiles& files, const Request& r, const Plans& plans, const Labels& labels, uint64_t seed,
                 Progress& progress) {
   const CaseImages images = read_case(files);
-  for (const std::string& w : images.warnings) progress.line(sentence("metvox preprocess: warning: case ", files.id, ": ", w));
+  for (const std::string& w : images.warnings)
+    progress.line(sentence("metvox preprocess: warning: case ", files.id, ": ", w));
   const Tensor truth = read_case_labels(files, images.geometry, labels);
   for (const auto& name : r.configurations) {
     const Configuration& configuration = plans.configuration(name, r.plans);
@@ -51,7 +53,8 @@ void preprocess(const CaseFiles& files, const Request& r, const Plans& plans, co
 // The labels are written last.
 bool finished(const std::string& id, const Request& r, const Plans& plans) {
   for (const auto& name : r.configurations)
-    if (!std::filesystem::exists(r.out / plans.configuration(name, r.plans).data_identifier / (id + ".safetensors"))) return false;
+    if (!std::filesystem::exists(r.out / plans.configuration(name, r.plans).data_identifier / (id + ".safetensors")))
+      return false;
   return std::filesystem::exists(r.out / "gt_segmentations" / (id + ".nii.gz"));
 }
 
@@ -61,7 +64,8 @@ struct Outcome {
   bool memory = false;
 };
 
-Outcome preprocess_all(const RawDataset& dataset, const Request& r, const Plans& plans, const CommandLine& line, Outcome outcome) {
+Outcome preprocess_all(const RawDataset& dataset, const Request& r, const Plans& plans, const CommandLine& line,
+                       Outcome outcome) {
   Progress progress("preprocess", "cases", line.values().quiet);
   int64_t seen = 0;
   for (const CaseFiles& files : dataset.training) {
@@ -101,11 +105,16 @@ int run(CommandLine& line) {
   }
   const auto total = static_cast<int64_t>(dataset.training.size());
   if (line.values().json)
-    print_json({{"out", r.out.string()}, {"cases", total}, {"done", outcome.done}, {"skipped", outcome.skipped}, {"faults", outcome.faults}});
+    print_json({{"out", r.out.string()},
+                {"cases", total},
+                {"done", outcome.done},
+                {"skipped", outcome.skipped},
+                {"faults", outcome.faults}});
   else if (line.values().dry_run)
     line.say(total - outcome.skipped, " of ", total, " cases would be preprocessed to ", r.out.string());
   else
-    line.say(outcome.done, " cases preprocessed, ", outcome.skipped, " were finished before, ", outcome.faults.size(), " failed; in ", r.out.string());
+    line.say(outcome.done, " cases preprocessed, ", outcome.skipped, " were finished before, ", outcome.faults.size(),
+             " failed; in ", r.out.string());
   if (outcome.faults.empty()) return 0;
   if (outcome.done + outcome.skipped > 0 || line.values().dry_run) return code(Fault::partial);
   return code(outcome.memory ? Fault::memory : Fault::input);

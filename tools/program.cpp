@@ -36,13 +36,15 @@ void watch_signals() {
   for (int number : {SIGINT, SIGTERM, SIGHUP, SIGPIPE}) {
     struct sigaction before {};
     sigaction(number, nullptr, &before);
-    if (before.sa_handler != SIG_IGN) sigaction(number, &action, nullptr);   // nohup stays nohup
+    if (before.sa_handler != SIG_IGN) sigaction(number, &action, nullptr);  // nohup stays nohup
   }
-  signal(SIGXFSZ, SIG_IGN);             // a file size limit is then an error of write(), with a sentence
+  signal(SIGXFSZ, SIG_IGN);  // a file size limit is then an error of write(), with a sentence
 }
 
 void print_help(FILE* to) {
-  std::fprintf(to, "metvox finds and outlines brain metastases in MRI.\n\nUsage: metvox VERB [options]; metvox VERB --help shows an example\n");
+  std::fprintf(to,
+               "metvox finds and outlines brain metastases in MRI.\n\nUsage: metvox VERB [options]; metvox VERB --help "
+               "shows an example\n");
   std::vector<Verb> sorted = verbs();
   std::sort(sorted.begin(), sorted.end(),
             [](const Verb& a, const Verb& b) { return std::tie(a.stage, a.name) < std::tie(b.stage, b.name); });
@@ -53,9 +55,10 @@ void print_help(FILE* to) {
     std::fprintf(to, "  %-12s %s\n", verb.name.c_str(), verb.summary.c_str());
     last = &verb;
   }
-  std::fprintf(to, "\n  --version    names the engines\n\n"
-                   "Exit codes: 0 done, 1 internal error, 2 usage, 3 bad input, 4 out of memory, 5 some cases failed,\n"
-                   "6 a verification failed, 130/143 stopped by a signal. Not a medical device.\n");
+  std::fprintf(to,
+               "\n  --version    names the engines\n\n"
+               "Exit codes: 0 done, 1 internal error, 2 usage, 3 bad input, 4 out of memory, 5 some cases failed,\n"
+               "6 a verification failed, 130/143 stopped by a signal. Not a medical device.\n");
 }
 
 int complain(const std::string& where, const std::string& text, Fault fault) {
@@ -69,13 +72,13 @@ int run_verb(const Verb& verb, std::vector<std::string> arguments) {
   try {
     CommandLine line(verb, std::move(arguments));
     const int result = verb.run(line);
-    if (std::fflush(stdout) != 0)
-      fail(Fault::input, "cannot write to standard output: ", std::strerror(errno));
+    if (std::fflush(stdout) != 0) fail(Fault::input, "cannot write to standard output: ", std::strerror(errno));
     return result;
   } catch (const Error& e) {
     return complain(where, e.what(), e.fault());
   } catch (const std::bad_alloc&) {
-    return complain(where, "out of memory; give it fewer --threads, a smaller patch or a machine with more", Fault::memory);
+    return complain(where, "out of memory; give it fewer --threads, a smaller patch or a machine with more",
+                    Fault::memory);
   } catch (const std::filesystem::filesystem_error& e) {
     return complain(where, sentence(e.path1().string(), ": ", e.code().message()), Fault::input);
   } catch (const std::exception& e) {
@@ -108,8 +111,10 @@ int run_program(int argc, char** argv) {
     names.push_back(verb.name);
   }
   const std::string guess = nearest(arguments[0], names);
-  return complain("metvox", sentence("there is no verb \"", arguments[0], "\"", guess.empty() ? ";" : "; did you mean " + guess + "?",
-                                     " metvox --help lists them"), Fault::usage);
+  return complain("metvox",
+                  sentence("there is no verb \"", arguments[0], "\"",
+                           guess.empty() ? ";" : "; did you mean " + guess + "?", " metvox --help lists them"),
+                  Fault::usage);
 }
 
 }  // namespace metvox

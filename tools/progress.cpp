@@ -19,14 +19,15 @@ struct Progress::State {
   bool quiet, terminal;
   std::mutex mutex;
   Clock::time_point start = Clock::now(), shown{};
-  int64_t first = -1, last_done = -1;           // first: what was done already at the first call
+  int64_t first = -1, last_done = -1;  // first: what was done already at the first call
   bool bar_on_line = false;
 };
 
 std::string duration_text(double seconds) {
   const auto s = static_cast<int64_t>(std::llround(std::max(0.0, seconds)));
   char text[48];
-  if (s >= 3600) std::snprintf(text, sizeof text, "%lld h %02lld min", (long long)(s / 3600), (long long)(s % 3600 / 60));
+  if (s >= 3600)
+    std::snprintf(text, sizeof text, "%lld h %02lld min", (long long)(s / 3600), (long long)(s % 3600 / 60));
   else if (s >= 60) std::snprintf(text, sizeof text, "%lld min %02lld s", (long long)(s / 60), (long long)(s % 60));
   else std::snprintf(text, sizeof text, "%lld s", (long long)s);
   return text;
@@ -58,7 +59,8 @@ void Progress::update(int64_t done, int64_t total, const std::string& note) {
   const std::string time = ended   ? duration_text(passed_s)
                            : known ? duration_text(passed_s / double(done - s.first) * double(total - done)) + " left"
                                    : "";
-  const std::string tail = sentence(done, '/', total, ' ', s.unit, time.empty() ? "" : ", ", time, note.empty() ? "" : ", ", note);
+  const std::string tail =
+      sentence(done, '/', total, ' ', s.unit, time.empty() ? "" : ", ", time, note.empty() ? "" : ", ", note);
   if (!s.terminal) {
     std::fprintf(stderr, "%s: %s\n", s.label.c_str(), tail.c_str());
     return;

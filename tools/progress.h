@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Progress on stderr: a bar with the time left on a terminal, else a line every few seconds. Safe to call from any thread.
+// Progress on stderr: a bar with the time left on a terminal, else a line every few seconds. Safe to call from any
+// thread.
 #pragma once
 #include <chrono>
 #include <cstdint>
@@ -16,7 +17,7 @@ class Progress {
  public:
   // label: what is being done, such as "phantom"; unit: what is counted, such as "cases".
   Progress(std::string label, std::string unit, bool quiet);
-  ~Progress();                                // ends the bar's line
+  ~Progress();  // ends the bar's line
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
 

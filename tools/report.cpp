@@ -25,9 +25,9 @@ int run(CommandLine& line) {
   return 0;
 }
 
-const VerbEntry entry{{"report", Stage::results, "write a page with numbers and pictures",
-                       "metvox report --pred predictions --truth raw/labelsTs --images raw/imagesTs --scores scores --out report",
-                       run}};
+const VerbEntry entry{
+    {"report", Stage::results, "write a page with numbers and pictures",
+     "metvox report --pred predictions --truth raw/labelsTs --images raw/imagesTs --scores scores --out report", run}};
 
 }  // namespace
 }  // namespace metvox

@@ -16,7 +16,8 @@ TrainRequest parse_request(CommandLine& line, bool* go_on) {
   line.positional("PREPROCESSED", r.preprocessed, "folder that `metvox preprocess` wrote");
   line.option("fold,f", r.fold, "K", "0 to 4, or all: train and validate on every case");
   line.option("network", r.network, "NAME", names_of(networks()));
-  line.option("loss", loss, "NAME", names_of(losses()) + "; auto: dice-bce with regions, dice-ce with exclusive labels");
+  line.option("loss", loss, "NAME",
+              names_of(losses()) + "; auto: dice-bce with regions, dice-ce with exclusive labels");
   line.option("config,c", r.configuration, "NAME", "configuration of the plan");
   line.option("epochs", r.epochs, "N", "how many epochs");
   line.option("iterations", r.iterations, "N", "training batches an epoch");
@@ -24,15 +25,18 @@ TrainRequest parse_request(CommandLine& line, bool* go_on) {
   line.option("lr", r.lr, "X", "initial learning rate, instead of the network's own");
   line.option("save-every", r.save_every, "N", "epochs between two checkpoint_latest");
   line.option("out,o", r.results, "RESULTS", "where the model folder goes", Need::required);
-  line.option("pretrained", r.pretrained, "FILE", "checkpoint whose weights to start from, segmentation heads excepted");
+  line.option("pretrained", r.pretrained, "FILE",
+              "checkpoint whose weights to start from, segmentation heads excepted");
   line.option("resume", r.resume, "go on from the last checkpoint; from the beginning where there is none");
   line.choice("group-by", group_by, {"patient", "none"}, "keep the time points of one patient in one fold");
-  line.common({Common::device, Common::engine, Common::precision, Common::seed, Common::threads, Common::json, Common::quiet,
-               Common::dry_run});
+  line.common({Common::device, Common::engine, Common::precision, Common::seed, Common::threads, Common::json,
+               Common::quiet, Common::dry_run});
   *go_on = line.parse();
   if (!*go_on) return r;
-  constexpr int64_t kMost = 1000000;            // products of them fit
-  for (const auto& [name, n] : {std::pair{"--epochs", r.epochs}, {"--iterations", r.iterations}, {"--val-iterations", r.val_iterations},
+  constexpr int64_t kMost = 1000000;  // products of them fit
+  for (const auto& [name, n] : {std::pair{"--epochs", r.epochs},
+                                {"--iterations", r.iterations},
+                                {"--val-iterations", r.val_iterations},
                                 {"--save-every", r.save_every}})
     if (n < 1 || n > kMost) fail(Fault::usage, name, " is ", n, "; it may be 1 to ", kMost);
   if (r.lr && !(std::isfinite(*r.lr) && *r.lr > 0)) fail(Fault::usage, "--lr is ", *r.lr, "; it is a number above 0");
@@ -44,10 +48,18 @@ TrainRequest parse_request(CommandLine& line, bool* go_on) {
 }
 
 Json to_json(const TrainMemory& m) {
-  return {{"arena_bytes", m.learner.arena}, {"scratch_bytes", m.learner.scratch}, {"validation_program_bytes", m.learner.validation_arena},
-          {"weights_bytes", m.learner.weights}, {"gradients_bytes", m.learner.gradients}, {"optimizer_bytes", m.learner.optimizer},
-          {"packed_bytes", m.learner.packed}, {"loader_bytes", m.loader}, {"cases_bytes", m.cases}, {"cases_resident", m.cases_resident},
-          {"training_bytes", m.training()}, {"final_validation_bytes", m.final_validation},
+  return {{"arena_bytes", m.learner.arena},
+          {"scratch_bytes", m.learner.scratch},
+          {"validation_program_bytes", m.learner.validation_arena},
+          {"weights_bytes", m.learner.weights},
+          {"gradients_bytes", m.learner.gradients},
+          {"optimizer_bytes", m.learner.optimizer},
+          {"packed_bytes", m.learner.packed},
+          {"loader_bytes", m.loader},
+          {"cases_bytes", m.cases},
+          {"cases_resident", m.cases_resident},
+          {"training_bytes", m.training()},
+          {"final_validation_bytes", m.final_validation},
           {"total_bytes", std::max(m.training(), m.final_validation)}};
 }
 
@@ -81,9 +93,10 @@ TrainEvents events_for(const CommandLine& line, const TrainRequest& request, Pro
     std::string dice;
     for (double d : r.dice) dice += sentence(dice.empty() ? "" : " ", std::round(d * 1e3) / 1e3);
     char text[256];
-    std::snprintf(text, sizeof text, "epoch %lld/%lld  train %.4f  val %.4f  dice [%s]  ema %.4f  lr %.3g  %.1f s (%.0f + %.0f ms a step)",
-                  static_cast<long long>(r.epoch + 1), static_cast<long long>(request.epochs), r.train_loss, r.val_loss, dice.c_str(),
-                  r.ema_dice, r.lr, r.seconds, r.step_ms, r.wait_ms);
+    std::snprintf(text, sizeof text,
+                  "epoch %lld/%lld  train %.4f  val %.4f  dice [%s]  ema %.4f  lr %.3g  %.1f s (%.0f + %.0f ms a step)",
+                  static_cast<long long>(r.epoch + 1), static_cast<long long>(request.epochs), r.train_loss, r.val_loss,
+                  dice.c_str(), r.ema_dice, r.lr, r.seconds, r.step_ms, r.wait_ms);
     progress.line(text);
   };
   return events;
@@ -112,7 +125,9 @@ int run(CommandLine& line) {
   const std::vector<std::string> faults = trainer.run(events);
   validation.reset();
   for (const std::string& fault : faults) line.warn(fault);
-  if (line.values().json) print_json({{"model", trainer.model_folder().string()}, {"fold", trainer.fold_folder().string()}, {"faults", faults}});
+  if (line.values().json)
+    print_json(
+        {{"model", trainer.model_folder().string()}, {"fold", trainer.fold_folder().string()}, {"faults", faults}});
   else std::printf("%s\n", trainer.model_folder().string().c_str());
   return faults.empty() ? 0 : code(Fault::partial);
 }

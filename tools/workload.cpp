@@ -13,7 +13,7 @@ namespace metvox {
 namespace {
 
 constexpr int kChannels = 4;
-constexpr double kLr = 1e-3;                   // small: noise has nothing to teach, and the loss must stay finite
+constexpr double kLr = 1e-3;  // small: noise has nothing to teach, and the loss must stay finite
 
 double ms_of(const std::function<void()>& work) {
   const auto start = std::chrono::steady_clock::now();
@@ -74,7 +74,7 @@ double convolution_flops(const Graph& graph, const std::function<int(const Node&
       return graph.nodes()[static_cast<size_t>(i)].spec.kind == Kind::parameter;
     });
     const Shape weights = graph.nodes()[static_cast<size_t>(*w)].spec.shape;
-    const bool transposed = node.op->name() == "conv_transpose3d";    // each weight meets each voxel of the smaller image
+    const bool transposed = node.op->name() == "conv_transpose3d";  // each weight meets each voxel of the smaller image
     const int64_t image = transposed ? x.spec.shape.size() : node.spec.shape.size();
     flops += passes(x) * 2.0 * static_cast<double>(image) * static_cast<double>(weights.size() / weights[0]);
   }
@@ -130,8 +130,8 @@ LoaderPlan loader_plan(const Configuration& c, const TrainingCase& one_case, con
   return plan;
 }
 
-// Forward, loss, backward, clipping, optimizer. With the loader, every step takes a new augmented batch; a run is then the
-// mean of several steps, so that batches made ahead before it do not count as free.
+// Forward, loss, backward, clipping, optimizer. With the loader, every step takes a new augmented batch; a run is then
+// the mean of several steps, so that batches made ahead before it do not count as free.
 WorkloadTime time_step(const Configuration& c, bool with_loader, const Target& target, int runs, uint64_t seed) {
   const Labels labels = brats_description("bench").labels;
   Learner learner({"nnunet", default_loss(labels), kChannels, target}, c, labels);
@@ -142,7 +142,9 @@ WorkloadTime time_step(const Configuration& c, bool with_loader, const Target& t
   if (with_loader) {
     Loader loader(plan);
     const int64_t steps = 2 * plan.slots();
-    time = time_runs(runs, [&] { for (int64_t i = 0; i < steps; ++i) learner.train(loader.next(), kLr); });
+    time = time_runs(runs, [&] {
+      for (int64_t i = 0; i < steps; ++i) learner.train(loader.next(), kLr);
+    });
     time.ms_min /= static_cast<double>(steps);
     time.ms_median /= static_cast<double>(steps);
   } else {
@@ -192,7 +194,8 @@ std::vector<Workload> make_workloads() {
   std::vector<Workload> all;
   const auto add_steps = [&](const std::string& name, const Configuration& c) {
     for (const bool with_loader : {false, true})
-      all.push_back({"step", with_loader ? name + " + loader" : name, training, [=](const Target& target, int runs, uint64_t seed) {
+      all.push_back({"step", with_loader ? name + " + loader" : name, training,
+                     [=](const Target& target, int runs, uint64_t seed) {
                        return time_step(c, with_loader, target, runs, seed);
                      }});
   };

@@ -13,13 +13,13 @@ namespace metvox {
 struct WorkloadTime {
   int runs = 0;
   double ms_min = 0, ms_median = 0;
-  double flops = 0;                        // of the convolutions of one run; 0: bound by memory
+  double flops = 0;  // of the convolutions of one run; 0: bound by memory
   size_t arena_bytes = 0, packed_bytes = 0;
 };
 
 struct Workload {
-  std::string kind, name;                  // "step", "8-16-32-64 48^3"
-  std::vector<std::string> ops;            // that it is made of, to be verified first
+  std::string kind, name;        // "step", "8-16-32-64 48^3"
+  std::vector<std::string> ops;  // that it is made of, to be verified first
   // runs 0: enough for two seconds, at least three.
   std::function<WorkloadTime(const Target&, int runs, uint64_t seed)> time;
   std::string line() const { return kind + " " + name; }

@@ -26,7 +26,9 @@ class PreparedConv3d final : public Prepared {
     if (setting.wants_gradient[in.w()]) weights_ = conv3d_backward_weights().prepare(problem, setting.target).kernel;
   }
   std::string_view engine() const override { return engine_; }
-  size_t packed_bytes() const override { return aligned(forward_->packed_bytes()) + (data_ ? data_->packed_bytes() : 0); }
+  size_t packed_bytes() const override {
+    return aligned(forward_->packed_bytes()) + (data_ ? data_->packed_bytes() : 0);
+  }
   size_t forward_scratch_bytes() const override { return forward_->scratch_bytes(); }
   size_t backward_scratch_bytes() const override {
     return std::max(data_ ? data_->scratch_bytes() : 0, weights_ ? weights_->scratch_bytes() : 0);
@@ -41,7 +43,8 @@ class PreparedConv3d final : public Prepared {
     forward_->run(s.stream, s.x[0], in_.two ? s.x[1] : View{}, s.packed, s.y, s.scratch);
   }
   void backward(const Step& s) const override {
-    check(!in_.bias || s.grad[in_.w()] == s.grad[in_.b()], "conv3d: w and b are shared differently; share both or none");
+    check(!in_.bias || s.grad[in_.w()] == s.grad[in_.b()],
+          "conv3d: w and b are shared differently; share both or none");
     if (data_)
       data_->run(s.stream, s.dy, data_packed(s), s.dx[0], s.grad[0], in_.two ? s.dx[1] : View{},
                  in_.two ? s.grad[1] : Grad::ignore, s.scratch);
@@ -51,7 +54,9 @@ class PreparedConv3d final : public Prepared {
   }
 
  private:
-  void* data_packed(const Step& s) const { return static_cast<std::byte*>(s.packed) + aligned(forward_->packed_bytes()); }
+  void* data_packed(const Step& s) const {
+    return static_cast<std::byte*>(s.packed) + aligned(forward_->packed_bytes());
+  }
 
   Inputs in_;
   std::string_view engine_;
@@ -140,23 +145,38 @@ OpCase conv_case(const std::string& name, Use use, const Case& s) {
 }
 
 const OpCaseEntry odd{conv_case("odd", Use::test, {3, 3, 0, 5, {5, 4, 7}, {3, 3, 3}, {1, 1, 1}, {1, 1, 1}, true})};
-const OpCaseEntry stride{conv_case("stride2", Use::test, {1, 8, 0, 16, {8, 6, 9}, {3, 3, 3}, {2, 2, 2}, {1, 1, 1}, false})};
-const OpCaseEntry flat{conv_case("flat133", Use::test, {2, 4, 0, 8, {3, 6, 6}, {1, 3, 3}, {1, 2, 2}, {0, 1, 1}, false})};
-const OpCaseEntry two{conv_case("two_inputs", Use::test, {2, 8, 5, 8, {4, 5, 6}, {3, 3, 3}, {1, 1, 1}, {1, 1, 1}, false})};
+const OpCaseEntry stride{
+    conv_case("stride2", Use::test, {1, 8, 0, 16, {8, 6, 9}, {3, 3, 3}, {2, 2, 2}, {1, 1, 1}, false})};
+const OpCaseEntry flat{
+    conv_case("flat133", Use::test, {2, 4, 0, 8, {3, 6, 6}, {1, 3, 3}, {1, 2, 2}, {0, 1, 1}, false})};
+const OpCaseEntry two{
+    conv_case("two_inputs", Use::test, {2, 8, 5, 8, {4, 5, 6}, {3, 3, 3}, {1, 1, 1}, {1, 1, 1}, false})};
 const OpCaseEntry head{conv_case("head", Use::test, {2, 16, 0, 3, {4, 4, 5}, {1, 1, 1}, {1, 1, 1}, {0, 0, 0}, true})};
-const OpCaseEntry valid{conv_case("no_padding", Use::test, {1, 2, 0, 3, {5, 5, 5}, {3, 3, 3}, {1, 1, 1}, {0, 0, 0}, true})};
-const OpCaseEntry voxel{conv_case("one_voxel", Use::test, {1, 1, 0, 1, {1, 1, 1}, {3, 3, 3}, {1, 1, 1}, {1, 1, 1}, true})};
+const OpCaseEntry valid{
+    conv_case("no_padding", Use::test, {1, 2, 0, 3, {5, 5, 5}, {3, 3, 3}, {1, 1, 1}, {0, 0, 0}, true})};
+const OpCaseEntry voxel{
+    conv_case("one_voxel", Use::test, {1, 1, 0, 1, {1, 1, 1}, {3, 3, 3}, {1, 1, 1}, {1, 1, 1}, true})};
 
-const OpCaseEntry b1{conv_case("4>8 48^3", Use::bench, {2, 4, 0, 8, {48, 48, 48}, {3, 3, 3}, {1, 1, 1}, {1, 1, 1}, false})};
-const OpCaseEntry b2{conv_case("8>8 48^3", Use::bench, {2, 8, 0, 8, {48, 48, 48}, {3, 3, 3}, {1, 1, 1}, {1, 1, 1}, false})};
-const OpCaseEntry b3{conv_case("8>16 s2 48^3", Use::bench, {2, 8, 0, 16, {48, 48, 48}, {3, 3, 3}, {2, 2, 2}, {1, 1, 1}, false})};
-const OpCaseEntry b4{conv_case("8+8>8 48^3", Use::bench, {2, 8, 8, 8, {48, 48, 48}, {3, 3, 3}, {1, 1, 1}, {1, 1, 1}, false})};
-const OpCaseEntry b5{conv_case("8>3 head 48^3", Use::bench, {2, 8, 0, 3, {48, 48, 48}, {1, 1, 1}, {1, 1, 1}, {0, 0, 0}, true})};
-const OpCaseEntry b6{conv_case("32>32 64^3", Use::bench, {1, 32, 0, 32, {64, 64, 64}, {3, 3, 3}, {1, 1, 1}, {1, 1, 1}, false})};
-const OpCaseEntry b7{conv_case("32+32>32 64^3", Use::bench, {1, 32, 32, 32, {64, 64, 64}, {3, 3, 3}, {1, 1, 1}, {1, 1, 1}, false})};
-const OpCaseEntry b8{conv_case("32>64 s2 64^3", Use::bench, {1, 32, 0, 64, {64, 64, 64}, {3, 3, 3}, {2, 2, 2}, {1, 1, 1}, false})};
-const OpCaseEntry b9{conv_case("128>128 16^3", Use::bench, {1, 128, 0, 128, {16, 16, 16}, {3, 3, 3}, {1, 1, 1}, {1, 1, 1}, false})};
-const OpCaseEntry b10{conv_case("320>320 8^3", Use::bench, {1, 320, 0, 320, {8, 8, 8}, {3, 3, 3}, {1, 1, 1}, {1, 1, 1}, false})};
+const OpCaseEntry b1{
+    conv_case("4>8 48^3", Use::bench, {2, 4, 0, 8, {48, 48, 48}, {3, 3, 3}, {1, 1, 1}, {1, 1, 1}, false})};
+const OpCaseEntry b2{
+    conv_case("8>8 48^3", Use::bench, {2, 8, 0, 8, {48, 48, 48}, {3, 3, 3}, {1, 1, 1}, {1, 1, 1}, false})};
+const OpCaseEntry b3{
+    conv_case("8>16 s2 48^3", Use::bench, {2, 8, 0, 16, {48, 48, 48}, {3, 3, 3}, {2, 2, 2}, {1, 1, 1}, false})};
+const OpCaseEntry b4{
+    conv_case("8+8>8 48^3", Use::bench, {2, 8, 8, 8, {48, 48, 48}, {3, 3, 3}, {1, 1, 1}, {1, 1, 1}, false})};
+const OpCaseEntry b5{
+    conv_case("8>3 head 48^3", Use::bench, {2, 8, 0, 3, {48, 48, 48}, {1, 1, 1}, {1, 1, 1}, {0, 0, 0}, true})};
+const OpCaseEntry b6{
+    conv_case("32>32 64^3", Use::bench, {1, 32, 0, 32, {64, 64, 64}, {3, 3, 3}, {1, 1, 1}, {1, 1, 1}, false})};
+const OpCaseEntry b7{
+    conv_case("32+32>32 64^3", Use::bench, {1, 32, 32, 32, {64, 64, 64}, {3, 3, 3}, {1, 1, 1}, {1, 1, 1}, false})};
+const OpCaseEntry b8{
+    conv_case("32>64 s2 64^3", Use::bench, {1, 32, 0, 64, {64, 64, 64}, {3, 3, 3}, {2, 2, 2}, {1, 1, 1}, false})};
+const OpCaseEntry b9{
+    conv_case("128>128 16^3", Use::bench, {1, 128, 0, 128, {16, 16, 16}, {3, 3, 3}, {1, 1, 1}, {1, 1, 1}, false})};
+const OpCaseEntry b10{
+    conv_case("320>320 8^3", Use::bench, {1, 320, 0, 320, {8, 8, 8}, {3, 3, 3}, {1, 1, 1}, {1, 1, 1}, false})};
 
 }  // namespace
 }  // namespace metvox

@@ -15,10 +15,13 @@ class PreparedConvTranspose3d final : public Prepared {
     engine_ = f.engine;
     forward_ = std::move(f.kernel);
     if (setting.wants_gradient[0]) data_ = conv_transpose3d_backward_data().prepare(problem, setting.target).kernel;
-    if (setting.wants_gradient[1]) weights_ = conv_transpose3d_backward_weights().prepare(problem, setting.target).kernel;
+    if (setting.wants_gradient[1])
+      weights_ = conv_transpose3d_backward_weights().prepare(problem, setting.target).kernel;
   }
   std::string_view engine() const override { return engine_; }
-  size_t packed_bytes() const override { return aligned(forward_->packed_bytes()) + (data_ ? data_->packed_bytes() : 0); }
+  size_t packed_bytes() const override {
+    return aligned(forward_->packed_bytes()) + (data_ ? data_->packed_bytes() : 0);
+  }
   size_t forward_scratch_bytes() const override { return forward_->scratch_bytes(); }
   size_t backward_scratch_bytes() const override {
     return std::max(data_ ? data_->scratch_bytes() : 0, weights_ ? weights_->scratch_bytes() : 0);
@@ -37,7 +40,9 @@ class PreparedConvTranspose3d final : public Prepared {
   }
 
  private:
-  void* data_packed(const Step& s) const { return static_cast<std::byte*>(s.packed) + aligned(forward_->packed_bytes()); }
+  void* data_packed(const Step& s) const {
+    return static_cast<std::byte*>(s.packed) + aligned(forward_->packed_bytes());
+  }
 
   bool bias_;
   std::string_view engine_;
@@ -64,8 +69,8 @@ class ConvTranspose3dOp final : public Op {
 
  private:
   ConvTranspose3dProblem problem(const Shape& x, const Shape& w) const {
-    check(x.rank() == 5 && w.rank() == 5 && x[1] == w[0], "conv_transpose3d: x has ", x[1], " channels, w expects ", w[0],
-          "; x ", x, ", w ", w);
+    check(x.rank() == 5 && w.rank() == 5 && x[1] == w[0], "conv_transpose3d: x has ", x[1], " channels, w expects ",
+          w[0], "; x ", x, ", w ", w);
     ConvTranspose3dProblem p{x[0], x[1], w[1], {x[2], x[3], x[4]}, {w[2], w[3], w[4]}, bias_};
     p.validate();
     return p;

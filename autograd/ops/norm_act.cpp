@@ -43,7 +43,8 @@ class NormActOp final : public Op {
   std::string_view name() const override { return "norm_act"; }
   ValueSpec infer(std::span<const ValueSpec> x) const override {
     check(x[0].shape.rank() == 5 && x[1].shape == Shape{x[0].shape[1]} && x[2].shape == x[1].shape, "norm_act: x ",
-          x[0].shape, " needs gamma and beta of its ", x[0].shape[1], " channels, got ", x[1].shape, " and ", x[2].shape);
+          x[0].shape, " needs gamma and beta of its ", x[0].shape[1], " channels, got ", x[1].shape, " and ",
+          x[2].shape);
     return x[0];
   }
   std::unique_ptr<Prepared> prepare(const Setting& setting) const override {

@@ -15,7 +15,8 @@ class PreparedWeightedSum final : public Prepared {
     double sum = 0;
     dispatch_float(s.x[0].dtype, [&]<class T>() {
       const T* x = s.x[0].as<T>();
-      for (int64_t i = 0; i < s.x[0].size(); ++i) sum += weight(random) * static_cast<double>(static_cast<Wide<T>>(x[i]));
+      for (int64_t i = 0; i < s.x[0].size(); ++i)
+        sum += weight(random) * static_cast<double>(static_cast<Wide<T>>(x[i]));
     });
     if (s.y.dtype == DType::f64) s.y.as<double>()[0] = sum;
     else s.y.as<float>()[0] = static_cast<float>(sum);

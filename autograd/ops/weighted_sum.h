@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// One number from an activation: the sum of x times fixed weights (quarters between -1 and 1, exact in every type). It turns
-// any op into a loss for checks.
+// One number from an activation: the sum of x times fixed weights (quarters between -1 and 1, exact in every type). It
+// turns any op into a loss for checks.
 #pragma once
 #include "autograd/graph.h"
 

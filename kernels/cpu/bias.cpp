@@ -45,14 +45,17 @@ void sum_piece(const Element* dy, int64_t voxels, int64_t k, double* sums, float
 }  // namespace
 
 size_t BiasGradient::bytes_a_piece() const {
-  const size_t sums = static_cast<size_t>(k_) * sizeof(double), lanes = static_cast<size_t>(voxels_a_row(k_) * k_) * sizeof(float);
+  const size_t sums = static_cast<size_t>(k_) * sizeof(double),
+               lanes = static_cast<size_t>(voxels_a_row(k_) * k_) * sizeof(float);
   return (sums + lanes + 63) / 64 * 64;
 }
 
 void BiasGradient::operator()(const View& dy, const View& db, Grad grad, void* scratch) const {
   if (grad == Grad::ignore) return;
   const int64_t k = k_, voxels = dy.size() / k, pieces = pieces_;
-  const auto piece = [&](int64_t i) { return static_cast<std::byte*>(scratch) + static_cast<size_t>(i) * bytes_a_piece(); };
+  const auto piece = [&](int64_t i) {
+    return static_cast<std::byte*>(scratch) + static_cast<size_t>(i) * bytes_a_piece();
+  };
   parallel_for(pieces, 1, [&](int64_t first, int64_t last) {
     for (int64_t i = first; i < last; ++i) {
       const int64_t begin = voxels * i / pieces, count = voxels * (i + 1) / pieces - begin;

@@ -7,8 +7,8 @@
 
 namespace metvox::cpu {
 
-// db (k), f32, from dy (voxels, k), f32 or bf16. Sums of some hundred terms in float, of these in double, in an order that
-// depends on the number of threads at construction.
+// db (k), f32, from dy (voxels, k), f32 or bf16. Sums of some hundred terms in float, of these in double, in an order
+// that depends on the number of threads at construction.
 class BiasGradient {
  public:
   explicit BiasGradient(int64_t k) : k_(k), pieces_(threads()) {}

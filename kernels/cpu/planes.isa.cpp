@@ -6,7 +6,7 @@
 #ifdef __AVX512F__
 #include <immintrin.h>
 #endif
-#pragma GCC diagnostic ignored "-Wpsabi"   // vectors wider than the machine's are passed between inlined functions only
+#pragma GCC diagnostic ignored "-Wpsabi"  // vectors wider than the machine's are passed between inlined functions only
 
 namespace metvox::native::METVOX_ISA {
 namespace {
@@ -95,16 +95,20 @@ inline __attribute__((always_inline)) Half8 rounded(Float8 value) {
   const Bits8 bits = ((u & 0x7fffffffu) > 0x7f800000u) ? nan : even;
   return __builtin_convertvector(bits, Half8);
 }
-inline __attribute__((always_inline)) Float8 widened(Half8 half) { return (Float8)(__builtin_convertvector(half, Bits8) << 16); }
+inline __attribute__((always_inline)) Float8 widened(Half8 half) {
+  return (Float8)(__builtin_convertvector(half, Bits8) << 16);
+}
 
-inline __attribute__((always_inline)) void put8(float* p, Float8 v, bool add) { store(p, add ? v + load<Float8>(p) : v); }
+inline __attribute__((always_inline)) void put8(float* p, Float8 v, bool add) {
+  store(p, add ? v + load<Float8>(p) : v);
+}
 inline __attribute__((always_inline)) void put8(uint16_t* p, Float8 v, bool add) {
   store(p, rounded(add ? v + widened(load<Half8>(p)) : v));
 }
 
 template <class T>
-void gather(const float* planes, int64_t plane, int64_t pitch, int64_t rows, int64_t columns, int64_t channels, int64_t stride,
-            bool add, T* image) {
+void gather(const float* planes, int64_t plane, int64_t pitch, int64_t rows, int64_t columns, int64_t channels,
+            int64_t stride, bool add, T* image) {
   for (int64_t h = 0; h < rows; ++h)
     for (int64_t w = 0; w < columns; w += 8) {
       Float8 r[8];
@@ -126,8 +130,8 @@ void gather(const float* planes, int64_t plane, int64_t pitch, int64_t rows, int
 
 // `add` adds one tap of one channel to the block of accumulators.
 template <class Add, class T>
-inline __attribute__((always_inline)) void convolve(const PlaneSlice& s, const T* weights, const float* bias, float* out,
-                                                    int64_t plane, Add add) {
+inline __attribute__((always_inline)) void convolve(const PlaneSlice& s, const T* weights, const float* bias,
+                                                    float* out, int64_t plane, Add add) {
   for (int k0 = 0; k0 < kOutputs; k0 += kBlock)
     for (int64_t j = 0; j < s.positions; j += kLanes * kWide) {
       Vector sum[kBlock][kWide];
@@ -149,12 +153,12 @@ inline __attribute__((always_inline)) void convolve(const PlaneSlice& s, const T
     }
 }
 
-// For each tap (d, h) and channel: 8 outputs by the taps of a row, over all positions. Positions come in stretches that stay
-// in the first cache with all channels' rows; `step` of them a vector.
+// For each tap (d, h) and channel: 8 outputs by the taps of a row, over all positions. Positions come in stretches that
+// stay in the first cache with all channels' rows; `step` of them a vector.
 template <int kTaps, class Add, class T>
-inline __attribute__((always_inline)) void correlate(const PlaneSlice& s, const T* dy, int64_t dy_plane, float* sums, int64_t step,
-                                                     Add add) {
-  constexpr int64_t kBytes = 30000;   // of dy, in a first cache of 32 to 48 KiB
+inline __attribute__((always_inline)) void correlate(const PlaneSlice& s, const T* dy, int64_t dy_plane, float* sums,
+                                                     int64_t step, Add add) {
+  constexpr int64_t kBytes = 30000;  // of dy, in a first cache of 32 to 48 KiB
   const int64_t stretches = 1 + s.positions * kOutputs * static_cast<int64_t>(sizeof(T)) / kBytes;
   const int64_t stretch = (s.positions / stretches + 2 * kSumLanes) / (2 * kSumLanes) * (2 * kSumLanes);
   for (int64_t first = 0; first < s.positions; first += stretch) {
@@ -189,7 +193,7 @@ void correlate_f32_taps(const PlaneSlice& s, const float* dy, int64_t dy_plane, 
 #pragma GCC unroll 8
     for (int k = 0; k < kBlock; ++k) {
       Vector gradient = load<Vector>(g + k * dy_plane);
-      asm("" : "+x"(gradient));   // one load for all taps, not one each
+      asm("" : "+x"(gradient));  // one load for all taps, not one each
 #pragma GCC unroll 3
       for (int t = 0; t < kTaps; ++t) sum[k][t] += gradient * v[t];
     }
@@ -202,35 +206,38 @@ void correlate_f32_taps(const PlaneSlice& s, const float* dy, int64_t dy_plane, 
 
 template <int kTaps>
 void correlate_bf16_taps(const PlaneSlice& s, const uint16_t* dy, int64_t dy_plane, float* sums) {
-  correlate<kTaps>(s, dy, dy_plane, sums, 2 * kLanes, [=](Vector(&sum)[kBlock][kTaps], const uint16_t* x, const uint16_t* g) {
-    __m512bh v[kTaps];
+  correlate<kTaps>(s, dy, dy_plane, sums, 2 * kLanes,
+                   [=](Vector(&sum)[kBlock][kTaps], const uint16_t* x, const uint16_t* g) {
+                     __m512bh v[kTaps];
 #pragma GCC unroll 3
-    for (int t = 0; t < kTaps; ++t) v[t] = (__m512bh)_mm512_loadu_si512(x + t);
+                     for (int t = 0; t < kTaps; ++t) v[t] = (__m512bh)_mm512_loadu_si512(x + t);
 #pragma GCC unroll 8
-    for (int k = 0; k < kBlock; ++k) {
-      __m512i loaded = _mm512_loadu_si512(g + k * dy_plane);
-      asm("" : "+v"(loaded));   // one load for all taps, not one each
-      const __m512bh gradient = (__m512bh)loaded;
+                     for (int k = 0; k < kBlock; ++k) {
+                       __m512i loaded = _mm512_loadu_si512(g + k * dy_plane);
+                       asm("" : "+v"(loaded));  // one load for all taps, not one each
+                       const __m512bh gradient = (__m512bh)loaded;
 #pragma GCC unroll 3
-      for (int t = 0; t < kTaps; ++t) sum[k][t] = _mm512_dpbf16_ps(sum[k][t], gradient, v[t]);
-    }
-  });
+                       for (int t = 0; t < kTaps; ++t) sum[k][t] = _mm512_dpbf16_ps(sum[k][t], gradient, v[t]);
+                     }
+                   });
 }
 #pragma GCC pop_options
 #endif
 
 }  // namespace
 
-void planes_from_rows(const void* image, int64_t rows, int64_t columns, int64_t channels, int64_t stride, int element, void* planes,
-                      int64_t plane, int64_t pitch) {
+void planes_from_rows(const void* image, int64_t rows, int64_t columns, int64_t channels, int64_t stride, int element,
+                      void* planes, int64_t plane, int64_t pitch) {
   if (element == 2)
-    spread(static_cast<const uint16_t*>(image), rows, columns, channels, stride, static_cast<uint16_t*>(planes), plane, pitch);
+    spread(static_cast<const uint16_t*>(image), rows, columns, channels, stride, static_cast<uint16_t*>(planes), plane,
+           pitch);
   else
-    spread(static_cast<const uint32_t*>(image), rows, columns, channels, stride, static_cast<uint32_t*>(planes), plane, pitch);
+    spread(static_cast<const uint32_t*>(image), rows, columns, channels, stride, static_cast<uint32_t*>(planes), plane,
+           pitch);
 }
 
-void pair_planes_from_rows(const uint16_t* image, int64_t rows, int64_t columns, int64_t channels, uint16_t* planes, int64_t plane,
-                           int64_t pitch) {
+void pair_planes_from_rows(const uint16_t* image, int64_t rows, int64_t columns, int64_t channels, uint16_t* planes,
+                           int64_t plane, int64_t pitch) {
   if (channels % 2 == 0)
     return planes_from_rows(image, rows, columns, channels / 2, channels / 2, 4, planes, plane, pitch);
   for (int64_t c = 0; c < channels; ++c)
@@ -239,12 +246,12 @@ void pair_planes_from_rows(const uint16_t* image, int64_t rows, int64_t columns,
         planes[2 * (c / 2 * plane + h * pitch + w) + c % 2] = image[(h * columns + w) * channels + c];
 }
 
-void rows_from_planes_f32(const float* planes, int64_t plane, int64_t pitch, int64_t rows, int64_t columns, int64_t channels,
-                          int64_t stride, bool add, float* image) {
+void rows_from_planes_f32(const float* planes, int64_t plane, int64_t pitch, int64_t rows, int64_t columns,
+                          int64_t channels, int64_t stride, bool add, float* image) {
   gather(planes, plane, pitch, rows, columns, channels, stride, add, image);
 }
-void rows_from_planes_bf16(const float* planes, int64_t plane, int64_t pitch, int64_t rows, int64_t columns, int64_t channels,
-                           int64_t stride, bool add, uint16_t* image) {
+void rows_from_planes_bf16(const float* planes, int64_t plane, int64_t pitch, int64_t rows, int64_t columns,
+                           int64_t channels, int64_t stride, bool add, uint16_t* image) {
   gather(planes, plane, pitch, rows, columns, channels, stride, add, image);
 }
 

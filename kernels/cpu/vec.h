@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Vec: as many floats as a register of the instruction set being compiled for holds. Only for NAME.isa.cpp: everything is in
-// namespace METVOX_ISA, so each copy keeps its own. bf16 is handed over as uint16_t.
+// Vec: as many floats as a register of the instruction set being compiled for holds. Only for NAME.isa.cpp: everything
+// is in namespace METVOX_ISA, so each copy keeps its own. bf16 is handed over as uint16_t.
 #pragma once
 #include <immintrin.h>
 
@@ -28,11 +28,12 @@ inline Vec load(const float* p) {
 }
 inline void store(float* p, Vec v) { __builtin_memcpy(p, &v, sizeof v); }
 
-// Between 16 and 32 bits by intrinsics: GCC 12 makes five instructions of __builtin_convertvector where there is one, and
-// warns wrongly about the intrinsics without maskz.
+// Between 16 and 32 bits by intrinsics: GCC 12 makes five instructions of __builtin_convertvector where there is one,
+// and warns wrongly about the intrinsics without maskz.
 inline Vec load(const uint16_t* p) {
 #if defined(__AVX512F__)
-  const VecBits bits = (VecBits)_mm512_maskz_cvtepu16_epi32(0xffff, _mm256_loadu_si256(reinterpret_cast<const __m256i_u*>(p)));
+  const VecBits bits =
+      (VecBits)_mm512_maskz_cvtepu16_epi32(0xffff, _mm256_loadu_si256(reinterpret_cast<const __m256i_u*>(p)));
 #elif defined(__AVX2__)
   const VecBits bits = (VecBits)_mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i_u*>(p)));
 #else

@@ -13,7 +13,8 @@ const dnnl::stream& stream() {
   return s;
 }
 
-dnnl::reorder::primitive_desc reorder_desc(const dnnl::memory::desc& from, const dnnl::memory::desc& to, bool add_to_output) {
+dnnl::reorder::primitive_desc reorder_desc(const dnnl::memory::desc& from, const dnnl::memory::desc& to,
+                                           bool add_to_output) {
   return {cpu_engine(), from, cpu_engine(), to, attributes(add_to_output)};
 }
 Call reorder(const dnnl::memory::desc& from, const dnnl::memory::desc& to, bool add_to_output = false) {
@@ -68,7 +69,8 @@ std::optional<std::string> declines_type(DType t) {
 
 std::optional<std::string> declines_primitives(const std::vector<std::string>& implementations) {
   for (const std::string& name : implementations)
-    if (name.find("ref") != std::string::npos) return sentence("oneDNN would fall back to its slow implementation ", name);
+    if (name.find("ref") != std::string::npos)
+      return sentence("oneDNN would fall back to its slow implementation ", name);
   return std::nullopt;
 }
 
@@ -76,7 +78,8 @@ std::string reorder_name(const dnnl::memory::desc& from, const dnnl::memory::des
   return reorder_desc(from, to, false).impl_info_str();
 }
 
-Call::Call(const dnnl::primitive& primitive, const dnnl::memory::desc& scratchpad, const std::vector<Argument>& arguments)
+Call::Call(const dnnl::primitive& primitive, const dnnl::memory::desc& scratchpad,
+           const std::vector<Argument>& arguments)
     : primitive_(primitive), scratch_bytes_(scratchpad.get_size()) {
   std::vector<Argument> all = arguments;
   all.push_back({DNNL_ARG_SCRATCHPAD, scratchpad});
@@ -87,11 +90,13 @@ Call::Call(const dnnl::primitive& primitive, const dnnl::memory::desc& scratchpa
 }
 
 void Call::operator()(std::initializer_list<void*> addresses, void* scratch) const {
-  check(addresses.size() + 1 == memories_.size(), "oneDNN call: ", addresses.size(), " addresses for ", memories_.size() - 1);
+  check(addresses.size() + 1 == memories_.size(), "oneDNN call: ", addresses.size(), " addresses for ",
+        memories_.size() - 1);
   size_t i = 0;
   for (void* address : addresses) memories_[i++].set_data_handle(address);
   memories_[i].set_data_handle(scratch);
-  const dnnl_status_t status = dnnl_primitive_execute(primitive_.get(), stream().get(), static_cast<int>(arguments_.size()), arguments_.data());
+  const dnnl_status_t status =
+      dnnl_primitive_execute(primitive_.get(), stream().get(), static_cast<int>(arguments_.size()), arguments_.data());
   check(status == dnnl_success, "oneDNN: ", dnnl_status2str(status));
 }
 

@@ -27,7 +27,8 @@ dnnl::primitive_attr attributes(bool add_to_output = false);
 
 // Why no oneDNN engine computes in this type here, or nothing.
 std::optional<std::string> declines_type(DType t);
-// Why not these primitives, or nothing: make() describes them and may throw dnnl::error; implementations named ref are refused.
+// Why not these primitives, or nothing: make() describes them and may throw dnnl::error; implementations named ref are
+// refused.
 std::optional<std::string> declines_primitives(const std::vector<std::string>& implementations);
 template <class Describe>
 std::optional<std::string> refusal(Describe&& describe) {
@@ -56,7 +57,7 @@ class Layout {
 };
 
 inline void* at(const void* block, size_t offset) {
-  return const_cast<std::byte*>(static_cast<const std::byte*>(block)) + offset;   // oneDNN takes its inputs as void* too
+  return const_cast<std::byte*>(static_cast<const std::byte*>(block)) + offset;  // oneDNN takes its inputs as void* too
 }
 
 // A primitive and its memory objects, made once; a call only sets addresses.
@@ -78,7 +79,8 @@ class Call {
   size_t scratch_bytes_ = 0;
 };
 
-// Weights of one or several primitives, each reordered from a part of the master weights into its own piece of packed memory.
+// Weights of one or several primitives, each reordered from a part of the master weights into its own piece of packed
+// memory.
 class PackedWeights {
  public:
   void add(const dnnl::memory::desc& master, const dnnl::memory::desc& packed);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// tversky-bce: Tversky with alpha 0.3 on false positives and beta 0.7 on false negatives, per sample and region, + BCE in
-// which positives weigh 11: luumsk/BrainMetaSeg, trainers/nnUNetTrainer_TverskyBCE.py, on MONAI 1.3.0, losses/tversky.py. The
-// paper (Luu et al. 2024) says 10, its code adds 10 to the 1.
+// tversky-bce: Tversky with alpha 0.3 on false positives and beta 0.7 on false negatives, per sample and region, + BCE
+// in which positives weigh 11: luumsk/BrainMetaSeg, trainers/nnUNetTrainer_TverskyBCE.py, on MONAI 1.3.0,
+// losses/tversky.py. The paper (Luu et al. 2024) says 10, its code adds 10 to the 1.
 #include "layers/loss_case.h"
 
 namespace metvox {
@@ -11,7 +11,8 @@ OverlapTerm tversky(const OverlapSums& s) {
   constexpr double kAlpha = 0.3, kBeta = 0.7, kSmooth = 1e-5;
   // TP = I, FP = P - I, FN = G - I
   const double top = s.intersection + kSmooth;
-  const double bottom = s.intersection + kAlpha * (s.prediction - s.intersection) + kBeta * (s.truth - s.intersection) + kSmooth;
+  const double bottom =
+      s.intersection + kAlpha * (s.prediction - s.intersection) + kBeta * (s.truth - s.intersection) + kSmooth;
   const double d_bottom = 1 - kAlpha - kBeta;
   return {1 - top / bottom, -(bottom - top * d_bottom) / (bottom * bottom), top * kAlpha / (bottom * bottom)};
 }

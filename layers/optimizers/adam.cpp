@@ -11,7 +11,8 @@ class AdamOptimizer final : public Optimizer {
       : options_(options),
         first_(Tensor::zeros({store.size()}, store.master())),
         second_(Tensor::zeros({store.size()}, store.master())) {}
-  void step(Stream& stream, ParameterStore& store, const std::vector<Range>& trained, double lr, double g_scale) override {
+  void step(Stream& stream, ParameterStore& store, const std::vector<Range>& trained, double lr,
+            double g_scale) override {
     ++steps;
     Adam a;
     a.lr = lr;
@@ -22,14 +23,17 @@ class AdamOptimizer final : public Optimizer {
     adam(stream, store.values(), store.grads(), first_.view(), second_.view(), trained, a);
     store.changed();
   }
-  std::vector<std::pair<std::string, Tensor>> state() const override { return {{"exp_avg", first_}, {"exp_avg_sq", second_}}; }
+  std::vector<std::pair<std::string, Tensor>> state() const override {
+    return {{"exp_avg", first_}, {"exp_avg_sq", second_}};
+  }
 
  private:
   OptimizerOptions options_;
   Tensor first_, second_;
 };
 
-const OptimizerEntry entry{"adam", [](const ParameterStore& s, const OptimizerOptions& o) -> std::unique_ptr<Optimizer> {
+const OptimizerEntry entry{"adam",
+                           [](const ParameterStore& s, const OptimizerOptions& o) -> std::unique_ptr<Optimizer> {
                              return std::make_unique<AdamOptimizer>(s, o);
                            }};
 

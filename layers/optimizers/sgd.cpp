@@ -9,7 +9,8 @@ class Sgd final : public Optimizer {
  public:
   Sgd(const ParameterStore& store, const OptimizerOptions& options)
       : options_(options), momentum_(Tensor::zeros({store.size()}, store.master())) {}
-  void step(Stream& stream, ParameterStore& store, const std::vector<Range>& trained, double lr, double g_scale) override {
+  void step(Stream& stream, ParameterStore& store, const std::vector<Range>& trained, double lr,
+            double g_scale) override {
     ++steps;
     sgd_nesterov(stream, store.values(), store.grads(), momentum_.view(), trained,
                  {lr, options_.momentum, options_.weight_decay, g_scale});

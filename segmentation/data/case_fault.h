@@ -11,14 +11,16 @@ namespace metvox {
 
 struct CaseFault {
   Fault fault;
-  std::string text;                 // names the case
-  bool stop = false;                // the output takes no more: the cases after it would fail too
+  std::string text;   // names the case
+  bool stop = false;  // the output takes no more: the cases after it would fail too
 };
 
 // Runs f() for the case `id`; nothing when that went well. Faults of the program (internal, usage) are thrown on.
 template <class F>
 std::optional<CaseFault> try_case(const std::string& id, F&& f) {
-  const auto named = [&](const std::string& text) { return text.find(id) == std::string::npos ? "case " + id + ": " + text : text; };
+  const auto named = [&](const std::string& text) {
+    return text.find(id) == std::string::npos ? "case " + id + ": " + text : text;
+  };
   try {
     f();
     return {};

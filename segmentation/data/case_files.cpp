@@ -133,12 +133,9 @@ std::map<std::string, std::vector<Path>> find_label_files(const std::vector<Imag
   std::map<std::string, std::vector<Path>> marked, plain;
   bool sequences = false;
   for (const ImageFile& file : files) {
-    if (const std::string id = case_of(file, "seg"); !id.empty())
-      marked[id].push_back(file.path);
-    else if (!case_of_sequence(file).empty())
-      sequences = true;
-    else
-      plain[file.stem].push_back(file.path);
+    if (const std::string id = case_of(file, "seg"); !id.empty()) marked[id].push_back(file.path);
+    else if (!case_of_sequence(file).empty()) sequences = true;
+    else plain[file.stem].push_back(file.path);
   }
   for (const auto& [stem, paths] : plain)
     if (channel_index(stem) && marked.contains(stem.substr(0, stem.size() - 5))) sequences = true;

@@ -14,8 +14,8 @@ std::string lower(std::string ascii);
 // One NIfTI image. A .hdr/.img pair is its .hdr.
 struct ImageFile {
   Path path;
-  std::string stem;                            // name without folder and ending
-  std::string folder;                          // name of the case's folder, empty in a flat one
+  std::string stem;    // name without folder and ending
+  std::string folder;  // name of the case's folder, empty in a flat one
 };
 // The images of a folder and of the folders in it, sorted by path; hidden names are left out.
 std::vector<ImageFile> image_files(const Path& dir);
@@ -27,8 +27,8 @@ std::string sequence_key(const std::string& name);
 // Endings that name a sequence: {"t1c", "t1ce", "t1gd"}.
 std::vector<std::string> sequence_names(const std::string& channel_name);
 
-// Case of a file whose name ends in -NAME or _NAME (either case), or is NAME inside a folder, which then names the case;
-// empty when it does not.
+// Case of a file whose name ends in -NAME or _NAME (either case), or is NAME inside a folder, which then names the
+// case; empty when it does not.
 std::string case_of(const ImageFile& file, const std::string& name);
 
 // Case of a file that ends in any known sequence, in -seg or in _0000; else its own stem.
@@ -36,10 +36,11 @@ std::string group_of(const ImageFile& file);
 
 // For each case the files of each channel, by name or by CASE_0000; none, or several, is what the caller judges.
 struct FoundCase {
-  std::vector<std::vector<Path>> images;       // one list a channel
-  std::vector<Path> beyond;                    // CASE_0004 of four channels
+  std::vector<std::vector<Path>> images;  // one list a channel
+  std::vector<Path> beyond;               // CASE_0004 of four channels
 };
-std::map<std::string, FoundCase> find_cases(const std::vector<ImageFile>& files, const std::vector<std::string>& channel_names);
+std::map<std::string, FoundCase> find_cases(const std::vector<ImageFile>& files,
+                                            const std::vector<std::string>& channel_names);
 // The seg files; where there are no sequences, or no name ends in -seg, also every other file that is no sequence.
 std::map<std::string, std::vector<Path>> find_label_files(const std::vector<ImageFile>& files);
 

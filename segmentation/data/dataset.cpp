@@ -42,8 +42,8 @@ std::string fault_of(const std::string& id, const FoundCase& found, const std::v
   return "";
 }
 
-// For a case that lacks a sequence: those that are there may lie on different grids too, which is better said at once. Only
-// headers are read; a header that cannot be read is its own fault elsewhere.
+// For a case that lacks a sequence: those that are there may lie on different grids too, which is better said at once.
+// Only headers are read; a header that cannot be read is its own fault elsewhere.
 std::string grids_besides(const FoundCase& found) {
   std::vector<Geometry> grids;
   std::string text;
@@ -56,9 +56,8 @@ std::string grids_besides(const FoundCase& found) {
     }
     text += "\n  " + paths.front().string() + ": " + describe(grids.back());
   }
-  const bool same = std::all_of(grids.begin(), grids.end(), [&](const Geometry& g) {
-    return same_grid(g, grids.front());
-  });
+  const bool same =
+      std::all_of(grids.begin(), grids.end(), [&](const Geometry& g) { return same_grid(g, grids.front()); });
   return same ? "" : "; and those that are there lie on different grids:" + text;
 }
 
@@ -127,8 +126,7 @@ std::vector<CaseFiles> listed_cases(const DatasetDescription& d, const Path& dir
     all.push_back(c.label);
     std::copy_if(all.begin(), all.end(), std::back_inserter(missing),
                  [](const Path& p) { return !std::filesystem::exists(p); });
-    if (missing.empty() && c.images.size() == d.channel_names.size())
-      out.push_back(std::move(c));
+    if (missing.empty() && c.images.size() == d.channel_names.size()) out.push_back(std::move(c));
     else if (faults)
       faults->push_back(missing.empty()
                             ? sentence("case ", id, ": dataset.json lists ", c.images.size(), " images for ",
@@ -178,10 +176,8 @@ RawDataset open_raw_dataset(const Path& dir, std::vector<std::string>* faults) {
   const bool nnunet = std::filesystem::exists(description);
   if (!nnunet && std::filesystem::exists(images))
     fail(Fault::input, dir.string(), ": dataset.json is missing beside imagesTr");
-  if (nnunet)
-    out.description = read_description(description);
-  else
-    out.description = brats_description(std::filesystem::absolute(dir / ".").parent_path().filename().string());
+  if (nnunet) out.description = read_description(description);
+  else out.description = brats_description(std::filesystem::absolute(dir / ".").parent_path().filename().string());
   const auto& channels = out.description.channel_names;
   if (nnunet && out.description.json.contains("dataset")) {
     out.training = listed_cases(out.description, dir, &found);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Raw data on disk: nnU-Net raw data sets, BraTS-named folders, flat input folders. A case is found by its files and its
-// sequences are matched to channel *names*, so CASE_0000.nii.gz and CASE-t1c.nii.gz are both understood
-// (synonyms: t1c t1ce t1gd; t1n t1; t2w t2; t2f flair).
+// Raw data on disk: nnU-Net raw data sets, BraTS-named folders, flat input folders. A case is found by its files and
+// its sequences are matched to channel *names*, so CASE_0000.nii.gz and CASE-t1c.nii.gz are both understood (synonyms:
+// t1c t1ce t1gd; t1n t1; t2w t2; t2f flair).
 #pragma once
 #include <optional>
 #include <string>
@@ -13,12 +13,12 @@
 namespace metvox {
 
 struct DatasetDescription {
-  std::string name;                            // folder name, such as Dataset222_SBT
-  std::vector<std::string> channel_names;      // in channel order
+  std::string name;                        // folder name, such as Dataset222_SBT
+  std::vector<std::string> channel_names;  // in channel order
   Labels labels;
   int64_t num_training = 0;
   std::string file_ending = ".nii.gz";
-  Json json;                                   // dataset.json as read
+  Json json;  // dataset.json as read
 };
 // The data set that BraTS-named folders stand for and that phantoms are: channels T1C T1N T2F T2W, regions WT TC ET.
 DatasetDescription brats_description(const std::string& name);
@@ -26,13 +26,13 @@ DatasetDescription read_description(const Path& dataset_json);
 
 struct CaseFiles {
   std::string id;
-  std::vector<Path> images;                    // one a channel, in channel order
-  Path label;                                  // empty when there is none
+  std::vector<Path> images;  // one a channel, in channel order
+  Path label;                // empty when there is none
 };
 
 struct RawDataset {
   DatasetDescription description;
-  std::vector<CaseFiles> training;             // sorted by id
+  std::vector<CaseFiles> training;  // sorted by id
 };
 // DIR holds dataset.json + imagesTr/ + labelsTr/, or BraTS-named files (flat or a folder a case). Cases with a missing
 // sequence or label are named in `faults` (one sentence each) and left out; no case at all is an Error (Fault::input).
@@ -46,7 +46,7 @@ std::vector<std::pair<std::string, Path>> find_labels(const Path& dir);
 // All sequences of a case on the grid of the first. A sequence on the same world lattice in another axis order is
 // permuted to it; any other difference is an Error (Fault::input) that names every grid.
 struct CaseImages {
-  Tensor data;                                 // (C, z, y, x) f32, file order
+  Tensor data;  // (C, z, y, x) f32, file order
   Geometry geometry;
   std::vector<std::string> warnings;
 };
@@ -56,7 +56,8 @@ CaseImages join_sequences(const std::string& id, const std::vector<Path>& paths,
 // Labels of the case on that grid, u8 (z, y, x); values outside `labels` are an Error (Fault::input) that lists them.
 Tensor read_case_labels(const CaseFiles& files, const Geometry& grid, const Labels& labels);
 
-// Patient of a case id: BraTS ids carry a time point at the end (BraTS-MET-00012-003 -> BraTS-MET-00012); else the id itself.
+// Patient of a case id: BraTS ids carry a time point at the end (BraTS-MET-00012-003 -> BraTS-MET-00012); else the id
+// itself.
 std::string patient_of(const std::string& case_id);
 
 // `metvox check`: every fault of a data set as a sentence (counts, channels, grids, labels, NaN, empty labels).
@@ -65,8 +66,8 @@ struct CheckReport {
   std::vector<std::string> faults, warnings;
 };
 CheckReport check_dataset(const Path& dir);
-// The same for image files and folders of them, whatever they are: readable, finite, and one grid for the files of a case.
-// Here `cases` counts groups of files.
+// The same for image files and folders of them, whatever they are: readable, finite, and one grid for the files of a
+// case. Here `cases` counts groups of files.
 CheckReport check_files(const std::vector<Path>& paths);
 
 }  // namespace metvox

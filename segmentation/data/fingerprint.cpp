@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// nnU-Net (2.8.1, experiment_planning/dataset_fingerprint/fingerprint_extractor.py) draws equally many foreground voxels from
-// each case, 1e8 in all, with replacement; here every voxel is taken and weighs one over its case's number of them, which is
-// what those draws tend to. Only a case with more than its share of kPooled voxels is drawn from.
+// nnU-Net (2.8.1, experiment_planning/dataset_fingerprint/fingerprint_extractor.py) draws equally many foreground
+// voxels from each case, 1e8 in all, with replacement; here every voxel is taken and weighs one over its case's number
+// of them, which is what those draws tend to. Only a case with more than its share of kPooled voxels is drawn from.
 #include <algorithm>
 #include <cmath>
 

@@ -18,13 +18,14 @@ struct LabelTarget {
 struct Labels {
   // As in dataset.json, in file order, "background" (0) and "ignore" included; more than one value makes it a region.
   std::vector<LabelTarget> entries;
-  std::vector<int> regions_class_order;   // label written for each region, empty without regions
+  std::vector<int> regions_class_order;  // label written for each region, empty without regions
 
   static Labels from_json(const Json& dataset_json, const Path& where);
-  Json labels_json() const;               // the value of "labels"
+  Json labels_json() const;  // the value of "labels"
   bool has_regions() const;
-  int ignore_label() const;               // -1 when there is none
-  // Region training: regions in file order, one sigmoid head each. Label training: background first, one softmax head each.
+  int ignore_label() const;  // -1 when there is none
+  // Region training: regions in file order, one sigmoid head each. Label training: background first, one softmax head
+  // each.
   std::vector<LabelTarget> heads() const;
   // What metrics speak of: regions, or labels without background.
   std::vector<LabelTarget> foreground() const;

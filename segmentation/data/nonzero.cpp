@@ -65,10 +65,8 @@ void join_rows(const Runs& r, int64_t a, int64_t b, Sets& sets) {
   for (int64_t i = start(a), j = start(b); i < start(a + 1) && j < start(b + 1);) {
     const Run &p = r.runs[static_cast<size_t>(i)], &q = r.runs[static_cast<size_t>(j)];
     if (p.first < q.last && q.first < p.last) sets.join(i + 1, j + 1);
-    if (p.last < q.last)
-      ++i;
-    else
-      ++j;
+    if (p.last < q.last) ++i;
+    else ++j;
   }
 }
 

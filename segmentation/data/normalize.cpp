@@ -49,10 +49,8 @@ void z_score(Tensor& channel, const int8_t* seg) {
   const double variance = sum_inside(channel, seg, [mean](double v) { return (v - mean) * (v - mean); }) / n;
   const auto centre = static_cast<float>(mean),
              scale = static_cast<float>(std::max(std::sqrt(variance), kLeastDeviation));
-  if (seg)
-    change(channel, [=](float v, int64_t i) { return seg[i] >= 0 ? (v - centre) / scale : v; });
-  else
-    change(channel, [=](float v, int64_t) { return (v - centre) / scale; });
+  if (seg) change(channel, [=](float v, int64_t i) { return seg[i] >= 0 ? (v - centre) / scale : v; });
+  else change(channel, [=](float v, int64_t) { return (v - centre) / scale; });
 }
 
 void ct(Tensor& channel, const IntensityProperties& p) {
@@ -81,16 +79,11 @@ void rgb(Tensor& channel) {
 
 void normalize(Tensor& channel, const std::string& scheme, const Tensor& seg, const IntensityProperties& properties) {
   if (channel.size() == 0 || scheme == "NoNormalization") return;
-  if (scheme == "ZScoreNormalization")
-    z_score(channel, seg ? seg.data<int8_t>() : nullptr);
-  else if (scheme == "CTNormalization")
-    ct(channel, properties);
-  else if (scheme == "RescaleTo01Normalization")
-    rescale(channel);
-  else if (scheme == "RGBTo01Normalization")
-    rgb(channel);
-  else
-    fail(Fault::input, "the plans ask for the normalisation ", scheme, ", which is not known");
+  if (scheme == "ZScoreNormalization") z_score(channel, seg ? seg.data<int8_t>() : nullptr);
+  else if (scheme == "CTNormalization") ct(channel, properties);
+  else if (scheme == "RescaleTo01Normalization") rescale(channel);
+  else if (scheme == "RGBTo01Normalization") rgb(channel);
+  else fail(Fault::input, "the plans ask for the normalisation ", scheme, ", which is not known");
 }
 
 }  // namespace metvox

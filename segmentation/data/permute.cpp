@@ -28,12 +28,9 @@ Tensor permute(const Tensor& volume, const std::array<int, 3>& order) {
   const Shape& n = volume.shape();
   const Int3 extent = permute(Int3{n[0], n[1], n[2]}, order), stride = permute(Int3{n[1] * n[2], n[2], 1}, order);
   Tensor out = Tensor::empty({extent[0], extent[1], extent[2]}, volume.dtype());
-  if (size_of(volume.dtype()) == 4)
-    copy<uint32_t>(volume.view().data, out.view().data, extent, stride);
-  else if (size_of(volume.dtype()) == 1)
-    copy<uint8_t>(volume.view().data, out.view().data, extent, stride);
-  else
-    check(false, "permute: ", name_of(volume.dtype()), " is neither 4 nor 1 byte");
+  if (size_of(volume.dtype()) == 4) copy<uint32_t>(volume.view().data, out.view().data, extent, stride);
+  else if (size_of(volume.dtype()) == 1) copy<uint8_t>(volume.view().data, out.view().data, extent, stride);
+  else check(false, "permute: ", name_of(volume.dtype()), " is neither 4 nor 1 byte");
   return out;
 }
 

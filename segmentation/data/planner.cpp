@@ -114,10 +114,8 @@ class Planner {
     const double reference =
         (flat ? preset_.elements_2d : preset_.elements_3d) * gpu_memory_gb_ / preset_.gpu_memory_gb;
     const double reference_batch = flat ? 12 : 2;
-    if (patch_size)
-      fit(c, Doubles(patch_size->begin(), patch_size->end()));
-    else
-      shrink(c, reference, reference_batch);
+    if (patch_size) fit(c, Doubles(patch_size->begin(), patch_size->end()));
+    else shrink(c, reference, reference_batch);
     if (options_.batch_size > 0) {
       c.batch_size = options_.batch_size;
       return c;

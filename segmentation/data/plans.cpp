@@ -131,14 +131,15 @@ void check_patch(const Configuration& c, const Path& where) {
   if (patch[0] * patch[1] > kMost || patch[0] * patch[1] * patch[2] > kMost)
     fail(Fault::input, where.string(), ": patch_size has more than 2^31 voxels");
   if (c.architecture.strides.front() != Int3{1, 1, 1})
-    fail(Fault::input, where.string(), ": strides begin with another than 1, so the answer would be smaller than the patch");
+    fail(Fault::input, where.string(),
+         ": strides begin with another than 1, so the answer would be smaller than the patch");
   Int3 whole{1, 1, 1};
   for (const Int3& stride : c.architecture.strides)
     for (size_t a = 0; a < 3; ++a) whole[a] = std::min<int64_t>(whole[a] * stride[a], 1 << 17);
   for (size_t a = 0; a < 3; ++a)
     if (patch[a] % whole[a] != 0)
-      fail(Fault::input, where.string(), ": patch_size holds ", patch[a], ", which the product of the strides, ", whole[a],
-           ", does not divide");
+      fail(Fault::input, where.string(), ": patch_size holds ", patch[a], ", which the product of the strides, ",
+           whole[a], ", does not divide");
 }
 
 Configuration configuration_from_json(const std::string& name, const Json& json, const Path& plans) {
@@ -238,10 +239,8 @@ Json made_json(const Plans& p) {
 void write_differences(Json& out, const Json& before, const Json& now) {
   for (const auto& [key, value] : now.items()) {
     if (before.contains(key) && before[key] == value) continue;
-    if (value.is_object() && before.contains(key) && out.contains(key))
-      write_differences(out[key], before[key], value);
-    else
-      out[key] = value;
+    if (value.is_object() && before.contains(key) && out.contains(key)) write_differences(out[key], before[key], value);
+    else out[key] = value;
   }
 }
 

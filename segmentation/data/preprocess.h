@@ -13,17 +13,17 @@ namespace metvox {
 struct CaseProperties {
   std::string id;
   Int3 shape_before_cropping{};
-  Int3 bbox_first{}, bbox_last{};                   // half open
-  Int3 shape_after_cropping{};                      // before resampling
-  Double3 spacing_mm{};                             // of the raw case
-  Geometry geometry;                                // of the raw file
+  Int3 bbox_first{}, bbox_last{};  // half open
+  Int3 shape_after_cropping{};     // before resampling
+  Double3 spacing_mm{};            // of the raw case
+  Geometry geometry;               // of the raw file
 };
 
 struct PreprocessedCase {
   CaseProperties properties;
-  Tensor data;                                      // (C, z, y, x) f32
-  Tensor seg;                                       // (z, y, x) i8, or empty
-  std::vector<Tensor> locations;                    // i32 (n, 3), one a foreground target of Labels::foreground()
+  Tensor data;                    // (C, z, y, x) f32
+  Tensor seg;                     // (z, y, x) i8, or empty
+  std::vector<Tensor> locations;  // i32 (n, 3), one a foreground target of Labels::foreground()
 };
 
 struct CropBox {
@@ -34,8 +34,9 @@ Tensor nonzero_mask(const Tensor& data);
 CropBox bounding_box(const Tensor& mask);
 
 // Labels u8 (z, y, x) as read, or empty (prediction). `seed` draws class locations.
-PreprocessedCase preprocess_case(const std::string& id, const CaseImages& images, const Tensor& labels, const Plans& plans,
-                                 const Configuration& configuration, const Labels& names, uint64_t seed);
+PreprocessedCase preprocess_case(const std::string& id, const CaseImages& images, const Tensor& labels,
+                                 const Plans& plans, const Configuration& configuration, const Labels& names,
+                                 uint64_t seed);
 
 Json to_json(const CaseProperties& properties);
 CaseProperties properties_from_json(const Json& json, const Path& where);
@@ -46,9 +47,9 @@ void write_preprocessed(const Path& path, const PreprocessedCase& c);
 PreprocessedCase read_preprocessed(const Path& path);
 CaseProperties read_properties(const Path& path);
 
-// Logits (R, z, y, x) f32 as preprocess_case shaped the case, to u8 labels on the raw file's grid (z, y, x in file order),
-// slab by slab. When `probabilities` is given it becomes f32 (R, ...) on that grid: sigmoid or softmax; outside the crop
-// 0, but 1 for the background of a softmax.
+// Logits (R, z, y, x) f32 as preprocess_case shaped the case, to u8 labels on the raw file's grid (z, y, x in file
+// order), slab by slab. When `probabilities` is given it becomes f32 (R, ...) on that grid: sigmoid or softmax; outside
+// the crop 0, but 1 for the background of a softmax.
 Tensor restore_labels(const Tensor& logits, const CaseProperties& properties, const Plans& plans,
                       const Configuration& configuration, const Labels& labels, Tensor* probabilities = nullptr);
 

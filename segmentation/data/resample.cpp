@@ -47,10 +47,8 @@ struct LineTaps {
     p.n_out = n_out;
     p.rows = rows.data();
     p.weights = weights.data();
-    if (order == 1)
-      METVOX_ISA_CALL(linear_lines)(p);
-    else
-      METVOX_ISA_CALL(cubic_lines)(p);
+    if (order == 1) METVOX_ISA_CALL(linear_lines)(p);
+    else METVOX_ISA_CALL(cubic_lines)(p);
   }
 
   int64_t n_in, n_out;
@@ -94,10 +92,8 @@ struct Resizer {
           run_x(slice, wide, y.changes() ? Limits{} : limits, scratch.data());
           slice = wide;
         }
-        if (y.changes())
-          run_columns(y, slice, result, to[2], 0, to[2], limits, scratch.data());
-        else if (!x.changes())
-          std::memcpy(result, slice, sizeof(float) * static_cast<size_t>(to[1] * to[2]));
+        if (y.changes()) run_columns(y, slice, result, to[2], 0, to[2], limits, scratch.data());
+        else if (!x.changes()) std::memcpy(result, slice, sizeof(float) * static_cast<size_t>(to[1] * to[2]));
       }
     });
   }
@@ -231,13 +227,14 @@ SeparateZ separate_z(const Double3& current_mm, const Double3& target_mm) {
 
 Int3 resampled_shape(const Int3& shape, const Double3& current_mm, const Double3& target_mm) {
   Double3 extent;
-  for (size_t a = 0; a < 3; ++a) extent[a] = std::nearbyint(current_mm[a] / target_mm[a] * static_cast<double>(shape[a]));
+  for (size_t a = 0; a < 3; ++a)
+    extent[a] = std::nearbyint(current_mm[a] / target_mm[a] * static_cast<double>(shape[a]));
   constexpr double kMost = 1LL << 31;
   const double most = *std::max_element(extent.begin(), extent.end()), voxels = extent[0] * extent[1] * extent[2];
   if (!(most <= kMost && voxels <= kMost))
-    fail(Fault::input, shape[0], 'x', shape[1], 'x', shape[2], " voxels of ", current_mm[0], 'x', current_mm[1], 'x', current_mm[2],
-         " mm would become ", extent[0], 'x', extent[1], 'x', extent[2], " voxels of ", target_mm[0], 'x', target_mm[1], 'x',
-         target_mm[2], " mm, more than 2^31; check the spacing in the header (z, y, x)");
+    fail(Fault::input, shape[0], 'x', shape[1], 'x', shape[2], " voxels of ", current_mm[0], 'x', current_mm[1], 'x',
+         current_mm[2], " mm would become ", extent[0], 'x', extent[1], 'x', extent[2], " voxels of ", target_mm[0],
+         'x', target_mm[1], 'x', target_mm[2], " mm, more than 2^31; check the spacing in the header (z, y, x)");
   return {static_cast<int64_t>(extent[0]), static_cast<int64_t>(extent[1]), static_cast<int64_t>(extent[2])};
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Resampling as nnU-Net does it (2.8.1, preprocessing/resampling/default_resampling.py): cubic B-spline or linear, half-pixel
-// grid, optional separate z. Volumes are (z, y, x) f32 unless said otherwise.
+// Resampling as nnU-Net does it (2.8.1, preprocessing/resampling/default_resampling.py): cubic B-spline or linear,
+// half-pixel grid, optional separate z. Volumes are (z, y, x) f32 unless said otherwise.
 #pragma once
 #include "tensor/tensor.h"
 
@@ -17,12 +17,13 @@ struct SeparateZ {
 // nnU-Net's rule: separate when max/min > 3 of the current spacing, else of the new one; never when axes tie.
 SeparateZ separate_z(const Double3& current_mm, const Double3& target_mm);
 
-// round(spacing_old / spacing_new * shape), half to even. Throws Error (Fault::input) beyond 2^31 voxels: such spacings are
-// mistakes of a header.
+// round(spacing_old / spacing_new * shape), half to even. Throws Error (Fault::input) beyond 2^31 voxels: such spacings
+// are mistakes of a header.
 Int3 resampled_shape(const Int3& shape, const Double3& current_mm, const Double3& target_mm);
 
 // (C, z, y, x) f32 to (C, shape): order 3 for images, order 1 for logits; nearest along z when separate.
-Tensor resample_data(const Tensor& data, const Int3& shape, const Double3& current_mm, const Double3& target_mm, int order);
+Tensor resample_data(const Tensor& data, const Int3& shape, const Double3& current_mm, const Double3& target_mm,
+                     int order);
 // i8 labels (z, y, x), -1 allowed: label by label, ascending, linear mask >= 0.5.
 Tensor resample_labels(const Tensor& labels, const Int3& shape, const Double3& current_mm, const Double3& target_mm);
 

@@ -28,7 +28,8 @@ class DisjointSets {
   std::vector<int32_t> renumbered() {
     std::vector<int32_t> number(parent_.size());
     int32_t next = 0;
-    for (int32_t a = 1; a < static_cast<int32_t>(parent_.size()); ++a) number[a] = find(a) == a ? ++next : number[find(a)];
+    for (int32_t a = 1; a < static_cast<int32_t>(parent_.size()); ++a)
+      number[a] = find(a) == a ? ++next : number[find(a)];
     return number;
   }
 

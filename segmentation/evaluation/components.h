@@ -9,13 +9,13 @@ namespace metvox {
 
 struct Component {
   int64_t voxels = 0;
-  Double3 centre{};        // mean index (z, y, x)
-  Int3 first{}, last{};    // bounding box, half open
+  Double3 centre{};      // mean index (z, y, x)
+  Int3 first{}, last{};  // bounding box, half open
 };
 
 struct Components {
-  Tensor index;                      // i32 (z, y, x): 0 outside, k inside components[k - 1]
-  std::vector<Component> components; // in the order of their first voxels
+  Tensor index;                       // i32 (z, y, x): 0 outside, k inside components[k - 1]
+  std::vector<Component> components;  // in the order of their first voxels
 };
 
 // Mask u8 (z, y, x), non-zero inside.

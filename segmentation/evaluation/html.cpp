@@ -71,7 +71,9 @@ std::string image(std::span<const std::byte> png, const std::string& alternative
   return "<img loading=\"lazy\" alt=\"" + escape(alternative) + "\" src=\"data:image/png;base64," + base64(png) + "\">";
 }
 
-std::string image(const Picture& picture, const std::string& alternative) { return image(encode_png(picture), alternative); }
+std::string image(const Picture& picture, const std::string& alternative) {
+  return image(encode_png(picture), alternative);
+}
 
 std::string table(const CsvTable& table) {
   std::string out = "<div class=\"wide\"><table><tr>";

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Voxel counts of a prediction against a truth, and the metrics that follow from them. A metric that would be 0 / 0 is NaN.
+// Voxel counts of a prediction against a truth, and the metrics that follow from them. A metric that would be 0 / 0 is
+// NaN.
 #pragma once
 #include <array>
 #include <vector>

@@ -30,7 +30,7 @@ struct MissedLesion {
 struct Pictures {
   std::map<std::string, Picture> cases;
   std::vector<Picture> overview;
-  std::map<size_t, Picture> missed;       // index into the list of missed lesions
+  std::map<size_t, Picture> missed;  // index into the list of missed lesions
   std::vector<std::string> faults;
 };
 
@@ -40,7 +40,8 @@ std::map<std::string, CasePaths> find_paths(const ReportInputs& in) {
   const Path description = in.predictions / "dataset.json";
   const auto dataset = std::filesystem::exists(description) ? read_description(description) : brats_description("");
   std::vector<std::string> faults;
-  for (const CaseFiles& files : find_inputs(in.images, dataset.channel_names, &faults)) paths[files.id].image = files.images.front();
+  for (const CaseFiles& files : find_inputs(in.images, dataset.channel_names, &faults))
+    paths[files.id].image = files.images.front();
   for (const auto& [sample, path] : find_labels(in.predictions)) paths[sample].prediction = path;
   for (const auto& [sample, path] : find_labels(in.truths)) paths[sample].truth = path;
   return paths;
@@ -50,12 +51,14 @@ CaseVolumes read_volumes(const std::string& sample, const CasePaths& paths) {
   if (paths.image.empty()) fail(Fault::input, sample, ": no images of this case");
   const Volume image = read_nifti(paths.image), truth = read_nifti_labels(paths.truth),
                prediction = read_nifti_labels(paths.prediction);
-  CaseVolumes v{image.voxels, onto_lattice(prediction, image.geometry), onto_lattice(truth, image.geometry), image.geometry};
+  CaseVolumes v{image.voxels, onto_lattice(prediction, image.geometry), onto_lattice(truth, image.geometry),
+                image.geometry};
   if (!v.prediction || !v.truth) fail(Fault::input, sample, ": images and labels lie on different grids");
   return v;
 }
 
-// A voxel of the largest lesion near its middle: of tc, else of any label, truth before prediction; else the volume's middle.
+// A voxel of the largest lesion near its middle: of tc, else of any label, truth before prediction; else the volume's
+// middle.
 Double3 point_of_interest(const CaseVolumes& v) {
   for (const Tensor& labels : {v.truth, v.prediction})
     for (const size_t region : {1, 2}) {
@@ -74,9 +77,12 @@ std::vector<MissedLesion> missed_lesions(const CsvTable& lesions, const Path& na
   std::vector<MissedLesion> missed;
   for (const auto& row : lesions.rows)
     if (row[region] == "tc" && row[kind] == "missed")
-      missed.push_back({row[column("sample")], std::stod(row[diameter]),
-                        {std::stod(row[column("x_mm")]), std::stod(row[column("y_mm")]), std::stod(row[column("z_mm")])}});
-  std::stable_sort(missed.begin(), missed.end(), [](const auto& a, const auto& b) { return a.diameter_mm < b.diameter_mm; });
+      missed.push_back(
+          {row[column("sample")],
+           std::stod(row[diameter]),
+           {std::stod(row[column("x_mm")]), std::stod(row[column("y_mm")]), std::stod(row[column("z_mm")])}});
+  std::stable_sort(missed.begin(), missed.end(),
+                   [](const auto& a, const auto& b) { return a.diameter_mm < b.diameter_mm; });
   return missed;
 }
 
@@ -145,17 +151,21 @@ std::string headline(const ReportNumbers& n, bool phantom) {
   std::string out = "<h1>metvox report</h1>\n<p class=\"soft\">" + std::to_string(n.cases) +
                     " cases: predicted brain metastases against their truth.</p>\n";
   if (phantom)
-    out += "<p class=\"note\"><b>Phantoms are not patients.</b> These images are synthetic; the numbers say that the program "
-           "works, and nothing about patients.</p>\n";
+    out +=
+        "<p class=\"note\"><b>Phantoms are not patients.</b> These images are synthetic; the numbers say that the "
+        "program "
+        "works, and nothing about patients.</p>\n";
   // Means leave out the cases where an empty mask leaves the metric undefined.
   const auto over = [&](int64_t count) { return count == n.cases ? "" : sentence(" (", count, " cases)"); };
-  out += "<div class=\"tiles\">\n" + tile(html::fixed(n.dice[2], 3), "mean Dice, whole tumour" + over(n.dice_cases[2])) +
+  out += "<div class=\"tiles\">\n" +
+         tile(html::fixed(n.dice[2], 3), "mean Dice, whole tumour" + over(n.dice_cases[2])) +
          tile(html::fixed(n.dice[1], 3), "mean Dice, tumour core" + over(n.dice_cases[1])) +
          tile(html::fixed(n.dice[0], 3), "mean Dice, enhancing tumour" + over(n.dice_cases[0])) +
          tile(html::fixed(n.hd95_mm[2], 1) + " mm", "mean HD95, whole tumour" + over(n.hd95_cases[2])) +
          tile(sentence(n.all.found, " of ", n.all.lesions), "lesions found") +
          tile(sentence(n.from_8_mm.found, " of ", n.from_8_mm.lesions), "lesions of 8 mm or more found") +
-         tile(html::fixed(static_cast<double>(n.all.false_positives) / static_cast<double>(n.cases), 2), "false lesions a case");
+         tile(html::fixed(static_cast<double>(n.all.false_positives) / static_cast<double>(n.cases), 2),
+              "false lesions a case");
   return out + "</div>\n";
 }
 
@@ -171,7 +181,8 @@ std::string sizes(const ReportNumbers& n) {
                           std::to_string(bin.false_positives)});
   }
   return "<h2>Lesions by size</h2>\n" + html::table(table) +
-         "<p class=\"soft\">A lesion is a 26-connected component of the tumour core; found when one voxel of it was predicted. "
+         "<p class=\"soft\">A lesion is a 26-connected component of the tumour core; found when one voxel of it was "
+         "predicted. "
          "Diameter: of the ball of equal volume.</p>\n";
 }
 
@@ -181,7 +192,9 @@ std::string legend() {
       {{3, "enhancing tumour"}, {1, "necrotic or non-enhancing core"}, {2, "oedema"}}};
   for (const auto& [label, name] : names)
     out += "<li><i style=\"background:" + html::colour(label_colour(label)) + "\"></i>" + name + "</li>";
-  return out + "<li>fill: prediction, line: truth</li><li>R, L: the patient's right and left; A, P: anterior, posterior</li></ul>\n";
+  return out +
+         "<li>fill: prediction, line: truth</li><li>R, L: the patient's right and left; A, P: anterior, "
+         "posterior</li></ul>\n";
 }
 
 std::string case_figures(const CsvTable& scores, const Pictures& pictures, const Path& named) {
@@ -194,12 +207,13 @@ std::string case_figures(const CsvTable& scores, const Pictures& pictures, const
     };
     out += "<figure class=\"planes\"><div>" +
            html::image(picture->second, "axial, coronal and sagittal slice of " + row.front()) +
-           "</div><figcaption><b>" +
-           html::escape(row.front()) + "</b> <span class=\"soft\">Dice ET " + value("DICE_et", 3) + ", TC " + value("DICE_tc", 3) +
-           ", WT " + value("DICE_wt", 3) + "; HD95 ET " + value("Hausdorff_et", 1) + ", TC " + value("Hausdorff_tc", 1) + ", WT " +
-           value("Hausdorff_wt", 1) + " mm</span></figcaption></figure>\n";
+           "</div><figcaption><b>" + html::escape(row.front()) + "</b> <span class=\"soft\">Dice ET " +
+           value("DICE_et", 3) + ", TC " + value("DICE_tc", 3) + ", WT " + value("DICE_wt", 3) + "; HD95 ET " +
+           value("Hausdorff_et", 1) + ", TC " + value("Hausdorff_tc", 1) + ", WT " + value("Hausdorff_wt", 1) +
+           " mm</span></figcaption></figure>\n";
   }
-  for (const std::string& fault : pictures.faults) out += "<p class=\"note\">No picture: " + html::escape(fault) + "</p>\n";
+  for (const std::string& fault : pictures.faults)
+    out += "<p class=\"note\">No picture: " + html::escape(fault) + "</p>\n";
   return out;
 }
 
@@ -210,8 +224,8 @@ std::string missed_figures(const std::vector<MissedLesion>& missed, const Pictur
     const MissedLesion& m = missed[k];
     out += "<figure>" + html::image(picture, "a missed lesion of " + m.sample) + "<figcaption><b>" +
            html::fixed(m.diameter_mm, 1) + " mm</b><br><span class=\"soft\">" + html::escape(m.sample) + ", at " +
-           html::fixed(m.centre_mm[0], 0) + ", " + html::fixed(m.centre_mm[1], 0) + ", " + html::fixed(m.centre_mm[2], 0) +
-           " mm (R, A, S)</span></figcaption></figure>\n";
+           html::fixed(m.centre_mm[0], 0) + ", " + html::fixed(m.centre_mm[1], 0) + ", " +
+           html::fixed(m.centre_mm[2], 0) + " mm (R, A, S)</span></figcaption></figure>\n";
   }
   out += "</div>\n";
   if (missed.size() > kMostMissed)
@@ -241,7 +255,8 @@ std::string score_table(const CsvTable& scores) {
       cells.push_back(html::fixed(std::stod(row[i]), scores.columns[i].find("Spec") == 0 ? 5 : 3));
   }
   return "<h2>Scores</h2>\n" + html::table(shown) +
-         "<p class=\"soft\">Hausdorff: HD95 in mm, weighted by surface area. Volumes in mL. A dash: not defined, since a mask is "
+         "<p class=\"soft\">Hausdorff: HD95 in mm, weighted by surface area. Volumes in mL. A dash: not defined, since "
+         "a mask is "
          "empty.</p>\n";
 }
 
@@ -262,12 +277,13 @@ void write_report(const ReportInputs& in, const Path& out, const std::function<v
   const ReportNumbers numbers = report_numbers(scores, lesions, in.scores);
   const std::vector<MissedLesion> missed = missed_lesions(lesions, in.scores / "lesions.csv");
   const Pictures pictures = paint_all(in, scores, missed, progress);
-  const std::string page =
-      html::page_begin("metvox report") + headline(numbers, is_phantom(in)) + sizes(numbers) +
-      case_figures(scores, pictures, in.scores / "scores.csv") + missed_figures(missed, pictures) + training(in.model) +
-      score_table(scores) + configuration(in.predictions) +
-      "<footer>metvox " METVOX_VERSION ". For research. This is not a medical device and must not be used for diagnosis or "
-      "treatment.</footer>\n" + html::page_end();
+  const std::string page = html::page_begin("metvox report") + headline(numbers, is_phantom(in)) + sizes(numbers) +
+                           case_figures(scores, pictures, in.scores / "scores.csv") + missed_figures(missed, pictures) +
+                           training(in.model) + score_table(scores) + configuration(in.predictions) +
+                           "<footer>metvox " METVOX_VERSION
+                           ". For research. This is not a medical device and must not be used for diagnosis or "
+                           "treatment.</footer>\n" +
+                           html::page_end();
   std::filesystem::create_directories(out);
   if (!pictures.overview.empty()) write_png(out / "overview.png", overview_of(pictures.overview));
   write_text(out / "index.html", page);

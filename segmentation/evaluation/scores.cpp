@@ -30,13 +30,15 @@ std::map<std::string, Path> single_labels(const Path& dir, std::map<std::string,
   for (const auto& [id, paths] : find_label_files(image_files(dir))) {
     out[id] = paths[0];
     if (paths.size() > 1)
-      twice[id] = sentence(id, ": the label is there more than once: ", paths[0].string(), ", ", paths[1].string(), "; keep one");
+      twice[id] = sentence(id, ": the label is there more than once: ", paths[0].string(), ", ", paths[1].string(),
+                           "; keep one");
   }
   return out;
 }
 
 // Pairs by case; what only one folder has goes to `without_truth` or `without_prediction`.
-std::vector<LabelFiles> pair_files(const Path& prediction_dir, const Path& truth_dir, std::vector<std::string>& without_truth,
+std::vector<LabelFiles> pair_files(const Path& prediction_dir, const Path& truth_dir,
+                                   std::vector<std::string>& without_truth,
                                    std::vector<std::string>& without_prediction) {
   std::map<std::string, LabelFiles> cases;
   std::map<std::string, std::string> twice;
@@ -55,8 +57,7 @@ std::vector<LabelFiles> pair_files(const Path& prediction_dir, const Path& truth
     else if (files.prediction.empty())
       without_prediction.push_back(sentence(sample, ": no prediction in ", prediction_dir.string(), " for ",
                                             files.truth.string(), "; expected ", sample, ".nii.gz"));
-    else
-      pairs.push_back(files);
+    else pairs.push_back(files);
   }
   return pairs;
 }
@@ -65,8 +66,8 @@ LabelVolumes read_pair(const LabelFiles& files) {
   const Volume truth = read_nifti_labels(files.truth), prediction = read_nifti_labels(files.prediction);
   const Tensor turned = onto_lattice(prediction, truth.geometry);
   if (!turned)
-    fail(Fault::input, files.sample, ": prediction and truth lie on different grids: ", files.prediction.string(), " has ",
-         describe(prediction.geometry), ", ", files.truth.string(), " has ", describe(truth.geometry),
+    fail(Fault::input, files.sample, ": prediction and truth lie on different grids: ", files.prediction.string(),
+         " has ", describe(prediction.geometry), ", ", files.truth.string(), " has ", describe(truth.geometry),
          "; resample one to the other's grid first");
   return {turned, truth.voxels, truth.geometry};
 }
@@ -74,12 +75,13 @@ LabelVolumes read_pair(const LabelFiles& files) {
 SummaryCase summarize(const LabelFiles& files, const LabelVolumes& volumes, const Labels& labels) {
   const LabelPairs pairs(volumes.prediction, volumes.truth);
   SummaryCase c{files.prediction, files.truth, {}};
-  for (const LabelTarget& target : labels.foreground()) c.targets.push_back(pairs.counts(target, labels.ignore_label()));
+  for (const LabelTarget& target : labels.foreground())
+    c.targets.push_back(pairs.counts(target, labels.ignore_label()));
   return c;
 }
 
-RegionScores score_region(const LabelTarget& region, const LabelPairs& pairs, const Tensor& prediction, const Tensor& truth,
-                          const Geometry& grid) {
+RegionScores score_region(const LabelTarget& region, const LabelPairs& pairs, const Tensor& prediction,
+                          const Tensor& truth, const Geometry& grid) {
   const auto& mm = grid.spacing_mm;
   const double voxel_ml = mm[0] * mm[1] * mm[2] / 1000;
   const Tensor p = region_mask(prediction, region), t = region_mask(truth, region);
@@ -124,7 +126,8 @@ CaseScores score_case(const std::string& sample, const Tensor& prediction, const
   const LabelPairs pairs(prediction, truth);
   const auto regions = metastasis_regions();
   CaseScores scores{sample, {}};
-  for (size_t r = 0; r < regions.size(); ++r) scores.regions[r] = score_region(regions[r], pairs, prediction, truth, grid);
+  for (size_t r = 0; r < regions.size(); ++r)
+    scores.regions[r] = score_region(regions[r], pairs, prediction, truth, grid);
   return scores;
 }
 
@@ -151,14 +154,15 @@ CsvTable extended_table(const std::vector<CaseScores>& cases) {
        {"TN", [](const RegionScores& s) { return std::to_string(s.counts.tn); }},
        {"Lesions_found", [](const RegionScores& s) { return std::to_string(count_lesions(s, LesionKind::matched)); }},
        {"Lesions_missed", [](const RegionScores& s) { return std::to_string(count_lesions(s, LesionKind::missed)); }},
-       {"Lesions_false", [](const RegionScores& s) { return std::to_string(count_lesions(s, LesionKind::false_positive)); }}},
+       {"Lesions_false",
+        [](const RegionScores& s) { return std::to_string(count_lesions(s, LesionKind::false_positive)); }}},
       cases);
 }
 
 CsvTable lesions_table(const std::vector<CaseScores>& cases) {
   const auto regions = metastasis_regions();
-  CsvTable table{{"sample", "region", "kind", "x_mm", "y_mm", "z_mm", "voxels", "volume_mm3", "diameter_mm", "overlap_voxels",
-                  "dice"},
+  CsvTable table{{"sample", "region", "kind", "x_mm", "y_mm", "z_mm", "voxels", "volume_mm3", "diameter_mm",
+                  "overlap_voxels", "dice"},
                  {}};
   for (const CaseScores& c : cases)
     for (size_t r = 0; r < regions.size(); ++r)
@@ -193,7 +197,8 @@ Evaluation evaluate(const Path& prediction_dir, const Path& truth_dir, const Lab
     progress(static_cast<int64_t>(i) + 1, static_cast<int64_t>(pairs.size()));
   }
   if (scores.empty()) {
-    std::string all = sentence("no case of ", prediction_dir.string(), " could be evaluated against ", truth_dir.string());
+    std::string all =
+        sentence("no case of ", prediction_dir.string(), " could be evaluated against ", truth_dir.string());
     for (const std::string& fault : result.faults) all += "\n  " + fault;
     fail(memory ? Fault::memory : Fault::input, all);
   }
@@ -207,7 +212,8 @@ Evaluation evaluate(const Path& prediction_dir, const Path& truth_dir, const Lab
 }
 
 Labels find_label_names(const Path& prediction_dir, const Path& truth_dir, std::string* note) {
-  for (const Path& json : {prediction_dir / "dataset.json", truth_dir / "dataset.json", truth_dir / ".." / "dataset.json"})
+  for (const Path& json :
+       {prediction_dir / "dataset.json", truth_dir / "dataset.json", truth_dir / ".." / "dataset.json"})
     if (std::filesystem::exists(json)) return read_description(json).labels;
   if (note)
     *note = sentence("there is no dataset.json beside ", prediction_dir.string(), " or ", truth_dir.string(),

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Predictions against truths, folder against folder: scores.csv (the 19 columns of luumsk/BrainMetaSeg,
-// meta24_compute_metrics.py, where "Hausdorff" is HD95), extended.csv, lesions.csv and summary.json. Regions et, tc, wt as
-// metastasis_regions().
+// meta24_compute_metrics.py, where "Hausdorff" is HD95), extended.csv, lesions.csv and summary.json. Regions et, tc, wt
+// as metastasis_regions().
 #pragma once
 #include <array>
 #include <functional>
@@ -24,7 +24,7 @@ struct RegionScores {
 
 struct CaseScores {
   std::string sample;
-  std::array<RegionScores, 3> regions;   // et, tc, wt
+  std::array<RegionScores, 3> regions;  // et, tc, wt
 };
 
 // Labels u8 (z, y, x) on the grid.
@@ -36,13 +36,13 @@ CsvTable extended_table(const std::vector<CaseScores>& cases);
 CsvTable lesions_table(const std::vector<CaseScores>& cases);
 
 struct Evaluation {
-  int64_t cases = 0;                     // evaluated
-  std::vector<std::string> faults;       // a sentence for each case that could not be
+  int64_t cases = 0;                // evaluated
+  std::vector<std::string> faults;  // a sentence for each case that could not be
 };
 
-// Pairs the label files of both folders by case, evaluates each pair, writes the four files to `out`. A prediction on the
-// truth's world lattice in another axis order is turned to it; on any other grid the case is a fault, as is a case that
-// only one folder has. Throws Error (Fault::input or memory) and writes nothing when no case could be evaluated.
+// Pairs the label files of both folders by case, evaluates each pair, writes the four files to `out`. A prediction on
+// the truth's world lattice in another axis order is turned to it; on any other grid the case is a fault, as is a case
+// that only one folder has. Throws Error (Fault::input or memory) and writes nothing when no case could be evaluated.
 Evaluation evaluate(const Path& prediction_dir, const Path& truth_dir, const Labels& labels, const Path& out,
                     const std::function<void(int64_t, int64_t)>& progress);
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Positions along a world axis are measured on the grid: (index * spacing) of the volume's axis that is nearest to it, with its
-// sign, so that slices of oblique volumes are those of the volume.
+// Positions along a world axis are measured on the grid: (index * spacing) of the volume's axis that is nearest to it,
+// with its sign, so that slices of oblique volumes are those of the volume.
 #include "segmentation/evaluation/slices.h"
 
 #include <algorithm>
@@ -11,7 +11,7 @@ namespace metvox {
 namespace {
 
 constexpr Rgb kLetter{225, 225, 225};
-constexpr double kFill = 0.36;      // opacity of the prediction
+constexpr double kFill = 0.36;  // opacity of the prediction
 constexpr double kMargin_mm = 4;
 
 Rgb blend(Rgb below, Rgb above, double opacity) {
@@ -128,7 +128,8 @@ Picture SlicePainter::paint(const Plane& plane, const Window& window, double nor
       const float level = std::clamp((grey(voxel, plane.normal) - black_) / (white_ - black_), 0.f, 1.f);
       const auto byte = static_cast<uint8_t>(std::lround(255 * level));
       const int predicted = label(volumes_.prediction, voxel);
-      picture.set(px, py, predicted ? blend({byte, byte, byte}, label_colour(predicted), kFill) : Rgb{byte, byte, byte});
+      picture.set(px, py,
+                  predicted ? blend({byte, byte, byte}, label_colour(predicted), kFill) : Rgb{byte, byte, byte});
       truth[py * window.width + px] = label(volumes_.truth, voxel);
     }
   // A pixel belongs to an outline when one of the two next pixels on any side has another label.
@@ -179,7 +180,8 @@ Picture SlicePainter::axial(const Double3& voxel, int height) const {
 }
 
 Picture SlicePainter::close_up(const Double3& voxel, double field_mm, int height) const {
-  const Window window{world(voxel, 0) + field_mm / 2, world(voxel, 1) + field_mm / 2, field_mm / height, height, height};
+  const Window window{world(voxel, 0) + field_mm / 2, world(voxel, 1) + field_mm / 2, field_mm / height, height,
+                      height};
   return paint({0, 1, 2, "", ""}, window, world(voxel, 2));
 }
 

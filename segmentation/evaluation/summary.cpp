@@ -16,8 +16,8 @@ std::string key_of(const LabelTarget& target) {
 }
 
 Json metrics_json(const Counts& c) {
-  return {{"Dice", c.dice()}, {"FN", c.fn}, {"FP", c.fp}, {"IoU", c.iou()},
-          {"TN", c.tn},       {"TP", c.tp}, {"n_pred", c.predicted()}, {"n_ref", c.truth()}};
+  return {{"Dice", c.dice()},        {"FN", c.fn},        {"FP", c.fp}, {"IoU", c.iou()}, {"TN", c.tn}, {"TP", c.tp},
+          {"n_pred", c.predicted()}, {"n_ref", c.truth()}};
 }
 
 double mean_of_numbers(const std::vector<double>& values) {
@@ -39,7 +39,8 @@ Json summary_json(const Labels& labels, const std::vector<SummaryCase>& cases) {
   for (const SummaryCase& c : cases) {
     Json metrics = Json::object();
     for (size_t t = 0; t < targets.size(); ++t) metrics[key_of(targets[t])] = metrics_json(c.targets[t]);
-    per_case.push_back({{"metrics", metrics}, {"prediction_file", c.prediction.string()}, {"reference_file", c.truth.string()}});
+    per_case.push_back(
+        {{"metrics", metrics}, {"prediction_file", c.prediction.string()}, {"reference_file", c.truth.string()}});
   }
   const Json names = metrics_json({});
   for (const auto& [name, unused] : names.items()) {

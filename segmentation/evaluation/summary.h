@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// summary.json as nnU-Net writes it: voxel counts, Dice and IoU of every case and target, their means, and the mean of the
-// means. Undefined numbers (0 / 0) are null and left out of the means over cases.
+// summary.json as nnU-Net writes it: voxel counts, Dice and IoU of every case and target, their means, and the mean of
+// the means. Undefined numbers (0 / 0) are null and left out of the means over cases.
 #pragma once
 #include "segmentation/evaluation/metrics.h"
 
@@ -8,7 +8,7 @@ namespace metvox {
 
 struct SummaryCase {
   Path prediction, truth;
-  std::vector<Counts> targets;      // one each of Labels::foreground()
+  std::vector<Counts> targets;  // one each of Labels::foreground()
 };
 
 Json summary_json(const Labels& labels, const std::vector<SummaryCase>& cases);

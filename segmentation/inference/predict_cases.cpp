@@ -9,7 +9,8 @@ namespace metvox {
 namespace {
 
 bool finished(const PredictionFiles& files, const PredictOptions& options) {
-  return std::filesystem::exists(files.labels) && (!options.probabilities || std::filesystem::exists(files.probabilities));
+  return std::filesystem::exists(files.labels) &&
+         (!options.probabilities || std::filesystem::exists(files.probabilities));
 }
 
 PreprocessedCase prepare(const CaseFiles& files, const ModelFolder& model, std::vector<std::string>& warnings) {
@@ -30,7 +31,8 @@ void predict_case(Predictor& predictor, const ModelFolder& model, const CaseFile
 void write_probabilities(const Path& path, const Tensor& probabilities, const ModelFolder& model) {
   Json heads = Json::array();
   for (const LabelTarget& head : model.dataset.labels.heads()) heads.push_back(head.name);
-  write_safetensors(path, {{"probabilities", probabilities.view()}}, {{"heads", json_text(heads, -1)}, {"axes", "head z y x"}});
+  write_safetensors(path, {{"probabilities", probabilities.view()}},
+                    {{"heads", json_text(heads, -1)}, {"axes", "head z y x"}});
 }
 
 }  // namespace
@@ -46,11 +48,12 @@ void write_prediction(const Path& dir, const Tensor& logits, const CasePropertie
   const Tensor labels = restore_labels(logits, properties, model.plans, model.config(), model.dataset.labels,
                                        probabilities ? &p : nullptr);
   if (probabilities) write_probabilities(files.probabilities, p, model);
-  write_nifti(files.labels, labels, properties.geometry, {kIntentLabel, "metvox " METVOX_VERSION + (note.empty() ? note : ", " + note)});
+  write_nifti(files.labels, labels, properties.geometry,
+              {kIntentLabel, "metvox " METVOX_VERSION + (note.empty() ? note : ", " + note)});
 }
 
-Predictions predict_cases(Predictor& predictor, const ModelFolder& model, const std::vector<CaseFiles>& cases, const Path& dir,
-                          const PredictOptions& options,
+Predictions predict_cases(Predictor& predictor, const ModelFolder& model, const std::vector<CaseFiles>& cases,
+                          const Path& dir, const PredictOptions& options,
                           const std::function<void(int64_t, int64_t, double)>& progress) {
   make_folder(dir);
   write_json(dir / "dataset.json", model.dataset.json);
@@ -67,8 +70,8 @@ Predictions predict_cases(Predictor& predictor, const ModelFolder& model, const 
     const auto share = [&](int64_t done, int64_t runs) {
       progress(i, total, static_cast<double>(done) / static_cast<double>(runs));
     };
-    const auto fault = try_case(
-        files.id, [&] { predict_case(predictor, model, files, dir, options, share, result.warnings); });
+    const auto fault =
+        try_case(files.id, [&] { predict_case(predictor, model, files, dir, options, share, result.warnings); });
     if (!fault) {
       ++result.written;
       continue;

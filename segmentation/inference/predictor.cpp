@@ -28,22 +28,24 @@ struct Predictor::Impl {
   std::vector<std::string> folds;
   ParameterStore store;
   std::unique_ptr<Network> network;
-  std::vector<Tensor> waiting;      // the flat weights of each fold, when there are several
+  std::vector<Tensor> waiting;  // the flat weights of each fold, when there are several
   Graph graph;
   Value x, y;
   std::unique_ptr<Program> program;
-  Tensor window_in, window_out;     // f32, channels last
+  Tensor window_in, window_out;  // f32, channels last
 
-  Impl(const ModelFolder& model, const std::vector<std::string>& wanted, const std::string& checkpoint, const PredictorOptions& o)
+  Impl(const ModelFolder& model, const std::vector<std::string>& wanted, const std::string& checkpoint,
+       const PredictorOptions& o)
       : options(o), patch(model.config().patch()), mirror_axes(model.mirror_axes), folds(wanted) {
     const int64_t channels = static_cast<int64_t>(model.dataset.channel_names.size());
     const int64_t heads = static_cast<int64_t>(model.dataset.labels.heads().size());
-    network = find_network(model.network).make(store, model.config(), static_cast<int>(channels), static_cast<int>(heads));
+    network =
+        find_network(model.network).make(store, model.config(), static_cast<int>(channels), static_cast<int>(heads));
     load(model, checkpoint);
     x = graph.input("x", {{1, channels, patch[0], patch[1], patch[2]}, Kind::activation});
     y = network->build(x, 1).front();
-    program = std::make_unique<Program>(graph, std::vector<Value>{y}, Mode::infer, options.target, store.buffers(Mode::infer),
-                                        std::make_shared<Arena>());
+    program = std::make_unique<Program>(graph, std::vector<Value>{y}, Mode::infer, options.target,
+                                        store.buffers(Mode::infer), std::make_shared<Arena>());
     window_in = Tensor::empty(x.shape(), DType::f32);
     window_out = Tensor::empty(y.shape(), DType::f32);
   }
@@ -51,7 +53,8 @@ struct Predictor::Impl {
   void load(const ModelFolder& model, const std::string& checkpoint) {
     check(!folds.empty(), "Predictor: no folds");
     for (const std::string& fold : folds) {
-      check(std::find(model.folds.begin(), model.folds.end(), fold) != model.folds.end(), "Predictor: fold ", fold, " was not opened");
+      check(std::find(model.folds.begin(), model.folds.end(), fold) != model.folds.end(), "Predictor: fold ", fold,
+            " was not opened");
       const Path file = checkpoint_path(model, fold, checkpoint);
       load_parameters(store, read_safetensors(file), file);
       if (folds.size() == 1) continue;
@@ -95,13 +98,14 @@ int64_t Predictor::runs(const Int3& size) const {
 }
 
 PredictorMemory Predictor::memory() const {
-  return {impl_->program->arena_bytes(), impl_->store.bytes() * (1 + impl_->waiting.size()), impl_->program->packed_bytes(),
-          impl_->window_in.bytes() + impl_->window_out.bytes()};
+  return {impl_->program->arena_bytes(), impl_->store.bytes() * (1 + impl_->waiting.size()),
+          impl_->program->packed_bytes(), impl_->window_in.bytes() + impl_->window_out.bytes()};
 }
 
 Tensor Predictor::logits(const Tensor& data, const std::function<void(int64_t, int64_t)>& progress) {
   const Shape& n = data.shape();
-  check(n.rank() == 4 && n[0] == impl_->x.shape()[1], "Predictor: expects (", impl_->x.shape()[1], ", z, y, x), got ", n);
+  check(n.rank() == 4 && n[0] == impl_->x.shape()[1], "Predictor: expects (", impl_->x.shape()[1], ", z, y, x), got ",
+        n);
   const SlidingWindows windows({n[1], n[2], n[3]}, impl_->patch, impl_->options.step_size);
   const std::vector<int> flips = impl_->flips();
   const int64_t total = runs({n[1], n[2], n[3]});

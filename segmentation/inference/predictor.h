@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Predictor: a model that is ready to answer. Sliding windows, mirroring and folds, one program of batch 1 for all cases.
+// Predictor: a model that is ready to answer. Sliding windows, mirroring and folds, one program of batch 1 for all
+// cases.
 #pragma once
 #include <functional>
 
@@ -9,17 +10,17 @@
 namespace metvox {
 
 struct PredictorOptions {
-  double step_size = 0.5;           // of the patch, in (0, 1]
-  bool mirror = true;               // average over all flips along the model's mirror_axes
+  double step_size = 0.5;  // of the patch, in (0, 1]
+  bool mirror = true;      // average over all flips along the model's mirror_axes
   Target target;
 };
 
 // Bytes known before anything runs.
 struct PredictorMemory {
-  size_t arena = 0;                 // the program's
-  size_t weights = 0;               // of the fold in use, and of the others waiting
-  size_t packed = 0;                // the engine's copies of the weights
-  size_t window = 0;                // one window going in and coming out
+  size_t arena = 0;    // the program's
+  size_t weights = 0;  // of the fold in use, and of the others waiting
+  size_t packed = 0;   // the engine's copies of the weights
+  size_t window = 0;   // one window going in and coming out
 };
 
 class Predictor {
@@ -31,8 +32,8 @@ class Predictor {
   Predictor(const Predictor&) = delete;
   Predictor& operator=(const Predictor&) = delete;
 
-  // Logits f32 (heads, z, y, x) of data f32 (C, z, y, x), a preprocessed case: the mean over windows (Gaussian), flips and folds.
-  // Throws Error (Fault::input) when they are not finite. progress(runs done, runs in all).
+  // Logits f32 (heads, z, y, x) of data f32 (C, z, y, x), a preprocessed case: the mean over windows (Gaussian), flips
+  // and folds. Throws Error (Fault::input) when they are not finite. progress(runs done, runs in all).
   Tensor logits(const Tensor& data, const std::function<void(int64_t, int64_t)>& progress);
   // How often the network runs for a case of this size.
   int64_t runs(const Int3& size) const;

@@ -62,8 +62,8 @@ void SlidingWindows::cut(const Tensor& data, int64_t window, int flips, View x) 
   const Int3 start{axes_[0].starts[at[0]], axes_[1].starts[at[1]], axes_[2].starts[at[2]]};
   const int64_t C = data.shape()[0], D = axes_[0].patch, H = axes_[1].patch, W = axes_[2].patch;
   const int64_t nz = axes_[0].size, ny = axes_[1].size, nx = axes_[2].size;
-  check(data.shape() == Shape{C, nz, ny, nx} && x.shape == Shape{1, C, D, H, W}, "SlidingWindows::cut: ", data.shape(), " to ",
-        x.shape);
+  check(data.shape() == Shape{C, nz, ny, nx} && x.shape == Shape{1, C, D, H, W}, "SlidingWindows::cut: ", data.shape(),
+        " to ", x.shape);
   const float* from = data.data<float>();
   float* to = x.as<float>();
   parallel_for(D * H, 64, [&](int64_t first, int64_t last) {
@@ -86,11 +86,12 @@ void SlidingWindows::blend(View y, int64_t window, int flips, float share, const
   const Int3 start{axes_[0].starts[at[0]], axes_[1].starts[at[1]], axes_[2].starts[at[2]]};
   const int64_t R = logits.shape()[0], D = axes_[0].patch, H = axes_[1].patch, W = axes_[2].patch;
   const int64_t nz = axes_[0].size, ny = axes_[1].size, nx = axes_[2].size;
-  check(logits.shape() == Shape{R, nz, ny, nx} && y.shape == Shape{1, R, D, H, W}, "SlidingWindows::blend: ", y.shape, " to ",
-        logits.shape());
+  check(logits.shape() == Shape{R, nz, ny, nx} && y.shape == Shape{1, R, D, H, W}, "SlidingWindows::blend: ", y.shape,
+        " to ", logits.shape());
   const float* from = y.as<float>();
   float* to = logits.data<float>();
-  const float *wz = axes_[0].weights[at[0]].data(), *wy = axes_[1].weights[at[1]].data(), *wx = axes_[2].weights[at[2]].data();
+  const float *wz = axes_[0].weights[at[0]].data(), *wy = axes_[1].weights[at[1]].data(),
+              *wx = axes_[2].weights[at[2]].data();
   parallel_for(D * H, 64, [&](int64_t first, int64_t last) {
     for (int64_t row = first; row < last; ++row) {
       const int64_t d = row / H, h = row % H, z = start[0] + d, v = start[1] + h;

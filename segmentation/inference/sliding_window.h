@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Sliding windows over a case: where they start, how they are cut out, and how their answers are blended (nnU-Net 2.8.1,
-// inference/sliding_window_prediction.py).
+// Sliding windows over a case: where they start, how they are cut out, and how their answers are blended
+// (nnU-Net 2.8.1, inference/sliding_window_prediction.py).
 #pragma once
 #include <array>
 #include <vector>
@@ -9,24 +9,27 @@
 
 namespace metvox {
 
-// First voxels of the windows along one axis: they overlap by at least 1 - step_size of the patch and end flush. size >= patch.
+// First voxels of the windows along one axis: they overlap by at least 1 - step_size of the patch and end flush. size
+// >= patch.
 std::vector<int64_t> window_starts(int64_t size, int64_t patch, double step_size);
 
-// Importance of the voxels of a window along one axis: a Gaussian around patch / 2 with sigma patch / 8, 10 at its peak. The
-// weight of a voxel is the product over the axes, over 100.
+// Importance of the voxels of a window along one axis: a Gaussian around patch / 2 with sigma patch / 8, 10 at its
+// peak. The weight of a voxel is the product over the axes, over 100.
 std::vector<double> gaussian_weights(int64_t patch);
 
-// The windows of one case. A case smaller than the patch is padded with zeros on both sides, the odd voxel behind it. Since
-// windows form a lattice and weights are products, the weights are divided by their sum along each axis in advance:
-// blending is a sum, and no volume of weights is kept.
+// The windows of one case. A case smaller than the patch is padded with zeros on both sides, the odd voxel behind it.
+// Since windows form a lattice and weights are products, the weights are divided by their sum along each axis in
+// advance: blending is a sum, and no volume of weights is kept.
 class SlidingWindows {
  public:
   // step_size in (0, 1]: throws Error (Fault::usage) otherwise.
   SlidingWindows(const Int3& size, const Int3& patch, double step_size);
 
-  int64_t count() const { return static_cast<int64_t>(axes_[0].starts.size() * axes_[1].starts.size() * axes_[2].starts.size()); }
-  // Cuts window out of data f32 (C, z, y, x) into x f32 (1, C, D, H, W), channels last, mirrored along axis a where bit a of
-  // `flips` is set.
+  int64_t count() const {
+    return static_cast<int64_t>(axes_[0].starts.size() * axes_[1].starts.size() * axes_[2].starts.size());
+  }
+  // Cuts window out of data f32 (C, z, y, x) into x f32 (1, C, D, H, W), channels last, mirrored along axis a where bit
+  // a of `flips` is set.
   void cut(const Tensor& data, int64_t window, int flips, View x) const;
   // logits f32 (R, z, y, x) += share * weight * y, y f32 (1, R, D, H, W), channels last, mirrored back.
   void blend(View y, int64_t window, int flips, float share, const Tensor& logits) const;
@@ -34,8 +37,8 @@ class SlidingWindows {
  private:
   struct Axis {
     int64_t size = 0, patch = 0;
-    std::vector<int64_t> starts;               // in the case, below 0 where it is padded
-    std::vector<std::vector<float>> weights;   // of each start, summing to 1 at every voxel
+    std::vector<int64_t> starts;              // in the case, below 0 where it is padded
+    std::vector<std::vector<float>> weights;  // of each start, summing to 1 at every voxel
     Axis(int64_t size, int64_t patch, double step_size);
   };
   std::array<int64_t, 3> place(int64_t window) const;  // index into starts along each axis

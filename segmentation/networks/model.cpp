@@ -44,7 +44,8 @@ Json checkpoint_facts(const Path& checkpoint) {
   if (facts == header.metadata.end())
     fail(Fault::input, checkpoint.string(), ": no \"metvox\" in its metadata, so it is no checkpoint of this program");
   const Json json = Json::parse(facts->second, nullptr, false);
-  if (!json.is_object()) fail(Fault::input, checkpoint.string(), ": the \"metvox\" of its metadata is not a JSON object");
+  if (!json.is_object())
+    fail(Fault::input, checkpoint.string(), ": the \"metvox\" of its metadata is not a JSON object");
   return json;
 }
 
@@ -66,14 +67,15 @@ void require_folds(const Path& model, const std::string& checkpoint, const std::
     if (std::find(there.begin(), there.end(), fold) != there.end()) continue;
     std::string names;
     for (const std::string& f : there) names += (names.empty() ? "" : ", ") + f;
-    fail(Fault::input, model.string(), ": fold ", fold, " has no checkpoint_", checkpoint, ".safetensors; folds that have: ", names);
+    fail(Fault::input, model.string(), ": fold ", fold, " has no checkpoint_", checkpoint,
+         ".safetensors; folds that have: ", names);
   }
 }
 
 void copy_parameter(const ParameterStore& store, const Parameter& parameter, const Tensor& from, const Path& named) {
   if (from.shape() != parameter.shape)
-    fail(Fault::input, named.string(), ": ", parameter.name, " is ", from.shape(), ", the network needs ", parameter.shape,
-         "; the file belongs to another plan or network");
+    fail(Fault::input, named.string(), ": ", parameter.name, " is ", from.shape(), ", the network needs ",
+         parameter.shape, "; the file belongs to another plan or network");
   const DType t = from.dtype();
   if (t != DType::f64 && t != DType::f32 && t != DType::bf16)
     fail(Fault::input, named.string(), ": ", parameter.name, " is ", name_of(t), "; weights are f32, f64 or bf16");
@@ -103,7 +105,8 @@ Path checkpoint_path(const ModelFolder& model, const std::string& fold, const st
 
 ModelFolder open_model(const Path& path, const std::string& checkpoint, const std::vector<std::string>& wanted) {
   if (!fs::is_directory(path))
-    fail(Fault::input, path.string(), ": no such model folder; `metvox train` prints the folder it writes, which holds "
+    fail(Fault::input, path.string(),
+         ": no such model folder; `metvox train` prints the folder it writes, which holds "
          "plans.json, dataset.json and fold_0, fold_1, ...");
   ModelFolder model;
   model.path = path;
@@ -125,7 +128,8 @@ ModelFolder open_model(const Path& path, const std::string& checkpoint, const st
       model.loss = loss;
       model.configuration = configuration;
     }
-    if (model_folder_name(network, loss, configuration) != model_folder_name(model.network, model.loss, model.configuration))
+    if (model_folder_name(network, loss, configuration) !=
+        model_folder_name(model.network, model.loss, model.configuration))
       fail(Fault::input, file.string(), ": is of ", model_folder_name(network, loss, configuration), ", but fold ",
            model.folds.front(), " is of ", model_folder_name(model.network, model.loss, model.configuration),
            "; name the folds to use with -f");

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// A trained model on disk: RESULTS/NETWORK__LOSS__CONFIG/ with plans.json, dataset.json and fold_K/checkpoint_*.safetensors.
-// A checkpoint holds the weights under PyTorch's names and shapes; "optimizer.STATE" flat buffers; metadata "metvox" (JSON:
-// format, network, loss, configuration, fold, epoch, seed, device, engine, isa, threads, logging, ...), "plans", "dataset".
+// A trained model on disk: RESULTS/NETWORK__LOSS__CONFIG/ with plans.json, dataset.json and
+// fold_K/checkpoint_*.safetensors. A checkpoint holds the weights under PyTorch's names and shapes; "optimizer.STATE"
+// flat buffers; metadata "metvox" (JSON: format, network, loss, configuration, fold, epoch, seed, device, engine, isa,
+// threads, logging, ...), "plans", "dataset".
 #pragma once
 #include "io/safetensors.h"
 #include "segmentation/networks/network.h"
@@ -12,23 +13,24 @@ struct ModelFolder {
   Path path;
   Plans plans;
   DatasetDescription dataset;
-  std::string network, loss, configuration;         // as the checkpoints say; the folder may have been renamed
-  std::vector<std::string> folds;                   // "0", "1", ..., "all" that have a checkpoint, or those wanted
-  int mirror_axes = 7;                              // bit a: axis a of (z, y, x) was mirrored in the training of all the folds
+  std::string network, loss, configuration;  // as the checkpoints say; the folder may have been renamed
+  std::vector<std::string> folds;            // "0", "1", ..., "all" that have a checkpoint, or those wanted
+  int mirror_axes = 7;                       // bit a: axis a of (z, y, x) was mirrored in the training of all the folds
   const Configuration& config() const { return plans.configuration(configuration, path / "plans.json"); }
 };
 std::string model_folder_name(const std::string& network, const std::string& loss, const std::string& configuration);
-// Reads no weights. Throws Error (Fault::input) naming what is missing, or the folds that are not of one model. `checkpoint`
-// is "final", "best" or "latest"; folds without that file are left out. With `wanted` no other fold is looked at, and one
-// without the file is an Error.
-ModelFolder open_model(const Path& path, const std::string& checkpoint = "final", const std::vector<std::string>& wanted = {});
+// Reads no weights. Throws Error (Fault::input) naming what is missing, or the folds that are not of one model.
+// `checkpoint` is "final", "best" or "latest"; folds without that file are left out. With `wanted` no other fold is
+// looked at, and one without the file is an Error.
+ModelFolder open_model(const Path& path, const std::string& checkpoint = "final",
+                       const std::vector<std::string>& wanted = {});
 Path checkpoint_path(const ModelFolder& model, const std::string& fold, const std::string& checkpoint);
 
-// Copies every parameter of the store from a checkpoint; a missing name or another shape is an Error (Fault::input) naming the
-// tensor, both shapes and the file.
+// Copies every parameter of the store from a checkpoint; a missing name or another shape is an Error (Fault::input)
+// naming the tensor, both shapes and the file.
 void load_parameters(ParameterStore& store, const SafeTensors& file, const Path& named);
-// Everything but segmentation heads (names with ".seg_layers."); returns how many tensors were copied. An Error when any other
-// tensor is missing or of another shape.
+// Everything but segmentation heads (names with ".seg_layers."); returns how many tensors were copied. An Error when
+// any other tensor is missing or of another shape.
 int64_t load_pretrained(ParameterStore& store, const SafeTensors& file, const Path& named);
 
 }  // namespace metvox

@@ -16,8 +16,6 @@ std::map<std::string, NetworkKind>& registry() {
 NetworkEntry::NetworkEntry(std::string name, NetworkKind kind) { registry().emplace(std::move(name), kind); }
 const std::map<std::string, NetworkKind>& networks() { return registry(); }
 
-const NetworkKind& find_network(const std::string& name) {
-  return find_named(registry(), "network", name);
-}
+const NetworkKind& find_network(const std::string& name) { return find_named(registry(), "network", name); }
 
 }  // namespace metvox

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Networks, found by name (plans, --network and checkpoints name them). A network registers its parameters in a store under
-// PyTorch's names and draws itself into any graph.
+// Networks, found by name (plans, --network and checkpoints name them). A network registers its parameters in a store
+// under PyTorch's names and draws itself into any graph.
 #pragma once
 #include <map>
 #include <memory>
@@ -15,8 +15,8 @@ class Network {
   virtual ~Network() = default;
   // How many outputs there are: 1 without deep supervision.
   virtual int outputs() const = 0;
-  // Logits (N, heads, D, H, W) of the first `levels` outputs, highest resolution first. Parameters of the outputs left out are
-  // not part of the graph, so no gradient and no decay reaches them. x is (N, C, D, H, W).
+  // Logits (N, heads, D, H, W) of the first `levels` outputs, highest resolution first. Parameters of the outputs left
+  // out are not part of the graph, so no gradient and no decay reaches them. x is (N, C, D, H, W).
   virtual std::vector<Value> build(Value x, int levels) const = 0;
   // What the input's extents must be multiples of.
   virtual Int3 divisor() const = 0;

@@ -17,11 +17,11 @@ class PlainConvUNet final : public Network {
     int64_t in = channels;
     for (int s = 0; s < n; ++s) {
       const std::string name = "encoder.stages." + std::to_string(s) + ".0.convs.";
-      encoder_.push_back(blocks(store, name, plan.n_conv_per_stage[s], in, plan.features_per_stage[s], plan.kernel_sizes[s],
-                                plan.strides[s]));
+      encoder_.push_back(blocks(store, name, plan.n_conv_per_stage[s], in, plan.features_per_stage[s],
+                                plan.kernel_sizes[s], plan.strides[s]));
       in = plan.features_per_stage[s];
     }
-    for (int level = 0; level < n - 1; ++level) {     // 0 is the deepest
+    for (int level = 0; level < n - 1; ++level) {  // 0 is the deepest
       const int s = n - 2 - level;
       const int64_t features = plan.features_per_stage[s];
       const std::string index = std::to_string(level);
@@ -56,8 +56,8 @@ class PlainConvUNet final : public Network {
   }
 
  private:
-  static Blocks blocks(ParameterStore& store, const std::string& name, int count, int64_t in, int64_t out, const Int3& kernel,
-                       const Int3& stride) {
+  static Blocks blocks(ParameterStore& store, const std::string& name, int count, int64_t in, int64_t out,
+                       const Int3& kernel, const Int3& stride) {
     Blocks b;
     for (int i = 0; i < count; ++i)
       b.emplace_back(store, name + std::to_string(i), i ? out : in, out, kernel, i ? Int3{1, 1, 1} : stride);

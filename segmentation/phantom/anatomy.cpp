@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Grade P: a head from formulas. Shapes are signed distances in mm (negative inside), so that cortex is "within 3 mm of a
-// pial surface" wherever that surface runs: hull, sulci, the fissures. Proportions are those of an adult head, by eye.
+// Grade P: a head from formulas. Shapes are signed distances in mm (negative inside), so that cortex is "within 3 mm of
+// a pial surface" wherever that surface runs: hull, sulci, the fissures. Proportions are those of an adult head, by
+// eye.
 #include "segmentation/phantom/anatomy.h"
 
 #include <algorithm>
@@ -67,7 +68,8 @@ class Head {
 
   // Small angles about the three axes.
   Point turned(Point p) const {
-    return {p.x - tilt_.z * p.y + tilt_.y * p.z, p.y + tilt_.z * p.x - tilt_.x * p.z, p.z - tilt_.y * p.x + tilt_.x * p.y};
+    return {p.x - tilt_.z * p.y + tilt_.y * p.z, p.y + tilt_.z * p.x - tilt_.x * p.z,
+            p.z - tilt_.y * p.x + tilt_.x * p.y};
   }
 
   static double cerebrum_mm(Point p) {
@@ -95,7 +97,7 @@ class Head {
     d = smooth_min(d, rod_mm(q, atrium, {21, -58, 5}, 4.5, 1), 2);
     d = smooth_min(d, rod_mm(q, atrium, {32, -16, -12}, 3.5, 1.2), 2);
     d = smooth_min(d, rod_mm(q, {32, -16, -12}, {30, 6, -19}, 1.2, 2), 1);
-    d = std::max(d, 0.8 - q.x);   // the septum
+    d = std::max(d, 0.8 - q.x);  // the septum
     d -= ventricle_mm_;
     d = std::min(d, ellipsoid_mm(p, {0, -9, 1}, {1.8 + 0.4 * ventricle_mm_, 13, 8}));
     d = std::min(d, rod_mm(p, {0, -18, -4}, {0, -28, -24}, 0.9, 0.9));
@@ -103,7 +105,8 @@ class Head {
   }
   static bool in_choroid_plexus(Point p) {
     const Point q{std::abs(p.x), p.y, p.z};
-    return rod_mm(q, {20.5, -37, 6}, {18, -29, 13}, 2.6, 2.2) < 0 || rod_mm(q, {18, -29, 13}, {9, -8, 15}, 1.2, 0.9) < 0;
+    return rod_mm(q, {20.5, -37, 6}, {18, -29, 13}, 2.6, 2.2) < 0 ||
+           rod_mm(q, {18, -29, 13}, {9, -8, 15}, 1.2, 0.9) < 0;
   }
   static bool in_deep_grey(Point p) {
     const Point q{std::abs(p.x), p.y, p.z};
@@ -126,7 +129,7 @@ class Head {
   }
   // Distance to the nearest sulcus: zero sheets of a noise stretched towards the centre, open down to a varying depth.
   double sulcus_mm(Point p, double depth) const {
-    constexpr double kRadial = 0.6;   // 1: sulci run straight to the centre; 0: they do not know where it is
+    constexpr double kRadial = 0.6;  // 1: sulci run straight to the centre; 0: they do not know where it is
     const Point from = p - kHullCentre;
     const double k = std::max(0.3, norm({from.x / kHullRadius.x, from.y / kHullRadius.y, from.z / kHullRadius.z}));
     const double push = std::pow(k, -kRadial);
@@ -136,14 +139,14 @@ class Head {
     const Point out = (1 / std::max(1e-6, norm(from))) * from;
     const Point across = push * (slope - (kRadial * dot(slope, out)) * out);
     const double sheet = std::abs(value) / (norm(across) + 0.03);
-    depth = std::max(depth, 55 * (1 - k));   // the base is no cortex
+    depth = std::max(depth, 55 * (1 - k));  // the base is no cortex
     const double floor = 20 + 6 * std::clamp(depth_.at(at), -1.6, 1.6);
     const double width = 0.35 + sulcus_mm_ * std::clamp(1 - depth / floor, 0.0, 1.0);
     return std::hypot(sheet, std::max(0.0, depth - floor)) - width;
   }
 
   Tissue cerebrum(Point p, double depth) const {
-    if (depth < 45) {   // the ventricles' own walls are further in
+    if (depth < 45) {  // the ventricles' own walls are further in
       const double v = ventricles_mm(p);
       if (v < 0) return in_choroid_plexus(p) ? Tissue::choroid_plexus : Tissue::csf;
     }
@@ -158,7 +161,7 @@ class Head {
   Tissue cerebellum(Point p, double depth) const {
     if (ventricles_mm(p) < 0) return Tissue::csf;
     const double level = (p.z + 0.45 * p.y + 0.06 * std::abs(p.x) + 1.2 * folia_.at(p)) / 5.2;
-    const double fissure = std::abs(2 * (level - std::floor(level)) - 1);   // 1 in the cleft between two folia
+    const double fissure = std::abs(2 * (level - std::floor(level)) - 1);  // 1 in the cleft between two folia
     if (fissure > 0.82 && depth < 9) return Tissue::sulcus;
     return depth > 19 || (depth > 4.5 && fissure < 0.022 * depth) ? Tissue::white : Tissue::cerebellar_grey;
   }
@@ -166,7 +169,7 @@ class Head {
   Tissue tissue(Point p) const {
     if (ellipsoid_mm(p, {0, 0, 0}, {76, 94, 82}) > 0) return Tissue::background;
     const double upper = cerebrum_mm(p), lower = cerebellum_mm(p), stem = stem_mm(p);
-    const double base = ellipsoid_mm(p, {0, -2, -14}, {30, 28, 15});   // the cisterns between the lobes
+    const double base = ellipsoid_mm(p, {0, -2, -14}, {30, 28, 15});  // the cisterns between the lobes
     if (std::min(smooth_min(smooth_min(upper, lower, 8), stem, 12), base) > 1.6) return Tissue::background;
     const double tentorium = p.y < -24 && p.z < 4 ? 0.9 : 0.0;
     if (upper < -tentorium) return stem < 0 && p.z < 2 && upper > -9 ? Tissue::brain_stem : cerebrum(p, -upper);
@@ -184,7 +187,8 @@ void add_great_vessels(TissueMap& tissue, const Grid& grid) {
   draw_tube(tissue, grid, sinus, 2.6);
   for (double side : {-1.0, 1.0}) {
     draw_tube(tissue, grid, {{0, -78, 0}, {side * 22, -74, -8}, {side * 44, -54, -14}}, 2.6);
-    draw_tube(tissue, grid, {{side * 7, 2, -24}, {side * 8, 6, -16}, {side * 22, 8, -9}, {side * 36, 8, -3}, {side * 40, -6, 4}},
+    draw_tube(tissue, grid,
+              {{side * 7, 2, -24}, {side * 8, 6, -16}, {side * 22, 8, -9}, {side * 36, 8, -3}, {side * 40, -6, 4}},
               1.4);
     draw_tube(tissue, grid, {{side * 8, 6, -16}, {side * 2, 24, -8}, {side * 1.2, 42, 6}, {side * 1.2, 40, 26}}, 1.1);
   }

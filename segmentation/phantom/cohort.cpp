@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A cohort of phantoms on disk. A case's rows in lesions.csv are written before its label file, and the label file last of
-// all, so that a case with all its files is whole.
+// A cohort of phantoms on disk. A case's rows in lesions.csv are written before its label file, and the label file last
+// of all, so that a case with all its files is whole.
 #include <algorithm>
 
 #include "io/csv.h"
@@ -22,7 +22,8 @@ CasePaths case_paths(const Path& dir, const std::string& layout, int64_t index) 
   CasePaths paths;
   if (layout == "nnunet") {
     paths.id = phantom_id(index);
-    for (size_t s = 0; s < 4; ++s) paths.images[s] = dir / "imagesTr" / (paths.id + "_000" + std::to_string(s) + ".nii.gz");
+    for (size_t s = 0; s < 4; ++s)
+      paths.images[s] = dir / "imagesTr" / (paths.id + "_000" + std::to_string(s) + ".nii.gz");
     paths.label = dir / "labelsTr" / (paths.id + ".nii.gz");
   } else {
     paths.id = "BraTS-MET-" + std::to_string(90001 + index) + "-000";
@@ -44,7 +45,8 @@ CsvTable lesion_table(const Path& path) {
   if (!std::filesystem::exists(path)) return empty;
   CsvTable found = read_csv(path);
   if (found.columns != empty.columns)
-    fail(Fault::input, path.string(), ": the columns are not those of a phantom's lesion table; remove the file, and the cases "
+    fail(Fault::input, path.string(),
+         ": the columns are not those of a phantom's lesion table; remove the file, and the cases "
          "are made again");
   return found;
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where the phantom's voxels lie. The head lives in millimetres (x to the right, y to the front, z up, 0 in the middle of
-// the field of view); everything is evaluated there, so that a coarser grid shows the same head.
+// Where the phantom's voxels lie. The head lives in millimetres (x to the right, y to the front, z up, 0 in the middle
+// of the field of view); everything is evaluated there, so that a coarser grid shows the same head.
 #pragma once
 #include <array>
 #include <cmath>
@@ -38,7 +38,8 @@ struct Grid {
     return direction[axis] * spacing_mm[axis] * (static_cast<double>(i) - 0.5 * static_cast<double>(size[axis] - 1));
   }
   Point point(int64_t index) const {
-    return {position(0, index % size[0]), position(1, index / size[0] % size[1]), position(2, index / (size[0] * size[1]))};
+    return {position(0, index % size[0]), position(1, index / size[0] % size[1]),
+            position(2, index / (size[0] * size[1]))};
   }
   // The voxel at a point, -1 outside the field of view.
   int64_t nearest(Point p) const {
@@ -60,7 +61,8 @@ struct Grid {
 // The header of the grid, with qform and sform set; the world is the head's millimetres.
 Geometry geometry_of(const Grid& grid);
 
-// What random numbers are for. Each purpose has its own streams, so that changing one thing leaves the others as they were.
+// What random numbers are for. Each purpose has its own streams, so that changing one thing leaves the others as they
+// were.
 enum class Purpose : uint64_t { head, warp, sulci, folia, vessels, count, lesion, contrast, texture, bias, noise };
 
 struct Streams {

@@ -19,7 +19,7 @@ int64_t draw_lesion_count(Random& random) {
 double draw_lesion_radius_mm(Random& random, bool first) {
   const bool large = random.uniform() < 0.25 || first;
   const double r = large ? 9 * std::exp(0.45 * random.normal()) : 2 * std::exp(0.35 * random.normal());
-  constexpr double kNoticed_mm = 6;   // the lesion that brought the patient to the scanner
+  constexpr double kNoticed_mm = 6;  // the lesion that brought the patient to the scanner
   return std::clamp(r, first ? kNoticed_mm : 1.0, 18.0);
 }
 
@@ -31,21 +31,22 @@ constexpr float kNever = std::numeric_limits<float>::infinity();
 struct Plan {
   Point centre;
   double radius_mm = 0;
-  Point axis[3];                   // rows of the rotation, each divided by its semi-axis
-  double necrosis_below_mm = -1;   // from the centre, in distances of the ellipsoid
+  Point axis[3];                  // rows of the rotation, each divided by its semi-axis
+  double necrosis_below_mm = -1;  // from the centre, in distances of the ellipsoid
   double oedema_mm = 0;
 };
 
-bool admits_core(Tissue t) {
-  return t != Tissue::background && t != Tissue::csf && t != Tissue::choroid_plexus;
-}
+bool admits_core(Tissue t) { return t != Tissue::background && t != Tissue::csf && t != Tissue::choroid_plexus; }
 
 // Oedema's cost of a mm.
 float oedema_cost(Tissue t) {
   switch (t) {
     case Tissue::white: return 1.0f;
-    case Tissue::deep_grey: case Tissue::brain_stem: return 2.0f;
-    case Tissue::grey: case Tissue::cerebellar_grey: case Tissue::vessel: return 2.8f;
+    case Tissue::deep_grey:
+    case Tissue::brain_stem: return 2.0f;
+    case Tissue::grey:
+    case Tissue::cerebellar_grey:
+    case Tissue::vessel: return 2.8f;
     default: return kNever;
   }
 }
@@ -113,8 +114,8 @@ class Grower {
       if (n == 13) continue;
       const Point mm{static_cast<double>(d[0]) * grid.spacing_mm[0], static_cast<double>(d[1]) * grid.spacing_mm[1],
                      static_cast<double>(d[2]) * grid.spacing_mm[2]};
-      neighbours_.push_back({d[0] * stride[0] + d[1] * stride[1] + d[2] * stride[2], {d[0], d[1], d[2]},
-                             static_cast<float>(norm(mm))});
+      neighbours_.push_back(
+          {d[0] * stride[0] + d[1] * stride[1] + d[2] * stride[2], {d[0], d[1], d[2]}, static_cast<float>(norm(mm))});
     }
   }
 
@@ -149,7 +150,7 @@ class Grower {
   const Grid& grid_;
   LesionMap& map_;
   std::vector<Neighbour> neighbours_;
-  std::vector<float> time_;   // of arrival; all kNever between calls
+  std::vector<float> time_;  // of arrival; all kNever between calls
 
   static Box around(Point centre, double half_mm) {
     const Point half{half_mm, half_mm, half_mm};
@@ -248,7 +249,8 @@ void settle(LesionMap& map, const Grid& grid, int64_t grown) {
     const Point centre = (1.0 / static_cast<double>(core)) * sums[i].core;
     lesion.centre_mm = {centre.x, centre.y, centre.z};
     lesion.radius_mm = std::cbrt(0.75 / std::numbers::pi * static_cast<double>(core) * grid.voxel_mm3());
-    for (int label = 1; label <= 3; ++label) lesion.volume_mm3[label] = static_cast<double>(n[label]) * grid.voxel_mm3();
+    for (int label = 1; label <= 3; ++label)
+      lesion.volume_mm3[label] = static_cast<double>(n[label]) * grid.voxel_mm3();
     lesion.volume_mm3[0] = static_cast<double>(core + n[2]) * grid.voxel_mm3();
     map.lesions.push_back(lesion);
   }

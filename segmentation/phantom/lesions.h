@@ -9,9 +9,9 @@
 namespace metvox::phantom {
 
 struct LesionMap {
-  std::vector<uint8_t> labels;          // 0, 1 NETC, 2 SNFH, 3 ET
-  std::vector<uint16_t> owner;          // 0, or the id of the lesion that the label belongs to
-  std::vector<PhantomLesion> lesions;   // by id, 1 first; measured on `labels`
+  std::vector<uint8_t> labels;         // 0, 1 NETC, 2 SNFH, 3 ET
+  std::vector<uint16_t> owner;         // 0, or the id of the lesion that the label belongs to
+  std::vector<PhantomLesion> lesions;  // by id, 1 first; measured on `labels`
 };
 LesionMap grow_lesions(const TissueMap& tissue, const Grid& grid, const Streams& streams);
 

@@ -12,7 +12,7 @@ namespace {
 struct Weights {
   int cell;
   double w[4];
-  double d[4];   // derivatives by t
+  double d[4];  // derivatives by t
   Weights(double t, double last) {
     t = std::clamp(t, 0.0, last);
     cell = static_cast<int>(t);

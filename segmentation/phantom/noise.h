@@ -32,7 +32,7 @@ class SmoothNoise {
   Point low_;
   double per_mm_;
   std::array<int, 3> knots_;
-  std::vector<float> coefficient_;   // x fastest
+  std::vector<float> coefficient_;  // x fastest
 };
 
 // Gaussian of sigma[axis] voxels along each axis, cut at 3 sigma, borders repeated. Size in (x, y, z), x fastest.

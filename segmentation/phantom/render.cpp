@@ -9,32 +9,33 @@
 namespace metvox::phantom {
 namespace {
 
-// Mean of each tissue with white matter at 1, and standard deviation over mean inside it. Measured on real cases, vessels
-// and choroid plexus judged; small things a little past it, for what partial volume takes. T1C, T1N, T2F, T2W.
+// Mean of each tissue with white matter at 1, and standard deviation over mean inside it. Measured on real cases,
+// vessels and choroid plexus judged; small things a little past it, for what partial volume takes. T1C, T1N, T2F, T2W.
 struct Contrast {
   double mean[4];
   double spread[4];
 };
 constexpr Contrast kTissue[kTissues] = {
-    {{0, 0, 0, 0}, {0, 0, 0, 0}},                             // background
-    {{1, 1, 1, 1}, {.04, .04, .10, .10}},                     // white
-    {{.91, .86, 1.08, 1.22}, {.05, .05, .05, .06}},           // grey
-    {{.94, .91, 1.0, 1.12}, {.04, .04, .04, .05}},            // deep grey
-    {{.90, .85, 1.06, 1.20}, {.05, .05, .06, .06}},           // cerebellar grey
-    {{.96, .95, 1.0, 1.1}, {.04, .04, .05, .05}},             // brain stem
-    {{.44, .44, .30, 2.9}, {.10, .10, .10, .06}},             // csf
-    {{.45, .45, .32, 2.8}, {.10, .10, .10, .08}},             // sulcus
-    {{1.85, .75, .5, .6}, {.15, .10, .20, .20}},              // vessel
-    {{1.6, .75, 1.2, 2.2}, {.20, .10, .10, .10}},             // choroid plexus
+    {{0, 0, 0, 0}, {0, 0, 0, 0}},                    // background
+    {{1, 1, 1, 1}, {.04, .04, .10, .10}},            // white
+    {{.91, .86, 1.08, 1.22}, {.05, .05, .05, .06}},  // grey
+    {{.94, .91, 1.0, 1.12}, {.04, .04, .04, .05}},   // deep grey
+    {{.90, .85, 1.06, 1.20}, {.05, .05, .06, .06}},  // cerebellar grey
+    {{.96, .95, 1.0, 1.1}, {.04, .04, .05, .05}},    // brain stem
+    {{.44, .44, .30, 2.9}, {.10, .10, .10, .06}},    // csf
+    {{.45, .45, .32, 2.8}, {.10, .10, .10, .08}},    // sulcus
+    {{1.85, .75, .5, .6}, {.15, .10, .20, .20}},     // vessel
+    {{1.6, .75, 1.2, 2.2}, {.20, .10, .10, .10}},    // choroid plexus
 };
 constexpr Contrast kLesion[4] = {
     {{0, 0, 0, 0}, {0, 0, 0, 0}},
-    {{.92, .80, 2.1, 2.95}, {.07, .07, .10, .07}},             // NETC
-    {{.875, .865, 2.25, 2.05}, {.06, .07, .14, .14}},         // SNFH
-    {{1.70, .87, 2.35, 2.15}, {.15, .08, .15, .15}},          // ET
+    {{.92, .80, 2.1, 2.95}, {.07, .07, .10, .07}},     // NETC
+    {{.875, .865, 2.25, 2.05}, {.06, .07, .14, .14}},  // SNFH
+    {{1.70, .87, 2.35, 2.15}, {.15, .08, .15, .15}},   // ET
 };
 // Standard deviation between the lesions of a head, relative to the mean: cysts differ most in FLAIR.
-constexpr double kBetweenLesions[4][4] = {{0, 0, 0, 0}, {.05, .06, .28, .10}, {.02, .02, .06, .05}, {.09, .05, .08, .07}};
+constexpr double kBetweenLesions[4][4] = {
+    {0, 0, 0, 0}, {.05, .06, .28, .10}, {.02, .02, .06, .05}, {.09, .05, .08, .07}};
 
 struct Paint {
   float mean = 0, spread = 0;
@@ -47,7 +48,7 @@ class Palette {
     Random random = streams(Purpose::contrast, sequence);
     const auto jitter = [&](double sigma) { return 1 + sigma * std::clamp(random.normal(), -2.0, 2.0); };
     for (int t = 0; t < kTissues; ++t) {
-      const double sigma = t == static_cast<int>(Tissue::white) ? 0.0 : 0.04;   // white is the unit; `scale` moves it
+      const double sigma = t == static_cast<int>(Tissue::white) ? 0.0 : 0.04;  // white is the unit; `scale` moves it
       tissue_[t] = paint(kTissue[t], sequence, jitter(sigma));
     }
     double of_case[4];
@@ -78,8 +79,8 @@ void for_rows(const Grid& grid, F&& f) {
   });
 }
 
-std::vector<float> paint_tissues(const TissueMap& tissue, const LesionMap& lesions, const Grid& grid, const Streams& streams,
-                                 int sequence) {
+std::vector<float> paint_tissues(const TissueMap& tissue, const LesionMap& lesions, const Grid& grid,
+                                 const Streams& streams, int sequence) {
   const Palette palette(streams, sequence, lesions.lesions.size());
   const SmoothNoise fine(streams(Purpose::texture, 2 * sequence), grid.box(), 4);
   const SmoothNoise coarse(streams(Purpose::texture, 2 * sequence + 1), grid.box(), 15);
@@ -128,10 +129,10 @@ float rician(float value, float noise, Random& random) {
 }  // namespace
 
 const ScannerDomain& scanner_domain(const std::string& name) {
-  static const ScannerDomain public_domain{{-1, -1, 1}, {.55, .55, .6, .55}, {1, 1, 1, 1}, .06, {.035, .035, .05, .06},
+  static const ScannerDomain public_domain{{-1, -1, 1},  {.55, .55, .6, .55}, {1, 1, 1, 1}, .06, {.035, .035, .05, .06},
                                            {1, 1, 1, 1}, {600, 450, 300, 350}};
-  static const ScannerDomain private_domain{{1, 1, 1}, {.7, .7, .8, .8}, {1, 5, 5, 5}, .16, {.07, .08, .09, .10},
-                                            {.9, 1.1, .85, 1.05}, {210, 180, 95, 640}};
+  static const ScannerDomain private_domain{
+      {1, 1, 1}, {.7, .7, .8, .8}, {1, 5, 5, 5}, .16, {.07, .08, .09, .10}, {.9, 1.1, .85, 1.05}, {210, 180, 95, 640}};
   if (name == "public") return public_domain;
   if (name == "private") return private_domain;
   fail(Fault::usage, "phantom: the domain is public or private, not \"", name, "\"");
@@ -155,7 +156,7 @@ Tensor render(const TissueMap& tissue, const LesionMap& lesions, const Grid& gri
   for_rows(grid, [&](int64_t row, double y, double z) {
     const SmoothNoise::Line shade(shading, y, z);
     Random random = streams(Purpose::noise, 2 * sequence + 1);
-    random.seek(static_cast<uint64_t>(row * ((grid.size[0] + 1) / 2)));   // two words a voxel, four a block
+    random.seek(static_cast<uint64_t>(row * ((grid.size[0] + 1) / 2)));  // two words a voxel, four a block
     for (int64_t i = 0; i < grid.size[0]; ++i) {
       const size_t v = static_cast<size_t>(row * grid.size[0] + i);
       if (tissue[v] == Tissue::background) continue;

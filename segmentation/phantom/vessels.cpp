@@ -20,7 +20,7 @@ void draw_tube(TissueMap& tissue, const Grid& grid, const std::vector<Point>& li
     const int steps = std::max(1, static_cast<int>(std::ceil(norm(along) / (0.4 * finest))));
     for (int s = 0; s <= steps; ++s) {
       const Point centre = line[i] + (static_cast<double>(s) / steps) * along;
-      fill(centre);   // at least a voxel wide, and never broken
+      fill(centre);  // at least a voxel wide, and never broken
       const double step = 0.5 * finest;
       for (double z = -radius_mm; z <= radius_mm; z += step)
         for (double y = -radius_mm; y <= radius_mm; y += step)

@@ -19,7 +19,7 @@ PatchGeometry patch_geometry(const Int3& patch) {
   PatchGeometry g;
   g.patch = patch;
   const Double3 p{static_cast<double>(patch[0]), static_cast<double>(patch[1]), static_cast<double>(patch[2])};
-  const bool flat = patch[0] == 1;             // a 2-D configuration
+  const bool flat = patch[0] == 1;  // a 2-D configuration
   g.in_plane = flat || *std::max_element(p.begin(), p.end()) / p[0] > 3;
   const bool oblong = std::max(p[1], p[2]) / std::min(p[1], p[2]) > 1.5;
   g.max_angle = !g.in_plane ? 30 * kDegree : flat && oblong ? 15 * kDegree : 180 * kDegree;
@@ -66,7 +66,8 @@ std::vector<Transform> validation_transforms() {
 }
 
 void run(const std::vector<Transform>& transforms, uint64_t seed, uint64_t sample, Patch& patch) {
-  check(transforms.size() < kStreamsPerSample, "augment: ", transforms.size(), " transforms, room for ", kStreamsPerSample - 1);
+  check(transforms.size() < kStreamsPerSample, "augment: ", transforms.size(), " transforms, room for ",
+        kStreamsPerSample - 1);
   for (size_t k = 0; k < transforms.size(); ++k) {
     Random random(seed, sample * kStreamsPerSample + 1 + k);
     if (random.uniform() < transforms[k].probability) transforms[k].apply(patch, random);

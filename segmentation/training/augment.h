@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Augmentation: an ordered list of transforms, each applied with a probability of its own. The random numbers of a transform
-// depend on the seed, the sample's number and the transform's place in the list alone, so any thread may make any sample.
+// Augmentation: an ordered list of transforms, each applied with a probability of its own. The random numbers of a
+// transform depend on the seed, the sample's number and the transform's place in the list alone, so any thread may make
+// any sample.
 #pragma once
 #include <functional>
 #include <string>
@@ -13,16 +14,16 @@ namespace metvox {
 
 struct Transform {
   std::string name;
-  double probability = 1;                      // of a sample
+  double probability = 1;  // of a sample
   std::function<void(Patch&, Random&)> apply;
 };
 
 // Where a patch comes from: nnU-Net 2.8.1, nnUNetTrainer's configure_rotation_dummyDA_mirroring_and_inital_patch_size.
 struct PatchGeometry {
   Int3 patch{};
-  Int3 initial{};                              // the window that rotation and scaling draw from
-  bool in_plane = false;                       // a flat patch: rotate and scale within slices only ("dummy 2-D", and 2-D)
-  double max_angle = 0;                        // radians, either way
+  Int3 initial{};         // the window that rotation and scaling draw from
+  bool in_plane = false;  // a flat patch: rotate and scale within slices only ("dummy 2-D", and 2-D)
+  double max_angle = 0;   // radians, either way
 };
 PatchGeometry patch_geometry(const Int3& patch);
 

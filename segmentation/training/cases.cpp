@@ -17,10 +17,11 @@ Path file_of(const Path& folder, const std::string& id) { return folder / (id + 
 View tensor_of(const MappedSafeTensors& file, const char* name, DType dtype, int rank, const Path& path) {
   const auto at = file.tensors().find(name);
   if (at == file.tensors().end())
-    fail(Fault::input, path.string(), ": has no tensor \"", name, "\", so it cannot be trained on; run `metvox preprocess` again");
+    fail(Fault::input, path.string(), ": has no tensor \"", name,
+         "\", so it cannot be trained on; run `metvox preprocess` again");
   if (at->second.dtype != dtype || at->second.shape.rank() != rank)
-    fail(Fault::input, path.string(), ": the tensor \"", name, "\" is ", name_of(at->second.dtype), ' ', at->second.shape,
-         ", expected ", name_of(dtype), " of rank ", rank);
+    fail(Fault::input, path.string(), ": the tensor \"", name, "\" is ", name_of(at->second.dtype), ' ',
+         at->second.shape, ", expected ", name_of(dtype), " of rank ", rank);
   return at->second;
 }
 
@@ -30,8 +31,8 @@ TrainingCase case_of(const MappedSafeTensors& file, const std::string& id, int64
   const View data = tensor_of(file, "data", DType::f32, 4, path), seg = tensor_of(file, "seg", DType::i8, 3, path);
   c.extent = {data.shape[1], data.shape[2], data.shape[3]};
   if (data.shape[0] != channels || seg.shape != Shape({c.extent[0], c.extent[1], c.extent[2]}) || volume(c.extent) == 0)
-    fail(Fault::input, path.string(), ": data ", data.shape, " and seg ", seg.shape, " do not fit together, or not the ", channels,
-         " channels of the data set");
+    fail(Fault::input, path.string(), ": data ", data.shape, " and seg ", seg.shape,
+         " do not fit together, or not the ", channels, " channels of the data set");
   if (reinterpret_cast<uintptr_t>(data.data) % alignof(float) != 0)
     fail(Fault::input, path.string(), ": \"data\" does not lie aligned in the file; run `metvox preprocess` again");
   c.data = data.as<float>();
@@ -44,7 +45,8 @@ TrainingCase case_of(const MappedSafeTensors& file, const std::string& id, int64
     for (int64_t i = 0; i < view.shape[0]; ++i) {
       const Int3 at = c.location(c.locations.size() - 1, i);
       for (size_t a = 0; a < 3; ++a)
-        if (at[a] < 0 || at[a] >= c.extent[a]) fail(Fault::input, path.string(), ": \"", name, "\" names a voxel outside the case");
+        if (at[a] < 0 || at[a] >= c.extent[a])
+          fail(Fault::input, path.string(), ": \"", name, "\" names a voxel outside the case");
     }
   }
   return c;
@@ -54,7 +56,8 @@ TrainingCase case_of(const MappedSafeTensors& file, const std::string& id, int64
 
 Int3 TrainingCase::location(size_t target, int64_t i) const {
   int32_t at[3];
-  std::memcpy(at, static_cast<const std::byte*>(locations[target].data) + static_cast<size_t>(i) * sizeof at, sizeof at);
+  std::memcpy(at, static_cast<const std::byte*>(locations[target].data) + static_cast<size_t>(i) * sizeof at,
+              sizeof at);
   return {at[0], at[1], at[2]};
 }
 
@@ -64,7 +67,8 @@ std::vector<std::string> preprocessed_ids(const Path& folder) {
     for (const auto& entry : std::filesystem::directory_iterator(folder))
       if (entry.path().extension() == ".safetensors") ids.push_back(entry.path().stem().string());
   if (ids.empty())
-    fail(Fault::input, folder.string(), ": holds no preprocessed case; run `metvox preprocess` with this plan and configuration first");
+    fail(Fault::input, folder.string(),
+         ": holds no preprocessed case; run `metvox preprocess` with this plan and configuration first");
   std::sort(ids.begin(), ids.end());
   return ids;
 }
@@ -72,7 +76,8 @@ std::vector<std::string> preprocessed_ids(const Path& folder) {
 TrainingCases::TrainingCases(const Path& folder, const std::vector<std::string>& ids, int64_t channels) {
   const std::set<std::string> once(ids.begin(), ids.end());
   for (const std::string& id : once) bytes_ += std::filesystem::file_size(file_of(folder, id));
-  const size_t memory_bytes = static_cast<size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<size_t>(sysconf(_SC_PAGE_SIZE));
+  const size_t memory_bytes =
+      static_cast<size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<size_t>(sysconf(_SC_PAGE_SIZE));
   resident_ = bytes_ <= memory_bytes / 2;
   for (const std::string& id : once) {
     const Path path = file_of(folder, id);

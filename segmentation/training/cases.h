@@ -12,9 +12,9 @@ namespace metvox {
 struct TrainingCase {
   std::string id;
   Int3 extent{};
-  const float* data = nullptr;                 // (C, z, y, x)
-  const int8_t* seg = nullptr;                 // (z, y, x)
-  std::vector<View> locations;                 // i32 (n, 3), one a region or label that occurs; may lie at odd addresses
+  const float* data = nullptr;  // (C, z, y, x)
+  const int8_t* seg = nullptr;  // (z, y, x)
+  std::vector<View> locations;  // i32 (n, 3), one a region or label that occurs; may lie at odd addresses
   Int3 location(size_t target, int64_t i) const;
 };
 

@@ -26,26 +26,34 @@ void write_checkpoint(const Path& path, Learner& learner, const TrainingState& s
   for (const Parameter& p : learner.store().parameters()) tensors.push_back({p.name, learner.store().value(p)});
   const auto buffers = learner.optimizer().state();
   for (const auto& [name, tensor] : buffers) tensors.push_back({kStatePrefix + name, tensor.view()});
-  write_safetensors(path, tensors, {{"metvox", json_text(json, -1)}, {"plans", json_text(facts.plans, -1)}, {"dataset", json_text(facts.dataset, -1)}});
+  write_safetensors(path, tensors,
+                    {{"metvox", json_text(json, -1)},
+                     {"plans", json_text(facts.plans, -1)},
+                     {"dataset", json_text(facts.dataset, -1)}});
 }
 
 ResumedRun read_checkpoint(const Path& path, Learner& learner) {
   const SafeTensors file = read_safetensors(path);
   const auto metadata = file.metadata.find("metvox");
-  if (metadata == file.metadata.end()) fail(Fault::input, path.string(), ": its metadata has no \"metvox\": no checkpoint of ours");
+  if (metadata == file.metadata.end())
+    fail(Fault::input, path.string(), ": its metadata has no \"metvox\": no checkpoint of ours");
   ResumedRun run;
   run.facts = parse_json(metadata->second, path);
   load_parameters(learner.store(), file, path);
   for (const auto& [name, tensor] : learner.optimizer().state()) {
     const auto found = file.tensors.find(kStatePrefix + name);
-    if (found == file.tensors.end() || found->second.shape() != tensor.shape() || found->second.dtype() != tensor.dtype())
-      fail(Fault::input, path.string(), ": the optimizer's \"", name, "\" is missing or of another size than the network needs");
+    if (found == file.tensors.end() || found->second.shape() != tensor.shape() ||
+        found->second.dtype() != tensor.dtype())
+      fail(Fault::input, path.string(), ": the optimizer's \"", name,
+           "\" is missing or of another size than the network needs");
     std::memcpy(tensor.view().data, found->second.view().data, tensor.bytes());
   }
   learner.optimizer().steps = get<int64_t>(run.facts, "optimizer_steps", path);
-  for (const Json& line : get<Json>(run.facts, "logging", path)) run.state.history.push_back(record_from_json(line, path));
+  for (const Json& line : get<Json>(run.facts, "logging", path))
+    run.state.history.push_back(record_from_json(line, path));
   if (run.state.epoch() != get<int64_t>(run.facts, "epoch", path))
-    fail(Fault::input, path.string(), ": ", run.state.epoch(), " epochs are logged, but epoch ", run.facts.at("epoch").dump(), " is recorded");
+    fail(Fault::input, path.string(), ": ", run.state.epoch(), " epochs are logged, but epoch ",
+         run.facts.at("epoch").dump(), " is recorded");
   const auto number = [&](const char* key) {
     const Json value = get<Json>(run.facts, key, path);
     return value.is_number() ? value.get<double>() : std::numeric_limits<double>::quiet_NaN();

@@ -20,9 +20,9 @@ Path folder_of(const FoldValidation& fold) { return fold.model / ("fold_" + fold
 
 bool fold_validated(const FoldValidation& fold) {
   const Path out = folder_of(fold);
-  return std::filesystem::exists(out / "summary.json") && std::all_of(fold.ids.begin(), fold.ids.end(), [&](const std::string& id) {
-           return std::filesystem::exists(prediction_files(out, id).labels);
-         });
+  return std::filesystem::exists(out / "summary.json") &&
+         std::all_of(fold.ids.begin(), fold.ids.end(),
+                     [&](const std::string& id) { return std::filesystem::exists(prediction_files(out, id).labels); });
 }
 
 std::vector<std::string> validate_fold(const FoldValidation& fold,
@@ -49,7 +49,8 @@ std::vector<std::string> validate_fold(const FoldValidation& fold,
   progress(done, static_cast<int64_t>(fold.ids.size()), "");
   const Path truths = fold.preprocessed / "gt_segmentations";
   if (!std::filesystem::is_directory(truths))
-    fail(Fault::input, truths.string(), ": the labels to validate against are missing; run `metvox preprocess` again, then train with --resume");
+    fail(Fault::input, truths.string(),
+         ": the labels to validate against are missing; run `metvox preprocess` again, then train with --resume");
   evaluate_folder(out, truths, model.dataset.labels);
   return faults;
 }
@@ -63,7 +64,8 @@ size_t largest_validation_case_bytes(const FoldValidation& fold, int64_t heads) 
     size_t bytes = 0;
     for (const auto& [name, spec] : read_safetensors_header(path).specs) {
       bytes += spec.bytes();
-      if (name == "data") bytes += spec.bytes() / static_cast<size_t>(spec.shape[0]) * static_cast<size_t>(heads);  // logits
+      if (name == "data")
+        bytes += spec.bytes() / static_cast<size_t>(spec.shape[0]) * static_cast<size_t>(heads);  // logits
     }
     largest = std::max(largest, bytes + static_cast<size_t>(volume(read_properties(path).shape_before_cropping)));
   }

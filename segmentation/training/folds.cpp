@@ -61,7 +61,8 @@ std::vector<Fold> read_folds(const Path& path) {
   if (!json.is_array()) fail(Fault::input, path.string(), ": a list of {\"train\": [...], \"val\": [...]} is expected");
   std::vector<Fold> folds;
   for (const Json& entry : json)
-    folds.push_back({get<std::vector<std::string>>(entry, "train", path), get<std::vector<std::string>>(entry, "val", path)});
+    folds.push_back(
+        {get<std::vector<std::string>>(entry, "train", path), get<std::vector<std::string>>(entry, "val", path)});
   return folds;
 }
 
@@ -100,7 +101,8 @@ std::vector<Fold> make_folds(const std::vector<std::string>& ids, GroupBy group_
          ", there is ", groups.size(), " (--fold all trains on everything)");
   std::vector<Fold> folds;
   const int count = static_cast<int>(std::min<size_t>(kFolds, groups.size()));
-  for (const auto& val : kfold(static_cast<int64_t>(groups.size()), count, kSeed)) folds.push_back(fold_of(groups, val));
+  for (const auto& val : kfold(static_cast<int64_t>(groups.size()), count, kSeed))
+    folds.push_back(fold_of(groups, val));
   return folds;
 }
 
@@ -110,7 +112,8 @@ void write_folds(const Path& splits_json, const std::vector<Fold>& folds) {
   write_json(splits_json, json);
 }
 
-ChosenFold choose_fold(const Path& splits_json, const std::vector<std::string>& ids, const std::string& name, GroupBy group_by) {
+ChosenFold choose_fold(const Path& splits_json, const std::vector<std::string>& ids, const std::string& name,
+                       GroupBy group_by) {
   ChosenFold chosen;
   if (name == "all") {
     chosen.fold = {ids, ids};
@@ -133,11 +136,13 @@ ChosenFold choose_fold(const Path& splits_json, const std::vector<std::string>& 
     for (const std::string& id : *side) {
       unused.erase(id);
       if (!known.contains(id))
-        fail(Fault::input, splits_json.string(), ": case ", id, " of fold ", name, " has no preprocessed file beside it; run `metvox preprocess`, or remove the case from the list");
+        fail(Fault::input, splits_json.string(), ": case ", id, " of fold ", name,
+             " has no preprocessed file beside it; run `metvox preprocess`, or remove the case from the list");
     }
   chosen.left_out.assign(unused.begin(), unused.end());
   if (fold.train.empty() || fold.val.empty())
-    fail(Fault::input, splits_json.string(), ": fold ", name, " has ", fold.train.size(), " training and ", fold.val.size(), " validation cases");
+    fail(Fault::input, splits_json.string(), ": fold ", name, " has ", fold.train.size(), " training and ",
+         fold.val.size(), " validation cases");
   return chosen;
 }
 

@@ -23,7 +23,7 @@ std::vector<double> around_one(Random& random, int64_t channels, double low, dou
   return out;
 }
 
-constexpr double kChannelProbability = 0.5;    // of blur and low resolution
+constexpr double kChannelProbability = 0.5;  // of blur and low resolution
 
 }  // namespace
 
@@ -31,9 +31,8 @@ Brightness Brightness::draw(Random& random, int64_t channels) { return {around_o
 
 void Brightness::apply(Patch& patch) const {
   constexpr float kAny = std::numeric_limits<float>::max();
-  for (int64_t c = 0; c < patch.channels; ++c)
-    METVOX_ISA_CALL(scale_and_clip)
-    (patch.channel(c), patch.voxels(), static_cast<float>(factors[static_cast<size_t>(c)]), 0, -kAny, kAny);
+  for (int64_t c = 0; c < patch.channels; ++c) METVOX_ISA_CALL(scale_and_clip)
+  (patch.channel(c), patch.voxels(), static_cast<float>(factors[static_cast<size_t>(c)]), 0, -kAny, kAny);
 }
 
 Contrast Contrast::draw(Random& random, int64_t channels) { return {around_one(random, channels, 0.75, 1.25)}; }
@@ -59,7 +58,8 @@ void Gamma::apply(Patch& patch) const {
     const ChannelStatistics before = METVOX_ISA_CALL(statistics)(x, n);
     // The result's range is left out: the old mean and deviation replace it.
     METVOX_ISA_CALL(power)
-    (x, n, before.min, 1 / std::max(before.max - before.min, kLeast), static_cast<float>(exponents[static_cast<size_t>(c)]));
+    (x, n, before.min, 1 / std::max(before.max - before.min, kLeast),
+     static_cast<float>(exponents[static_cast<size_t>(c)]));
     const ChannelStatistics after = METVOX_ISA_CALL(statistics)(x, n);
     const float sign = inverted ? -1.0f : 1.0f, range = std::max(before.max - before.min, kLeast);
     const float factor = sign * before.deviation / std::max(after.deviation, kLeast / range);
@@ -90,7 +90,9 @@ Blur Blur::draw(Random& random, int64_t channels) {
 
 std::vector<float> Blur::taps(double sigma) {
   const double wanted = 6 * sigma + 0.5;
-  const int64_t rounded = std::llrint(wanted), count = rounded % 2 ? rounded : wanted >= static_cast<double>(rounded) ? rounded + 1 : rounded - 1;
+  const int64_t rounded = std::llrint(wanted), count = rounded % 2                              ? rounded
+                                                       : wanted >= static_cast<double>(rounded) ? rounded + 1
+                                                                                                : rounded - 1;
   std::vector<double> weights;
   double sum = 0;
   for (int64_t i = 0; i < count; ++i) {
@@ -110,11 +112,13 @@ void Blur::apply(Patch& patch) const {
       if (sigma <= 0) continue;
       const std::vector<float> weights = taps(sigma);
       const int64_t half = static_cast<int64_t>(weights.size()) / 2, n = patch.extent[axis];
-      if (n <= half) continue;                 // too flat to be reflected
+      if (n <= half) continue;  // too flat to be reflected
       const int64_t inner = axis == 1 ? patch.extent[2] : patch.extent[1] * patch.extent[2];
-      if (axis == 2) METVOX_ISA_CALL(filter_rows)(patch.channel(c), patch.scratch.data(), patch.voxels() / n, n, weights.data(), half);
+      if (axis == 2)
+        METVOX_ISA_CALL(filter_rows)
+        (patch.channel(c), patch.scratch.data(), patch.voxels() / n, n, weights.data(), half);
       else METVOX_ISA_CALL(filter_axis)
-        (patch.channel(c), patch.scratch.data(), patch.voxels() / (n * inner), n, inner, weights.data(), half);
+      (patch.channel(c), patch.scratch.data(), patch.voxels() / (n * inner), n, inner, weights.data(), half);
       std::copy(patch.scratch.begin(), patch.scratch.end(), patch.channel(c));
     }
 }
@@ -132,15 +136,16 @@ LowResolution LowResolution::draw(Random& random, int64_t channels, bool in_plan
 
 namespace {
 
-// How one axis goes down to `small` voxels and up again: voxel i reads small voxels at[i] and at[i] + next[i]; small voxel k
-// is voxel source[k] of the original.
+// How one axis goes down to `small` voxels and up again: voxel i reads small voxels at[i] and at[i] + next[i]; small
+// voxel k is voxel source[k] of the original.
 struct AxisPlan {
   std::vector<int32_t> source, at, next;
   std::vector<float> weight;
   AxisPlan(int64_t n, int64_t small) {
     const double ratio = static_cast<double>(n) / static_cast<double>(small);
     for (int64_t k = 0; k < small; ++k)
-      source.push_back(static_cast<int32_t>(std::min<double>((static_cast<double>(k) + 0.5) * ratio, static_cast<double>(n - 1))));
+      source.push_back(
+          static_cast<int32_t>(std::min<double>((static_cast<double>(k) + 0.5) * ratio, static_cast<double>(n - 1))));
     for (int64_t i = 0; i < n; ++i) {
       const double p = std::max(0.0, (static_cast<double>(i) + 0.5) / ratio - 0.5);
       at.push_back(static_cast<int32_t>(p));
@@ -152,16 +157,19 @@ struct AxisPlan {
 
 // Down and up along the three axes: rows along x first (into `rows`), then y and z by blending whole rows.
 void lower_resolution(float* x, const Int3& extent, const std::array<AxisPlan, 3>& plan, float* rows) {
-  const int64_t small_z = static_cast<int64_t>(plan[0].source.size()), small_y = static_cast<int64_t>(plan[1].source.size());
+  const int64_t small_z = static_cast<int64_t>(plan[0].source.size()),
+                small_y = static_cast<int64_t>(plan[1].source.size());
   const int64_t width = extent[2];
   const AxisPlan& along_x = plan[2];
   std::vector<float> small(along_x.source.size());
   for (int64_t z = 0; z < small_z; ++z)
     for (int64_t y = 0; y < small_y; ++y) {
-      const float* from = x + (plan[0].source[static_cast<size_t>(z)] * extent[1] + plan[1].source[static_cast<size_t>(y)]) * width;
+      const float* from =
+          x + (plan[0].source[static_cast<size_t>(z)] * extent[1] + plan[1].source[static_cast<size_t>(y)]) * width;
       for (size_t k = 0; k < small.size(); ++k) small[k] = from[along_x.source[k]];
       METVOX_ISA_CALL(blend_gathered)
-      (small.data(), along_x.at.data(), along_x.next.data(), along_x.weight.data(), rows + (z * small_y + y) * width, width);
+      (small.data(), along_x.at.data(), along_x.next.data(), along_x.weight.data(), rows + (z * small_y + y) * width,
+       width);
     }
   std::vector<float> low(static_cast<size_t>(width)), high(low);
   for (size_t z = 0; z < static_cast<size_t>(extent[0]); ++z)

@@ -98,7 +98,7 @@ void power(float* x, int64_t n, float min, float inverse_range, float exponent) 
 
 namespace {
 
-constexpr int64_t kLanes = 64;                 // Philox blocks at a time: four words, hence four normals, each
+constexpr int64_t kLanes = 64;  // Philox blocks at a time: four words, hence four normals, each
 
 // Philox4x32-10 of counters (first + lane, 0, 0, 0), as tensor/random.h.
 void philox_lanes(uint64_t first, uint64_t key, uint32_t (*word)[kLanes]) {
@@ -190,12 +190,13 @@ void blend(const float* a, const float* b, float weight, float* out, int64_t n) 
   for (int64_t i = 0; i < n; ++i) out[i] = a[i] + weight * (b[i] - a[i]);
 }
 
-void blend_gathered(const float* x, const int32_t* at, const int32_t* next, const float* weight, float* out, int64_t n) {
+void blend_gathered(const float* x, const int32_t* at, const int32_t* next, const float* weight, float* out,
+                    int64_t n) {
   for (int64_t i = 0; i < n; ++i) out[i] = x[at[i]] + weight[i] * (x[at[i] + next[i]] - x[at[i]]);
 }
 
 void interleave(const float* planar, int64_t channels, int64_t n, float* out) {
-  if (channels == 4) {                         // the usual number of sequences
+  if (channels == 4) {  // the usual number of sequences
     for (int64_t i = 0; i < n; ++i)
       for (int64_t c = 0; c < 4; ++c) out[4 * i + c] = planar[c * n + i];
     return;

@@ -13,7 +13,8 @@ RegionTable heads_table(const Labels& labels) {
       fail(Fault::input, "dataset.json names more than ", RegionTable::kMaxHeads, " regions or labels");
     uint64_t bits = 0;
     for (int label : head.labels) {
-      if (label < 0 || label >= 64) fail(Fault::input, "dataset.json: label ", label, " of \"", head.name, "\" is not in 0..63");
+      if (label < 0 || label >= 64)
+        fail(Fault::input, "dataset.json: label ", label, " of \"", head.name, "\" is not in 0..63");
       bits |= uint64_t{1} << label;
     }
     table.labels[static_cast<size_t>(table.count++)] = bits;
@@ -24,8 +25,9 @@ RegionTable heads_table(const Labels& labels) {
 const SegmentationLoss& loss_for(const std::string& name, const Labels& labels) {
   const SegmentationLoss& loss = find_loss(name);
   if (loss.softmax == labels.has_regions())
-    fail(Fault::usage, "--loss ", name, " is for ", loss.softmax ? "exclusive labels" : "regions", ", but dataset.json names ",
-         labels.has_regions() ? "regions" : "exclusive labels", "; use --loss ", default_loss(labels));
+    fail(Fault::usage, "--loss ", name, " is for ", loss.softmax ? "exclusive labels" : "regions",
+         ", but dataset.json names ", labels.has_regions() ? "regions" : "exclusive labels", "; use --loss ",
+         default_loss(labels));
   return loss;
 }
 
@@ -42,14 +44,17 @@ Learner::Learner(const LearnerOptions& options, const Configuration& configurati
   const Int3 patch = configuration.patch(), divisor = network_->divisor();
   for (size_t a = 0; a < 3; ++a)
     if (patch[a] % divisor[a] != 0)
-      fail(Fault::input, "the plan's patch ", Shape(patch), " is no multiple of ", Shape(divisor), ", which the network needs");
-  images_ = graph_.input("images", {{configuration.batch_size, options.channels, patch[0], patch[1], patch[2]}, Kind::activation});
+      fail(Fault::input, "the plan's patch ", Shape(patch), " is no multiple of ", Shape(divisor),
+           ", which the network needs");
+  images_ = graph_.input(
+      "images", {{configuration.batch_size, options.channels, patch[0], patch[1], patch[2]}, Kind::activation});
   labels_ = graph_.input("labels", {{configuration.batch_size, patch[0], patch[1], patch[2]}, Kind::labels});
   const auto logits = network_->build(images_, static_cast<int>(levels.weights.size()));
   loss_ = segmentation_loss(logits, labels_, loss, heads, levels, configuration.batch_dice, labels.ignore_label());
   const auto arena = std::make_shared<Arena>();
   const auto program = [&](Mode mode) {
-    return std::make_unique<Program>(graph_, std::vector<Value>{loss_}, mode, options.target, store_.buffers(mode), arena);
+    return std::make_unique<Program>(graph_, std::vector<Value>{loss_}, mode, options.target, store_.buffers(mode),
+                                     arena);
   };
   train_ = program(Mode::train);
   validate_ = program(Mode::infer);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Learner: a network that is being trained. Its parameters, its loss, the programs for training and validation (which take
-// turns in one arena) and its optimizer.
+// Learner: a network that is being trained. Its parameters, its loss, the programs for training and validation (which
+// take turns in one arena) and its optimizer.
 #pragma once
 #include "layers/loss.h"
 #include "layers/optimizer.h"
@@ -12,13 +12,13 @@ namespace metvox {
 // What one batch gave. tp, fp, fn: voxels of each target of Labels::foreground(), of the highest resolution.
 struct StepResult {
   double loss = 0;
-  double gradient_norm = 0;                    // before clipping; 0 in validation
+  double gradient_norm = 0;  // before clipping; 0 in validation
   std::vector<double> tp, fp, fn;
 };
 
 struct LearnerMemory {
-  size_t arena = 0, validation_arena = 0;      // the validation program's share lies within the arena
-  size_t scratch = 0;                          // the largest of any step, within the arena
+  size_t arena = 0, validation_arena = 0;  // the validation program's share lies within the arena
+  size_t scratch = 0;                      // the largest of any step, within the arena
   size_t weights = 0, gradients = 0, optimizer = 0, packed = 0;
 };
 
@@ -44,7 +44,7 @@ class Learner {
  private:
   StepResult result(const Program& program) const;
   const NetworkKind& kind_;
-  bool background_head_;                       // the first head is background and not reported
+  bool background_head_;  // the first head is background and not reported
   ParameterStore store_;
   std::unique_ptr<Network> network_;
   Graph graph_;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The worker threads of sampler.h: batches are claimed in order and land in a ring; the consumer takes them in order. Workers
-// that yield starve where other programs keep every core busy, so a consumer that has waited too long makes its batch itself:
-// the same bits, since a batch is a function of its number.
+// The worker threads of sampler.h: batches are claimed in order and land in a ring; the consumer takes them in order.
+// Workers that yield starve where other programs keep every core busy, so a consumer that has waited too long makes its
+// batch itself: the same bits, since a batch is a function of its number.
 #include <omp.h>
 #include <pthread.h>
 #include <sched.h>
@@ -58,15 +58,15 @@ size_t LoaderPlan::bytes() const {
 struct Loader::Impl {
   LoaderPlan plan;
   std::vector<Batch> ring;
-  std::vector<int64_t> filled;                 // the batch that lies in each slot, -1: none yet
-  std::vector<bool> busy;                      // a worker writes to the slot
-  Batch own;                                   // made by the consumer
+  std::vector<int64_t> filled;  // the batch that lies in each slot, -1: none yet
+  std::vector<bool> busy;       // a worker writes to the slot
+  Batch own;                    // made by the consumer
   Patch own_patch;
   double patience_s = kFirstPatience_s;
   std::mutex mutex;
   std::condition_variable room, ready;
   int64_t claimed, next, last;
-  int64_t released;                            // batches below this one have been used up
+  int64_t released;  // batches below this one have been used up
   bool stop = false;
   std::exception_ptr error;
   std::vector<std::thread> workers;
@@ -78,7 +78,8 @@ struct Loader::Impl {
     const Shape images{plan.batch_size, plan.channels, plan.patch[0], plan.patch[1], plan.patch[2]};
     const Shape labels{plan.batch_size, plan.patch[0], plan.patch[1], plan.patch[2]};
     own = {Tensor::empty(images, DType::f32), Tensor::empty(labels, DType::u8)};
-    for (int64_t s = 0; s < plan.slots(); ++s) ring.push_back({Tensor::empty(images, DType::f32), Tensor::empty(labels, DType::u8)});
+    for (int64_t s = 0; s < plan.slots(); ++s)
+      ring.push_back({Tensor::empty(images, DType::f32), Tensor::empty(labels, DType::u8)});
     filled.assign(ring.size(), -1);
     busy.assign(ring.size(), false);
     start_workers();
@@ -146,7 +147,7 @@ const Batch& Loader::next() {
   Impl& s = *impl_;
   std::unique_lock lock(s.mutex);
   check(s.next < s.last, "Loader: all ", s.last, " batches have been taken");
-  s.released = s.next;                         // what the last call gave is used up
+  s.released = s.next;  // what the last call gave is used up
   s.room.notify_all();
   const auto there = [&] { return s.filled[s.slot(s.next)] == s.next || s.error; };
   if (!s.plan.yield_to_step && !s.workers.empty()) {

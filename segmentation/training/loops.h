@@ -9,27 +9,26 @@
 namespace metvox {
 
 struct ChannelStatistics {
-  float mean, deviation, min, max;             // deviation with n - 1
+  float mean, deviation, min, max;  // deviation with n - 1
 };
 
 // One row of an affine sampling. Voxel i of the row reads the case at start + i step, axes (z, y, x); corners outside
 // [low, high) read 0. Weights are computed for all channels at once.
 struct RowSampler {
-  const float* data;                           // (C, z, y, x)
-  const int8_t* seg;                           // (z, y, x)
-  int64_t channels, extent[3];                 // of the case
-  int64_t low[3], high[3];                     // window and case
-  int64_t window_low[3], window_high[3];       // window: outside the case, but inside this, a label reads -1
+  const float* data;                      // (C, z, y, x)
+  const int8_t* seg;                      // (z, y, x)
+  int64_t channels, extent[3];            // of the case
+  int64_t low[3], high[3];                // window and case
+  int64_t window_low[3], window_high[3];  // window: outside the case, but inside this, a label reads -1
   float start[3], step[3];
-  float* out;                                  // voxel 0 of the row in channel 0
+  float* out;  // voxel 0 of the row in channel 0
   int64_t out_channel_stride;
   int8_t* out_seg;
   int64_t count;
 };
 
 METVOX_ISA_DECLARE(
-    void sample_row(const RowSampler& row);
-    ChannelStatistics statistics(const float* x, int64_t n);
+    void sample_row(const RowSampler& row); ChannelStatistics statistics(const float* x, int64_t n);
     // x = clamp(x factor + shift, low, high)
     void scale_and_clip(float* x, int64_t n, float factor, float shift, float low, float high);
     // x = ((x - min) / range)^exponent
@@ -39,12 +38,13 @@ METVOX_ISA_DECLARE(
     // Rows of n filtered by symmetric taps, edges reflected: out[i] = sum_t taps[t] x[reflect(i + t - half)], half < n.
     void filter_rows(const float* x, float* out, int64_t rows, int64_t n, const float* taps, int64_t half);
     // The same along the middle axis of (outer, n, inner).
-    void filter_axis(const float* x, float* out, int64_t outer, int64_t n, int64_t inner, const float* taps, int64_t half);
+    void filter_axis(const float* x, float* out, int64_t outer, int64_t n, int64_t inner, const float* taps,
+                     int64_t half);
     // out[i] = a[i] + weight (b[i] - a[i])
     void blend(const float* a, const float* b, float weight, float* out, int64_t n);
     // out[i] = x[at[i]] + weight[i] (x[at[i] + next[i]] - x[at[i]])
-    void blend_gathered(const float* x, const int32_t* at, const int32_t* next, const float* weight, float* out, int64_t n);
-    void interleave(const float* planar, int64_t channels, int64_t n, float* out);
-)
+    void blend_gathered(const float* x, const int32_t* at, const int32_t* next, const float* weight, float* out,
+                        int64_t n);
+    void interleave(const float* planar, int64_t channels, int64_t n, float* out);)
 
 }  // namespace metvox

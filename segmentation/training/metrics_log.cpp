@@ -6,7 +6,9 @@
 namespace metvox {
 namespace {
 
-double number(const Json& value) { return value.is_number() ? value.get<double>() : std::numeric_limits<double>::quiet_NaN(); }
+double number(const Json& value) {
+  return value.is_number() ? value.get<double>() : std::numeric_limits<double>::quiet_NaN();
+}
 
 double number(const Json& json, const char* key, const Path& where) { return number(get<Json>(json, key, where)); }
 
@@ -15,19 +17,25 @@ double number(const Json& json, const char* key, const Path& where) { return num
 Json to_json(const EpochRecord& r, const std::vector<std::string>& targets) {
   Json dice = Json::object();
   for (size_t i = 0; i < r.dice.size(); ++i) dice[targets[i]] = r.dice[i];
-  return {{"epoch", r.epoch},         {"lr", r.lr},           {"train_loss", r.train_loss}, {"val_loss", r.val_loss},
-          {"dice", dice}, {"mean_dice", r.mean_dice}, {"ema_dice", r.ema_dice}, {"started", r.started},
-          {"seconds", r.seconds},     {"step_ms", r.step_ms}, {"wait_ms", r.wait_ms}};
+  return {{"epoch", r.epoch},       {"lr", r.lr},           {"train_loss", r.train_loss},
+          {"val_loss", r.val_loss}, {"dice", dice},         {"mean_dice", r.mean_dice},
+          {"ema_dice", r.ema_dice}, {"started", r.started}, {"seconds", r.seconds},
+          {"step_ms", r.step_ms},   {"wait_ms", r.wait_ms}};
 }
 
 EpochRecord record_from_json(const Json& json, const Path& where) {
   EpochRecord r;
   r.epoch = get<int64_t>(json, "epoch", where);
   for (const Json& value : get<Json>(json, "dice", where)) r.dice.push_back(number(value));
-  const std::pair<const char*, double*> fields[] = {
-      {"lr", &r.lr},           {"train_loss", &r.train_loss}, {"val_loss", &r.val_loss}, {"mean_dice", &r.mean_dice},
-      {"ema_dice", &r.ema_dice}, {"started", &r.started},     {"seconds", &r.seconds},   {"step_ms", &r.step_ms},
-      {"wait_ms", &r.wait_ms}};
+  const std::pair<const char*, double*> fields[] = {{"lr", &r.lr},
+                                                    {"train_loss", &r.train_loss},
+                                                    {"val_loss", &r.val_loss},
+                                                    {"mean_dice", &r.mean_dice},
+                                                    {"ema_dice", &r.ema_dice},
+                                                    {"started", &r.started},
+                                                    {"seconds", &r.seconds},
+                                                    {"step_ms", &r.step_ms},
+                                                    {"wait_ms", &r.wait_ms}};
   for (const auto& [key, value] : fields) *value = number(json, key, where);
   return r;
 }

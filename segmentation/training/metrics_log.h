@@ -8,13 +8,13 @@
 namespace metvox {
 
 struct EpochRecord {
-  int64_t epoch = 0;                           // from 0
+  int64_t epoch = 0;  // from 0
   double lr = 0;
-  double train_loss = 0, val_loss = 0;         // means over the batches
-  std::vector<double> dice;                    // pseudo-Dice of each target; NaN where it never occurred
+  double train_loss = 0, val_loss = 0;  // means over the batches
+  std::vector<double> dice;             // pseudo-Dice of each target; NaN where it never occurred
   double mean_dice = 0, ema_dice = 0;
-  double started = 0, seconds = 0;             // Unix time
-  double step_ms = 0, wait_ms = 0;             // of an iteration: computing, waiting for the loader
+  double started = 0, seconds = 0;  // Unix time
+  double step_ms = 0, wait_ms = 0;  // of an iteration: computing, waiting for the loader
 };
 
 // Keys: epoch, lr, train_loss, val_loss, dice {TARGET: value}, mean_dice, ema_dice, started, seconds, step_ms, wait_ms.

@@ -10,8 +10,10 @@
 namespace metvox {
 namespace {
 
-constexpr Rgb kBlue{31, 97, 180}, kRed{205, 50, 45}, kGreen{30, 140, 70}, kGrid{225, 228, 232}, kFrame{120, 125, 130}, kInk{30, 33, 36};
-constexpr int kWidth = 1300, kPanelHeight = 430, kLeft = 120, kRight = 110, kTop = 64, kBottom = 62, kText = 2, kTextHeight = 14;
+constexpr Rgb kBlue{31, 97, 180}, kRed{205, 50, 45}, kGreen{30, 140, 70}, kGrid{225, 228, 232}, kFrame{120, 125, 130},
+    kInk{30, 33, 36};
+constexpr int kWidth = 1300, kPanelHeight = 430, kLeft = 120, kRight = 110, kTop = 64, kBottom = 62, kText = 2,
+              kTextHeight = 14;
 
 struct Series {
   std::string label;
@@ -53,7 +55,9 @@ std::string tick_text(double value, double step) {
   char text[32];
   const double least = std::abs(value) < step / 2 ? 0 : value;
   if (step < 1e-3) std::snprintf(text, sizeof text, least == 0 ? "0" : "%.2g", least);
-  else std::snprintf(text, sizeof text, "%.*f", step >= 1 ? 0 : static_cast<int>(std::ceil(-std::log10(step) - 1e-9)), least);
+  else
+    std::snprintf(text, sizeof text, "%.*f", step >= 1 ? 0 : static_cast<int>(std::ceil(-std::log10(step) - 1e-9)),
+                  least);
   return text;
 }
 
@@ -76,8 +80,8 @@ class Panel {
       const double py = at_y(v, y);
       const std::string text = tick_text(v, y.step);
       if (!on_right) picture_.line(kLeft, py, kWidth - kRight, py, kGrid);
-      picture_.text(on_right ? kWidth - kRight + 12 : kLeft - 12 - Picture::text_width(text, kText), static_cast<int>(py) - kTextHeight / 2,
-                    text, kInk, kText);
+      picture_.text(on_right ? kWidth - kRight + 12 : kLeft - 12 - Picture::text_width(text, kText),
+                    static_cast<int>(py) - kTextHeight / 2, text, kInk, kText);
     }
     for (const Series& s : all) {
       curve(s, y);
@@ -96,7 +100,8 @@ class Panel {
     for (size_t i = 0; i < s.values.size(); ++i) {
       if (!std::isfinite(s.values[i])) continue;
       const double px = at_x(static_cast<double>(i)), py = at_y(s.values[i], y);
-      if (s.values.size() <= 40) picture_.fill_rectangle(static_cast<int>(px) - 2, static_cast<int>(py) - 2, 5, 5, s.colour);
+      if (s.values.size() <= 40)
+        picture_.fill_rectangle(static_cast<int>(px) - 2, static_cast<int>(py) - 2, 5, 5, s.colour);
       if (i > 0 && std::isfinite(s.values[i - 1]))
         picture_.line(at_x(static_cast<double>(i) - 1), at_y(s.values[i - 1], y), px, py, s.colour, 2.5, s.dash_px);
     }

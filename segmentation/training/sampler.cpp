@@ -10,7 +10,7 @@ StartRange start_range(const Int3& case_extent, const Int3& window, const Int3& 
   StartRange range;
   for (size_t a = 0; a < 3; ++a) {
     const int64_t pad = std::max(window[a] - patch[a], window[a] - case_extent[a]);
-    range.low[a] = -((pad + 1) / 2);           // -pad // 2 rounds down
+    range.low[a] = -((pad + 1) / 2);  // -pad // 2 rounds down
     range.high[a] = case_extent[a] + pad / 2 + pad % 2 - window[a];
   }
   return range;
@@ -21,7 +21,8 @@ bool forced_foreground(int64_t element, int64_t batch_size) {
   return element >= std::llrint(static_cast<double>(batch_size) * (1 - kForced));
 }
 
-Window draw_window(const std::vector<const TrainingCase*>& cases, const Int3& window, const Int3& patch, bool forced, Random& random) {
+Window draw_window(const std::vector<const TrainingCase*>& cases, const Int3& window, const Int3& patch, bool forced,
+                   Random& random) {
   const TrainingCase& c = *cases[static_cast<size_t>(random.below(static_cast<int64_t>(cases.size())))];
   const StartRange range = start_range(c.extent, window, patch);
   Window w{c.data, c.seg, c.extent, {}, window};
@@ -39,14 +40,16 @@ void make_batch(const LoaderPlan& plan, int64_t index, Patch& patch, Batch& batc
   const int64_t an_epoch = plan.iterations + plan.val_iterations, epoch = index / an_epoch, place = index % an_epoch;
   const bool training = place < plan.iterations;
   const SampleKind& kind = training ? plan.train : plan.val;
-  const int64_t number = training ? epoch * plan.iterations + place : epoch * plan.val_iterations + place - plan.iterations;
+  const int64_t number =
+      training ? epoch * plan.iterations + place : epoch * plan.val_iterations + place - plan.iterations;
   for (int64_t j = 0; j < plan.batch_size; ++j) {
     // Training and validation samples have streams of their own: changing one count leaves the other's samples alone.
     const uint64_t sample = static_cast<uint64_t>(number * plan.batch_size + j) * 2 + (training ? 0 : 1);
     Random random(plan.seed, sample * kStreamsPerSample);
     patch.source = draw_window(kind.cases, kind.window, plan.patch, forced_foreground(j, plan.batch_size), random);
     run(kind.transforms, plan.seed, sample, patch);
-    store(patch, batch.images.data<float>() + j * plan.channels * patch.voxels(), batch.labels.data<uint8_t>() + j * patch.voxels());
+    store(patch, batch.images.data<float>() + j * plan.channels * patch.voxels(),
+          batch.labels.data<uint8_t>() + j * patch.voxels());
   }
 }
 

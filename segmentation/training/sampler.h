@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which part of which case a sample sees (nnU-Net 2.8.1, training/dataloading/data_loader.py), and batches of samples made
-// by worker threads. Batch i is a pure function of the seed and i, however many workers there are.
+// Which part of which case a sample sees (nnU-Net 2.8.1, training/dataloading/data_loader.py), and batches of samples
+// made by worker threads. Batch i is a pure function of the seed and i, however many workers there are.
 #pragma once
 #include <exception>
 #include <memory>
@@ -11,7 +11,8 @@
 
 namespace metvox {
 
-// First voxels that a window may have: low..high, both included. `window` is what is loaded, `patch` what remains of it.
+// First voxels that a window may have: low..high, both included. `window` is what is loaded, `patch` what remains of
+// it.
 struct StartRange {
   Int3 low{}, high{};
 };
@@ -20,7 +21,8 @@ StartRange start_range(const Int3& case_extent, const Int3& window, const Int3& 
 // Must this element of a batch contain foreground? The last third, rounded as nnU-Net does: element 1 of 2.
 bool forced_foreground(int64_t element, int64_t batch_size);
 
-Window draw_window(const std::vector<const TrainingCase*>& cases, const Int3& window, const Int3& patch, bool forced, Random& random);
+Window draw_window(const std::vector<const TrainingCase*>& cases, const Int3& window, const Int3& patch, bool forced,
+                   Random& random);
 
 // One kind of sample: for training or for validation.
 struct SampleKind {
@@ -30,8 +32,8 @@ struct SampleKind {
 };
 
 struct Batch {
-  Tensor images;                               // (N, C, D, H, W) f32, channels last in memory
-  Tensor labels;                               // (N, D, H, W) u8
+  Tensor images;  // (N, C, D, H, W) f32, channels last in memory
+  Tensor labels;  // (N, D, H, W) u8
 };
 
 // Every epoch has `iterations` batches for training, then `val_iterations` for validation.
@@ -42,9 +44,9 @@ struct LoaderPlan {
   int64_t epochs = 0, iterations = 0, val_iterations = 0, first_epoch = 0;
   uint64_t seed = 0;
   int workers = 1;
-  bool yield_to_step = true;                   // workers run only where a core is idle: the step is on the CPU
+  bool yield_to_step = true;  // workers run only where a core is idle: the step is on the CPU
   int64_t slots() const { return workers + 2; }
-  size_t bytes() const;                        // of the ring and of the workers' patches
+  size_t bytes() const;  // of the ring and of the workers' patches
 };
 
 class Loader {
@@ -61,7 +63,8 @@ class Loader {
   std::unique_ptr<Impl> impl_;
 };
 
-// The batch itself, made by the calling thread: number `index` counted over training and validation batches of all epochs.
+// The batch itself, made by the calling thread: number `index` counted over training and validation batches of all
+// epochs.
 void make_batch(const LoaderPlan& plan, int64_t index, Patch& patch, Batch& batch);
 
 }  // namespace metvox

@@ -25,7 +25,7 @@ Matrix product(const Matrix& a, const Matrix& b) {
 // The voxels of the patch that lie in the case, as they are; the rest is 0 and -1.
 void copy_centre(Patch& patch) {
   const Window& w = patch.source;
-  Int3 first, low, high;                       // of the patch in the case; the part of the patch that the case has
+  Int3 first, low, high;  // of the patch in the case; the part of the patch that the case has
   for (size_t a = 0; a < 3; ++a) {
     first[a] = w.first[a] + w.extent[a] / 2 - patch.extent[a] / 2;
     low[a] = std::clamp<int64_t>(-first[a], 0, patch.extent[a]);
@@ -83,7 +83,8 @@ std::array<Double3, 3> Spatial::matrix() const {
   const double c0 = std::cos(angles[0]), s0 = std::sin(angles[0]), c1 = std::cos(angles[1]), s1 = std::sin(angles[1]),
                c2 = std::cos(angles[2]), s2 = std::sin(angles[2]);
   const Matrix rotate_0{{{1, 0, 0}, {0, c0, -s0}, {0, s0, c0}}}, rotate_1{{{c1, 0, s1}, {0, 1, 0}, {-s1, 0, c1}}},
-      rotate_2{{{c2, -s2, 0}, {s2, c2, 0}, {0, 0, 1}}}, scaling{{{in_plane ? 1 : scale, 0, 0}, {0, scale, 0}, {0, 0, scale}}};
+      rotate_2{{{c2, -s2, 0}, {s2, c2, 0}, {0, 0, 1}}},
+      scaling{{{in_plane ? 1 : scale, 0, 0}, {0, scale, 0}, {0, 0, scale}}};
   return product(rotate_2, product(rotate_1, product(rotate_0, scaling)));
 }
 
@@ -91,7 +92,7 @@ void Spatial::apply(Patch& patch) const {
   if (scale == 1 && angles == std::array<double, 3>{}) return copy_centre(patch);
   const Matrix m = matrix();
   const Window& w = patch.source;
-  Double3 centre, half;                        // of the window's voxels in the case; of the patch's voxels
+  Double3 centre, half;  // of the window's voxels in the case; of the patch's voxels
   for (size_t a = 0; a < 3; ++a) {
     centre[a] = static_cast<double>(w.first[a]) + (static_cast<double>(w.extent[a]) - 1) / 2;
     half[a] = (static_cast<double>(patch.extent[a]) - 1) / 2;
@@ -126,7 +127,7 @@ void mirror_block(T* block, const Int3& extent, const std::array<bool, 3>& axes)
     for (int64_t y = 0; y < extent[1]; ++y) {
       T* a = row(z, y);
       T* b = row(axes[0] ? extent[0] - 1 - z : z, axes[1] ? extent[1] - 1 - y : y);
-      if (a > b) continue;                     // the pair has been seen from its other side
+      if (a > b) continue;  // the pair has been seen from its other side
       if (a == b) {
         if (axes[2]) std::reverse(a, a + extent[2]);
       } else if (axes[2]) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Affine sampling of one row: trilinear data, labels by the largest weight. Voxels whose eight corners lie inside (one run of a
-// straight row) take the vector path; the rest is checked corner by corner.
+// Affine sampling of one row: trilinear data, labels by the largest weight. Voxels whose eight corners lie inside (one
+// run of a straight row) take the vector path; the rest is checked corner by corner.
 #include "segmentation/training/loops.h"
 
 namespace metvox::METVOX_ISA {
@@ -9,11 +9,13 @@ namespace {
 constexpr int64_t kChunk = 256;
 
 struct Corners {
-  int32_t at[kChunk];                          // index of the lowest corner
-  float z[kChunk], y[kChunk], x[kChunk];       // weights of the upper corners
+  int32_t at[kChunk];                     // index of the lowest corner
+  float z[kChunk], y[kChunk], x[kChunk];  // weights of the upper corners
 };
 
-inline float position(const RowSampler& r, int axis, int64_t i) { return r.start[axis] + static_cast<float>(i) * r.step[axis]; }
+inline float position(const RowSampler& r, int axis, int64_t i) {
+  return r.start[axis] + static_cast<float>(i) * r.step[axis];
+}
 
 inline int64_t floor_of(float v) {
   const int64_t t = static_cast<int64_t>(v);
@@ -58,7 +60,8 @@ void sample_data(const RowSampler& r, const Corners& k, int64_t count, float* ou
     const float* p = r.data + k.at[i];
     const float x = k.x[i], y = k.y[i], z = k.z[i];
     const Pair along_x = {1 - x, x};
-    const Pair w00 = along_x * ((1 - z) * (1 - y)), w01 = along_x * ((1 - z) * y), w10 = along_x * (z * (1 - y)), w11 = along_x * (z * y);
+    const Pair w00 = along_x * ((1 - z) * (1 - y)), w01 = along_x * ((1 - z) * y), w10 = along_x * (z * (1 - y)),
+               w11 = along_x * (z * y);
     for (int64_t c = 0; c < r.channels; ++c, p += size) {
       const Pair sum = w00 * load(p) + w01 * load(p + row) + w10 * load(p + plane) + w11 * load(p + plane + row);
       out[c * r.out_channel_stride + i] = sum[0] + sum[1];

@@ -21,7 +21,9 @@ double seconds_now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-double unix_time() { return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count(); }
+double unix_time() {
+  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
 
 std::string or_auto(const std::string& name) { return name.empty() ? "auto" : name; }
 
@@ -85,7 +87,8 @@ struct Trainer::Impl {
   explicit Impl(const TrainRequest& r) : request(r) {
     const Path plans_json = r.preprocessed / "plans.json", dataset_json = r.preprocessed / "dataset.json";
     if (!fs::exists(plans_json))
-      fail(Fault::input, r.preprocessed.string(), ": holds no plans.json; run `metvox plan` and `metvox preprocess` first");
+      fail(Fault::input, r.preprocessed.string(),
+           ": holds no plans.json; run `metvox plan` and `metvox preprocess` first");
     plans = read_plans(plans_json);
     dataset = read_description(dataset_json);
     configuration = plans.configuration(r.configuration, plans_json);
@@ -94,8 +97,8 @@ struct Trainer::Impl {
            " as inputs, which this program cannot train with; use 3d_fullres");
     if (request.loss.empty()) request.loss = default_loss(dataset.labels);
     const int channels = static_cast<int>(dataset.channel_names.size());
-    learner = std::make_unique<Learner>(LearnerOptions{request.network, request.loss, channels, request.target}, configuration,
-                                        dataset.labels);
+    learner = std::make_unique<Learner>(LearnerOptions{request.network, request.loss, channels, request.target},
+                                        configuration, dataset.labels);
     lr = request.lr.value_or(learner->defaults().lr);
     const Path folder = r.preprocessed / configuration.data_identifier;
     chosen = choose_fold(splits_json(), preprocessed_ids(folder), r.fold, r.group_by.value_or(GroupBy::patient));
@@ -115,13 +118,15 @@ struct Trainer::Impl {
     if (request.pretrained.empty()) return;
     const Path own = fs::weakly_canonical(folder()), there = fs::weakly_canonical(request.pretrained);
     if (std::mismatch(own.begin(), own.end(), there.begin(), there.end()).first == own.end())
-      fail(Fault::usage, "--pretrained ", request.pretrained.string(), " lies in the folder that this training writes anew; copy it "
+      fail(Fault::usage, "--pretrained ", request.pretrained.string(),
+           " lies in the folder that this training writes anew; copy it "
            "elsewhere, train to another --out, or go on with --resume");
   }
 
   void plan_loader() {
     const PatchGeometry geometry = patch_geometry(configuration.patch());
-    loader_plan.train = {cases->find(chosen.fold.train), geometry.initial, training_transforms(geometry, configuration.use_mask_for_norm)};
+    loader_plan.train = {cases->find(chosen.fold.train), geometry.initial,
+                         training_transforms(geometry, configuration.use_mask_for_norm)};
     loader_plan.val = {cases->find(chosen.fold.val), geometry.patch, validation_transforms()};
     loader_plan.channels = static_cast<int64_t>(dataset.channel_names.size());
     loader_plan.batch_size = configuration.batch_size;
@@ -136,17 +141,31 @@ struct Trainer::Impl {
 
   // All that the bits of a run depend on, the data excepted.
   Json run_facts() const {
-    Json j = {{"network", request.network}, {"loss", request.loss}, {"configuration", request.configuration}, {"fold", request.fold},
-              {"epochs", request.epochs}, {"iterations", request.iterations}, {"val_iterations", request.val_iterations}, {"lr", lr},
-              {"optimizer", learner->defaults().optimizer}, {"seed", request.seed}, {"device", name_of(request.target.device)},
-              {"engine", or_auto(request.target.engine)}, {"precision", name_of(request.target.dtype)}, {"isa", name_of(isa())},
-              {"threads", threads()}, {"pretrained", request.pretrained.string()}, {"version", METVOX_VERSION}};
+    Json j = {{"network", request.network},
+              {"loss", request.loss},
+              {"configuration", request.configuration},
+              {"fold", request.fold},
+              {"epochs", request.epochs},
+              {"iterations", request.iterations},
+              {"val_iterations", request.val_iterations},
+              {"lr", lr},
+              {"optimizer", learner->defaults().optimizer},
+              {"seed", request.seed},
+              {"device", name_of(request.target.device)},
+              {"engine", or_auto(request.target.engine)},
+              {"precision", name_of(request.target.dtype)},
+              {"isa", name_of(isa())},
+              {"threads", threads()},
+              {"pretrained", request.pretrained.string()},
+              {"version", METVOX_VERSION}};
     j["config_hash"] = config_hash(j);
     return j;
   }
 
   Path splits_json() const { return request.preprocessed / "splits_final.json"; }
-  Path model() const { return request.results / model_folder_name(request.network, request.loss, request.configuration); }
+  Path model() const {
+    return request.results / model_folder_name(request.network, request.loss, request.configuration);
+  }
   Path folder() const { return model() / ("fold_" + request.fold); }
   Path checkpoint(const char* name) const { return folder() / (std::string("checkpoint_") + name + ".safetensors"); }
   FoldValidation validation() const {
@@ -155,7 +174,8 @@ struct Trainer::Impl {
 
   void keep_plans() const {
     fs::create_directories(folder());
-    for (const auto& [name, json] : {std::pair{"plans.json", &facts.plans}, std::pair{"dataset.json", &facts.dataset}}) {
+    for (const auto& [name, json] :
+         {std::pair{"plans.json", &facts.plans}, std::pair{"dataset.json", &facts.dataset}}) {
       const Path path = model() / name;
       if (!fs::exists(path)) write_json(path, *json);
       else if (read_json(path) != *json)
@@ -168,9 +188,11 @@ struct Trainer::Impl {
     if (!request.resume && (fs::exists(checkpoint("final")) || fs::exists(checkpoint("latest"))))
       events.say("starting over; the model in " + folder().string() + " is replaced (--resume would go on with it)");
     learner->store().initialize(request.seed);
-    if (!request.pretrained.empty()) {         // before anything is removed: it may not fit
-      const int64_t copied = load_pretrained(learner->store(), read_safetensors(request.pretrained), request.pretrained);
-      events.say(sentence(copied, " tensors taken from ", request.pretrained.string(), ", the segmentation heads start anew"));
+    if (!request.pretrained.empty()) {  // before anything is removed: it may not fit
+      const int64_t copied =
+          load_pretrained(learner->store(), read_safetensors(request.pretrained), request.pretrained);
+      events.say(
+          sentence(copied, " tensors taken from ", request.pretrained.string(), ", the segmentation heads start anew"));
     }
     for (const char* name : {"final", "latest", "best"}) fs::remove(checkpoint(name));
     for (const char* name : {"metrics.jsonl", "progress.png", "validation"}) fs::remove_all(folder() / name);
@@ -179,10 +201,12 @@ struct Trainer::Impl {
   void keep_folds(const TrainEvents& events) const {
     if (!chosen.to_write.empty()) write_folds(splits_json(), chosen.to_write);
     if (chosen.listed && request.group_by)
-      events.say("--group-by changes nothing: " + splits_json().string() + " is there and is honoured; remove it to have folds made anew");
+      events.say("--group-by changes nothing: " + splits_json().string() +
+                 " is there and is honoured; remove it to have folds made anew");
     if (!chosen.left_out.empty())
-      events.say(sentence(chosen.left_out.size(), " preprocessed cases (", chosen.left_out.front(), chosen.left_out.size() > 1 ? ", ..." : "",
-                          ") are not used: fold ", chosen.name, " of ", splits_json().string(), " does not list them"));
+      events.say(sentence(chosen.left_out.size(), " preprocessed cases (", chosen.left_out.front(),
+                          chosen.left_out.size() > 1 ? ", ..." : "", ") are not used: fold ", chosen.name, " of ",
+                          splits_json().string(), " does not list them"));
   }
 
   // What a run that was killed while writing left behind.
@@ -197,7 +221,8 @@ struct Trainer::Impl {
       if (!fs::exists(checkpoint(name))) continue;
       const ResumedRun run = read_checkpoint(checkpoint(name), *learner);
       state = run.state;
-      events.say(sentence("resuming after epoch ", state.epoch(), " of ", request.epochs, " (", checkpoint(name).string(), ")"));
+      events.say(sentence("resuming after epoch ", state.epoch(), " of ", request.epochs, " (",
+                          checkpoint(name).string(), ")"));
       tell_differences(run.facts, events);
       write_metrics(folder() / "metrics.jsonl", state.history, facts.targets);
       return;
@@ -207,17 +232,19 @@ struct Trainer::Impl {
   }
 
   void tell_differences(const Json& before, const TrainEvents& events) const {
-    for (const char* key : {"seed", "device", "engine", "isa", "threads", "precision", "epochs", "iterations", "val_iterations", "lr", "version"})
+    for (const char* key : {"seed", "device", "engine", "isa", "threads", "precision", "epochs", "iterations",
+                            "val_iterations", "lr", "version"})
       if (before.value(key, Json()) != facts.facts.at(key))
-        events.say(sentence(key, " is ", facts.facts.at(key).dump(), ", the checkpoint was made with ", before.value(key, Json()).dump(),
-                            ": what follows will not be the same bits"));
+        events.say(sentence(key, " is ", facts.facts.at(key).dump(), ", the checkpoint was made with ",
+                            before.value(key, Json()).dump(), ": what follows will not be the same bits"));
   }
 
   void require_finite(double value, const char* what, int64_t epoch, int64_t step) const {
     if (std::isfinite(value)) return;
     const bool has = fs::exists(checkpoint("latest")) || fs::exists(checkpoint("best"));
     fail(Fault::input, "the ", what, " of epoch ", epoch + 1, ", iteration ", step + 1, " is not finite (", value,
-         "); training stops, ", has ? "the last checkpoint in " + folder().string() + " is kept" : "no checkpoint was written yet",
+         "); training stops, ",
+         has ? "the last checkpoint in " + folder().string() + " is kept" : "no checkpoint was written yet",
          ". Try a lower --lr (it is ", lr, "), --precision f32, and `metvox check` on the data");
   }
 
@@ -257,7 +284,8 @@ struct Trainer::Impl {
 
   void finish_epoch(EpochRecord r, const TrainEvents& events) {
     if (!std::isnan(r.mean_dice))
-      state.ema_dice = std::isnan(state.ema_dice) ? r.mean_dice : kEmaKept * state.ema_dice + (1 - kEmaKept) * r.mean_dice;
+      state.ema_dice =
+          std::isnan(state.ema_dice) ? r.mean_dice : kEmaKept * state.ema_dice + (1 - kEmaKept) * r.mean_dice;
     r.ema_dice = state.ema_dice;
     state.history.push_back(r);
     if (!std::isnan(state.ema_dice) && !(state.ema_dice <= state.best_ema)) {
@@ -284,16 +312,18 @@ struct Trainer::Impl {
   }
 
   size_t final_validation_bytes() const {
-    const int heads = static_cast<int>(dataset.labels.heads().size()), channels = static_cast<int>(dataset.channel_names.size());
+    const int heads = static_cast<int>(dataset.labels.heads().size()),
+              channels = static_cast<int>(dataset.channel_names.size());
     ParameterStore store;
     const auto network = find_network(request.network).make(store, configuration, channels, heads);
     Graph graph;
     const Int3 patch = configuration.patch();
     const Value x = graph.input("images", {{1, channels, patch[0], patch[1], patch[2]}, Kind::activation});
-    const Program program(graph, {network->build(x, 1).front()}, Mode::infer, request.target, store.buffers(Mode::infer),
-                          std::make_shared<Arena>());
+    const Program program(graph, {network->build(x, 1).front()}, Mode::infer, request.target,
+                          store.buffers(Mode::infer), std::make_shared<Arena>());
     const size_t windows = static_cast<size_t>(volume(patch)) * static_cast<size_t>(channels + heads) * sizeof(float);
-    return program.arena_bytes() + program.packed_bytes() + store.bytes() + windows + largest_validation_case_bytes(validation(), heads);
+    return program.arena_bytes() + program.packed_bytes() + store.bytes() + windows +
+           largest_validation_case_bytes(validation(), heads);
   }
 };
 
@@ -319,7 +349,7 @@ std::vector<std::string> Trainer::run(const TrainEvents& events) {
     return {};
   }
   if (!trained) s.train(events);
-  s.learner.reset();                           // the predictor needs the room
+  s.learner.reset();  // the predictor needs the room
   s.cases.reset();
   return validate_fold(s.validation(), events.validation);
 }

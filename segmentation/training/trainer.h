@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Training one fold of one model, as nnU-Net 2.8.1's nnUNetTrainer does: epochs of training and validation
-// batches, checkpoints after which a killed run goes on with the same bits, the log, and the sliding-window validation at the
-// end.
+// batches, checkpoints after which a killed run goes on with the same bits, the log, and the sliding-window validation
+// at the end.
 #pragma once
 #include <functional>
 #include <optional>
@@ -14,11 +14,11 @@ namespace metvox {
 
 struct TrainRequest {
   Path preprocessed, results;
-  Path pretrained;                             // a checkpoint to start from, heads excepted; may be empty
-  std::string network = "nnunet", loss, configuration = "3d_fullres", fold = "0";   // no loss: default_loss()
-  std::optional<GroupBy> group_by;             // for folds that are made, else by patient
+  Path pretrained;  // a checkpoint to start from, heads excepted; may be empty
+  std::string network = "nnunet", loss, configuration = "3d_fullres", fold = "0";  // no loss: default_loss()
+  std::optional<GroupBy> group_by;  // for folds that are made, else by patient
   int64_t epochs = 1000, iterations = 250, val_iterations = 50, save_every = 1;
-  std::optional<double> lr;                    // else the network's own
+  std::optional<double> lr;  // else the network's own
   uint64_t seed = 0;
   Target target;
   bool resume = false;
@@ -27,19 +27,21 @@ struct TrainRequest {
 // What a caller may show. An epoch is told after its checkpoint is written.
 struct TrainEvents {
   std::function<void(const std::string&)> say = [](const std::string&) {};
-  std::function<void(int64_t epoch, int64_t step, int64_t steps, double loss)> step = [](int64_t, int64_t, int64_t, double) {};
+  std::function<void(int64_t epoch, int64_t step, int64_t steps, double loss)> step = [](int64_t, int64_t, int64_t,
+                                                                                         double) {};
   std::function<void(const EpochRecord&)> epoch = [](const EpochRecord&) {};
-  std::function<void(int64_t done, int64_t cases, const std::string& id)> validation = [](int64_t, int64_t, const std::string&) {};
+  std::function<void(int64_t done, int64_t cases, const std::string& id)> validation = [](int64_t, int64_t,
+                                                                                          const std::string&) {};
 };
 
 // Bytes, all known before a step runs. The process needs the larger of the two sums, and what a bare program takes.
 struct TrainMemory {
   LearnerMemory learner;
-  size_t loader = 0;                           // batches ahead and the workers' patches
-  size_t cases = 0;                            // mapped files
-  bool cases_resident = true;                  // false: more than half of the memory; read from disk as needed
+  size_t loader = 0;           // batches ahead and the workers' patches
+  size_t cases = 0;            // mapped files
+  bool cases_resident = true;  // false: more than half of the memory; read from disk as needed
   size_t training() const;
-  size_t final_validation = 0;                 // the predictor and the largest case on its way through it
+  size_t final_validation = 0;  // the predictor and the largest case on its way through it
 };
 
 class Trainer {
@@ -53,8 +55,8 @@ class Trainer {
   Path model_folder() const;
   Path fold_folder() const;
   TrainMemory memory() const;
-  // Trains and validates; with request.resume what has been done stays done. Returns a sentence for each validation case that
-  // failed. Throws Error (Fault::input) when the loss is not finite: the last checkpoint stays.
+  // Trains and validates; with request.resume what has been done stays done. Returns a sentence for each validation
+  // case that failed. Throws Error (Fault::input) when the loss is not finite: the last checkpoint stays.
   std::vector<std::string> run(const TrainEvents& events);
 
  private:

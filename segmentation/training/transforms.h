@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The transforms of augmentation. Each is a struct of parameters with draw() (from random numbers) and apply() (to a patch),
-// so that tests give parameters of their own. Source: MIC-DKFZ/batchgeneratorsv2, transforms/.
+// The transforms of augmentation. Each is a struct of parameters with draw() (from random numbers) and apply() (to a
+// patch), so that tests give parameters of their own. Source: MIC-DKFZ/batchgeneratorsv2, transforms/.
 #pragma once
 #include <array>
 #include <vector>
@@ -9,11 +9,12 @@
 
 namespace metvox {
 
-// Fills the patch from its window: x_window = centre + M (i - (n - 1) / 2) with M = Rz Ry Rx S over (z, y, x), trilinear, 0
-// outside; labels by the largest trilinear weight, the lowest label on ties. Without rotation and scaling the centre is copied.
+// Fills the patch from its window: x_window = centre + M (i - (n - 1) / 2) with M = Rz Ry Rx S over (z, y, x),
+// trilinear, 0 outside; labels by the largest trilinear weight, the lowest label on ties. Without rotation and scaling
+// the centre is copied.
 struct Spatial {
-  std::array<double, 3> angles{};              // radians, about axes 0, 1, 2
-  double scale = 1;                            // above 1 a larger field is seen: objects shrink
+  std::array<double, 3> angles{};  // radians, about axes 0, 1, 2
+  double scale = 1;                // above 1 a larger field is seen: objects shrink
   bool in_plane = false;
   static Spatial draw(Random& random, const PatchGeometry& geometry);
   std::array<Double3, 3> matrix() const;
@@ -23,13 +24,13 @@ struct Spatial {
 // The same normal field, times sigma, on every channel.
 struct Noise {
   double sigma = 0;
-  uint64_t key = 0;                            // names the field
+  uint64_t key = 0;  // names the field
   static Noise draw(Random& random);
   void apply(Patch& patch) const;
 };
 
 struct Blur {
-  std::vector<Double3> sigmas;                 // voxels; a channel and axis, 0 leaves it
+  std::vector<Double3> sigmas;  // voxels; a channel and axis, 0 leaves it
   static Blur draw(Random& random, int64_t channels);
   void apply(Patch& patch) const;
   // Normalised Gaussian taps, as many as the odd number nearest to 6 sigma + 0.5.
@@ -37,21 +38,21 @@ struct Blur {
 };
 
 struct Brightness {
-  std::vector<double> factors;                 // a channel
+  std::vector<double> factors;  // a channel
   static Brightness draw(Random& random, int64_t channels);
   void apply(Patch& patch) const;
 };
 
 // (x - mean) factor + mean, clipped to the channel's range.
 struct Contrast {
-  std::vector<double> factors;                 // a channel
+  std::vector<double> factors;  // a channel
   static Contrast draw(Random& random, int64_t channels);
   void apply(Patch& patch) const;
 };
 
 // Down to round(extent * zoom) by the nearest voxel and back trilinearly.
 struct LowResolution {
-  std::vector<double> zooms;                   // a channel, 1 leaves it
+  std::vector<double> zooms;  // a channel, 1 leaves it
   bool in_plane = false;
   static LowResolution draw(Random& random, int64_t channels, bool in_plane);
   void apply(Patch& patch) const;
@@ -59,7 +60,7 @@ struct LowResolution {
 
 // ((x - min) / range)^gamma range + min, then mean and standard deviation as before; of -x when inverted.
 struct Gamma {
-  std::vector<double> exponents;               // a channel
+  std::vector<double> exponents;  // a channel
   bool inverted = false;
   static Gamma draw(Random& random, int64_t channels, bool inverted);
   void apply(Patch& patch) const;

@@ -31,7 +31,8 @@ TEST(plan, no_two_living_buffers_share_a_byte) {
   std::vector<Buffer> all;
   for (int i = 0; i < 200; ++i) {
     const int first = static_cast<int>(random.below(100));
-    all.push_back(buffer(static_cast<size_t>(random.below(5000) + 1), first, first + static_cast<int>(random.below(20))));
+    all.push_back(
+        buffer(static_cast<size_t>(random.below(5000) + 1), first, first + static_cast<int>(random.below(20))));
   }
   const Plan plan(all);
   for (const Buffer& a : plan.buffers())

@@ -51,7 +51,8 @@ TEST(csv, reads_what_others_write) {
   EXPECT_EQ(table.columns, (std::vector<std::string>{"sample", "DICE_et"}));
   EXPECT_EQ(table.rows, (std::vector<std::vector<std::string>>{{"x", "0.5"}, {"y", "nan"}}));
   EXPECT_EQ(table.column("DICE_et", "a.csv"), 1u);
-  EXPECT_TRUE(refused([&] { table.column("DICE_wt", "a.csv"); }, "a.csv: has no column \"DICE_wt\"; it has sample, DICE_et"));
+  EXPECT_TRUE(
+      refused([&] { table.column("DICE_wt", "a.csv"); }, "a.csv: has no column \"DICE_wt\"; it has sample, DICE_et"));
 }
 
 TEST(csv, refusals_name_the_line) {

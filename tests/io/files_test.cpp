@@ -41,7 +41,8 @@ TEST(files, refusals_name_the_path) {
   Scratch scratch;
   EXPECT_TRUE(refused([&] { read_bytes(scratch / "none"); }, (scratch / "none").string() + ": No such file"));
   EXPECT_TRUE(refused([&] { read_bytes(scratch.folder()); }, "not a regular file"));
-  EXPECT_TRUE(refused([&] { write_text(scratch / "no/file", "x"); }, "cannot make a file in the folder " + (scratch / "no").string()));
+  EXPECT_TRUE(refused([&] { write_text(scratch / "no/file", "x"); },
+                      "cannot make a file in the folder " + (scratch / "no").string()));
   EXPECT_TRUE(refused([&] { write_text("/dev/null", "x"); }, "not a regular file"));
   EXPECT_TRUE(refused([&] { write_text(scratch.folder(), "x"); }, "not a regular file"));
 }
@@ -135,7 +136,9 @@ TEST(files, gunzip_reads_members_and_padding) {
 TEST(files, gunzip_refuses_what_is_damaged) {
   const Bytes plain = sample(100000), whole = gzip(plain);
   for (size_t keep : {size_t{0}, size_t{1}, size_t{9}, whole.size() / 2, whole.size() - 1})
-    EXPECT_TRUE(refused([&] { gunzip(std::span(whole).first(keep), plain.size(), "f.gz"); }, "f.gz: the gzip stream is truncated")) << keep;
+    EXPECT_TRUE(refused([&] { gunzip(std::span(whole).first(keep), plain.size(), "f.gz"); },
+                        "f.gz: the gzip stream is truncated"))
+        << keep;
   for (size_t at : {whole.size() / 2, whole.size() - 6, whole.size() - 1}) {
     Bytes damaged = whole;
     damaged[at] ^= std::byte{0x10};

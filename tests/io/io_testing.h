@@ -22,7 +22,8 @@ class Scratch {
   Path operator/(const std::string& name) const { return folder_ / name; }
   const Path& folder() const { return folder_; }
   size_t files() const {
-    return static_cast<size_t>(std::distance(std::filesystem::directory_iterator(folder_), std::filesystem::directory_iterator()));
+    return static_cast<size_t>(
+        std::distance(std::filesystem::directory_iterator(folder_), std::filesystem::directory_iterator()));
   }
 
  private:

@@ -23,7 +23,8 @@ TEST(json, broken_text_is_written) { EXPECT_EQ(json_text(Json("\xff"), -1), "\"\
 TEST(json, errors_name_line_and_column) {
   Scratch scratch;
   write_text(scratch / "a.json", "{\n  \"a\": 1,\n  \"b\": 01\n}");
-  EXPECT_TRUE(refused([&] { read_json(scratch / "a.json"); }, (scratch / "a.json").string() + ": line 3, column 9: syntax error"));
+  EXPECT_TRUE(refused([&] { read_json(scratch / "a.json"); },
+                      (scratch / "a.json").string() + ": line 3, column 9: syntax error"));
   EXPECT_TRUE(refused([] { parse_json("", "e.json"); }, "e.json: line 1, column 1: "));
   EXPECT_TRUE(refused([] { parse_json("{\"a\": 1, \"a\": 2}", "d.json"); }, "the key \"a\" is given twice"));
   EXPECT_TRUE(refused([] { parse_json(std::string(100000, '['), "n.json"); }, "nested deeper than 256"));
@@ -32,7 +33,8 @@ TEST(json, errors_name_line_and_column) {
 }
 
 TEST(json, get_converts_nothing_in_silence) {
-  const Json value = parse_json(R"({"n": 3, "big": 300, "minus": -1, "half": 0.5, "yes": true, "list": [1, 2], "none": null})", "v.json");
+  const Json value = parse_json(
+      R"({"n": 3, "big": 300, "minus": -1, "half": 0.5, "yes": true, "list": [1, 2], "none": null})", "v.json");
   EXPECT_EQ(get<int>(value, "n", "v.json"), 3);
   EXPECT_EQ(get<double>(value, "n", "v.json"), 3.0);
   EXPECT_TRUE(get<bool>(value, "yes", "v.json"));
@@ -40,7 +42,8 @@ TEST(json, get_converts_nothing_in_silence) {
   EXPECT_TRUE(refused([&] { get<int>(value, "absent", "v.json"); }, "v.json: the key \"absent\" is missing"));
   EXPECT_TRUE(refused([&] { get<int>(value, "half", "v.json"); }, "\"half\" holds 0.5, expected an integer"));
   EXPECT_TRUE(refused([&] { get<int>(value, "yes", "v.json"); }, "expected an integer"));
-  EXPECT_TRUE(refused([&] { get<uint8_t>(value, "big", "v.json"); }, "\"big\" holds 300, expected an integer from 0 to 255"));
+  EXPECT_TRUE(
+      refused([&] { get<uint8_t>(value, "big", "v.json"); }, "\"big\" holds 300, expected an integer from 0 to 255"));
   EXPECT_TRUE(refused([&] { get<size_t>(value, "minus", "v.json"); }, "expected an integer from 0"));
   EXPECT_TRUE(refused([&] { get<double>(value, "none", "v.json"); }, "holds null, expected a number"));
   EXPECT_TRUE(refused([&] { get<bool>(value, "n", "v.json"); }, "expected true or false"));

@@ -47,7 +47,8 @@ struct Maker {
 
 // Without the flush to disk of write_bytes(), for tests that write a thousand files.
 void put(const Path& path, const Bytes& bytes) {
-  std::ofstream(path, std::ios::binary).write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+  std::ofstream(path, std::ios::binary)
+      .write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
 }
 
 // The sentence with which the file is refused.
@@ -60,8 +61,8 @@ std::string refusal_of(const Maker& maker, const std::string& name = "a.nii") {
 }
 #define EXPECT_REFUSED(maker, part) EXPECT_NE(refusal_of(maker).find(part), std::string::npos) << refusal_of(maker)
 
-constexpr size_t kDim = 40, kDatatype = 70, kPixdim = 76, kVoxOffset = 108, kSlope = 112, kInter = 116, kQformCode = 252,
-                 kSformCode = 254, kQuatern = 256, kSrow = 280, kMagic = 344;
+constexpr size_t kDim = 40, kDatatype = 70, kPixdim = 76, kVoxOffset = 108, kSlope = 112, kInter = 116,
+                 kQformCode = 252, kSformCode = 254, kQuatern = 256, kSrow = 280, kMagic = 344;
 
 Geometry odd_geometry(int version) {
   Geometry g;
@@ -127,7 +128,8 @@ TEST(nifti, written_voxels_come_back) {
   Scratch scratch;
   for (DType dtype : {DType::u8, DType::i16, DType::i32, DType::f32}) {
     Tensor voxels = Tensor::zeros({2, 3, 4}, dtype);
-    for (size_t n = 0; n < voxels.bytes(); ++n) static_cast<uint8_t*>(voxels.view().data)[n] = static_cast<uint8_t>(n % 5);
+    for (size_t n = 0; n < voxels.bytes(); ++n)
+      static_cast<uint8_t*>(voxels.view().data)[n] = static_cast<uint8_t>(n % 5);
     for (int version : {1, 2})
       for (const char* name : {"a.nii", "a.nii.gz"}) {
         write_nifti(scratch / name, voxels, odd_geometry(version));
@@ -143,7 +145,8 @@ TEST(nifti, written_voxels_come_back) {
             default: return static_cast<const float*>(data)[n];
           }
         };
-        for (int64_t n = 0; n < voxels.size(); ++n) EXPECT_EQ(v.voxels.data<float>()[n], value(n)) << name_of(dtype) << n;
+        for (int64_t n = 0; n < voxels.size(); ++n)
+          EXPECT_EQ(v.voxels.data<float>()[n], value(n)) << name_of(dtype) << n;
       }
   }
   EXPECT_EQ(scratch.files(), 2u);
@@ -152,12 +155,16 @@ TEST(nifti, written_voxels_come_back) {
 // A mask on the grid of an image: the bytes of pixdim[0..3], units, codes, qform and sform are the image's.
 TEST(nifti, mask_repeats_the_geometry_bit_for_bit) {
   Scratch scratch;
-  for (const char* name : {"qform-mirrored.nii", "both-forms.nii", "no-forms.nii", "sform-oblique.nii", "v2-i2-little.nii"}) {
+  for (const char* name :
+       {"qform-mirrored.nii", "both-forms.nii", "no-forms.nii", "sform-oblique.nii", "v2-i2-little.nii"}) {
     SCOPED_TRACE(name);
     const Volume image = read_nifti(kGolden / name);
-    write_nifti(scratch / "mask.nii", Tensor::zeros(image.voxels.shape(), DType::u8), image.geometry, {.intent_code = 1002});
+    write_nifti(scratch / "mask.nii", Tensor::zeros(image.voxels.shape(), DType::u8), image.geometry,
+                {.intent_code = 1002});
     const Bytes a = read_bytes(kGolden / name), b = read_bytes(scratch / "mask.nii");
-    const auto same = [&](size_t first, size_t count) { return std::memcmp(a.data() + first, b.data() + first, count) == 0; };
+    const auto same = [&](size_t first, size_t count) {
+      return std::memcmp(a.data() + first, b.data() + first, count) == 0;
+    };
     if (image.geometry.version == 1) {
       EXPECT_TRUE(same(40, 8) && same(76, 16) && same(123, 1) && same(252, 4 + 24 + 48));
     } else {
@@ -199,25 +206,29 @@ TEST(nifti, refuses_damaged_headers) {
   EXPECT_REFUSED(Maker().set<char>(kMagic + 2, '3'), "looks like Analyze 7.5");
   EXPECT_REFUSED(Maker().set<char>(kMagic + 1, 'i'), "in an .img file, but the name does not end in .hdr");
   EXPECT_NE(refusal_of(Maker(), "a.hdr").find("in the same file, but the name ends in .hdr"), std::string::npos);
-  for (int rank : {0, -1, 8, 256}) EXPECT_REFUSED(Maker().set(kDim, static_cast<int16_t>(rank)), "dim[0] is " + std::to_string(rank));
+  for (int rank : {0, -1, 8, 256})
+    EXPECT_REFUSED(Maker().set(kDim, static_cast<int16_t>(rank)), "dim[0] is " + std::to_string(rank));
   EXPECT_REFUSED(Maker().set<int16_t>(kDim + 4, 0), "dim[2] is 0");
   EXPECT_REFUSED(Maker().set<int16_t>(kDim + 2, -4), "dim[1] is -4");
 }
 
 TEST(nifti, refuses_dims_that_the_file_cannot_back) {
-  EXPECT_REFUSED(Maker().set<int16_t>(kDim + 2, 5), "promises 5x3x2 voxels of 2 bytes from byte 352, the file can hold at most 400");
+  EXPECT_REFUSED(Maker().set<int16_t>(kDim + 2, 5),
+                 "promises 5x3x2 voxels of 2 bytes from byte 352, the file can hold at most 400");
   Maker huge;
   for (size_t n : {1, 2, 3}) huge.set<int16_t>(kDim + 2 * n, 32767);
   EXPECT_REFUSED(huge, "promises 32767x32767x32767 voxels");
   EXPECT_REFUSED(Maker().cut(399), "at most 399 bytes");
   for (float offset : {400.0f, 1e9f}) EXPECT_REFUSED(Maker().set(kVoxOffset, offset), "from byte ");
-  for (float offset : {-1.0f, 100.0f, 352.5f, 1e18f, NAN, INFINITY}) EXPECT_REFUSED(Maker().set(kVoxOffset, offset), "vox_offset is ");
+  for (float offset : {-1.0f, 100.0f, 352.5f, 1e18f, NAN, INFINITY})
+    EXPECT_REFUSED(Maker().set(kVoxOffset, offset), "vox_offset is ");
   Scratch scratch;
   put(scratch / "a.nii.gz", gzip(huge.bytes));
   EXPECT_TRUE(refused([&] { read_nifti_header(scratch / "a.nii.gz"); }, "the file can hold at most"));
   // A gzip file could hold so many bytes but does not.
   put(scratch / "b.nii.gz", gzip(Maker().set<int16_t>(kDim + 2, 50).bytes));
-  EXPECT_TRUE(refused([&] { read_nifti(scratch / "b.nii.gz"); }, "the voxels are truncated: the header promises 300, the file ends in voxel 24"));
+  EXPECT_TRUE(refused([&] { read_nifti(scratch / "b.nii.gz"); },
+                      "the voxels are truncated: the header promises 300, the file ends in voxel 24"));
 }
 
 TEST(nifti, overflowing_dims_of_version_2_are_refused) {
@@ -252,7 +263,8 @@ TEST(nifti, oddities_become_warnings) {
     return v.warnings.size() == 1 ? v.warnings[0] : sentence(v.warnings.size(), " warnings");
   };
   EXPECT_EQ(warning(Maker().set<int16_t>(kDatatype + 2, 8)), "bitpix is 8 but int16 voxels have 16 bits");
-  EXPECT_EQ(warning(Maker().set(kPixdim + 4, 2.0f)), "the spacing along axis 0 is 2 mm by pixdim and 1 mm by the affine");
+  EXPECT_EQ(warning(Maker().set(kPixdim + 4, 2.0f)),
+            "the spacing along axis 0 is 2 mm by pixdim and 1 mm by the affine");
   EXPECT_EQ(warning(Maker().set<uint8_t>(123, 1)), "lengths are given in metres; converted to millimetres");
   EXPECT_EQ(read_nifti_header(scratch / "a.nii").geometry.spacing_mm[2], 1000);
   EXPECT_EQ(read_nifti_header(scratch / "a.nii").geometry.affine.m[0][3], -3000);
@@ -286,7 +298,8 @@ TEST(nifti, corrupt_gzip_is_refused) {
     return refusal([&] { read_nifti(scratch / "a.nii.gz"); });
   };
   for (size_t size : {whole.size() - 1, whole.size() - 9, whole.size() / 2, size_t{12}})
-    EXPECT_NE(text({whole.begin(), whole.begin() + static_cast<ptrdiff_t>(size)}).find("truncated"), std::string::npos) << size;
+    EXPECT_NE(text({whole.begin(), whole.begin() + static_cast<ptrdiff_t>(size)}).find("truncated"), std::string::npos)
+        << size;
   Bytes checksum = whole;
   checksum[whole.size() - 5] ^= std::byte{1};
   EXPECT_NE(text(checksum).find("corrupt"), std::string::npos);
@@ -327,16 +340,26 @@ TEST(nifti, labels_are_rounded_and_bounded) {
 }
 
 TEST(nifti, inspect_reports_the_contract) {
-  const Json seen = inspect_image(kGolden / "slope.nii", std::array<double, 3>{-80.5 - 0.9 * 2.3, 70.25 - 1.1 * 0.6, -33 + 2.5 * 1.2});
+  const Json seen = inspect_image(kGolden / "slope.nii",
+                                  std::array<double, 3>{-80.5 - 0.9 * 2.3, 70.25 - 1.1 * 0.6, -33 + 2.5 * 1.2});
   std::vector<std::string> keys;
   for (const auto& [key, value] : seen.items()) keys.push_back(key);
-  EXPECT_EQ(keys, (std::vector<std::string>{"shape", "spacing_mm", "axes", "dtype", "affine", "min", "max", "mean", "warnings", "value"}));
+  EXPECT_EQ(keys, (std::vector<std::string>{"shape", "spacing_mm", "axes", "dtype", "affine", "min", "max", "mean",
+                                            "warnings", "value"}));
   EXPECT_EQ(seen["shape"], (Json{5, 4, 3}));
   EXPECT_EQ(seen["axes"], "LPS");
   EXPECT_EQ(seen["dtype"], "int16");
   EXPECT_EQ(seen["value"].get<float>(), read_nifti(kGolden / "slope.nii").voxels.data<float>()[2 + 5 * (1 + 4 * 1)]);
-  EXPECT_TRUE(refused([] { inspect_image(kGolden / "slope.nii", std::array<double, 3>{500, 0, 0}); }, "mm is outside the image"));
-  EXPECT_TRUE(refused([] { inspect_image(kGolden / "slope.nii", std::array<double, 3>{NAN, 0, 0}); }, "mm is outside the image"));
+  EXPECT_TRUE(refused(
+      [] {
+        inspect_image(kGolden / "slope.nii", std::array<double, 3>{500, 0, 0});
+      },
+      "mm is outside the image"));
+  EXPECT_TRUE(refused(
+      [] {
+        inspect_image(kGolden / "slope.nii", std::array<double, 3>{NAN, 0, 0});
+      },
+      "mm is outside the image"));
 }
 
 // Real files, where they are at hand: METVOX_REAL_DATA names their folder.

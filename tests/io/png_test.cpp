@@ -57,8 +57,8 @@ TEST(png, drawing_outside_is_clipped) {
   EXPECT_EQ(p.at(0, 4), kWhite);
 }
 
-// A line inks its length times its width, at every slope, up to the two round ends; coverage by distance is off by at most
-// an eighth of a pixel across (a line of width 1 at 45 degrees).
+// A line inks its length times its width, at every slope, up to the two round ends; coverage by distance is off by at
+// most an eighth of a pixel across (a line of width 1 at 45 degrees).
 TEST(png, lines_have_their_width) {
   for (double width_px : {1.0, 2.0, 4.0})
     for (double angle : {0.0, 0.3, 0.785, 1.2}) {

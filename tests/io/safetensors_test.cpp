@@ -31,7 +31,8 @@ TEST(safetensors, every_dtype_comes_back) {
   std::vector<NamedView> views;
   for (DType dtype : {DType::f64, DType::u8, DType::f32, DType::i8, DType::f16, DType::bf16, DType::i16, DType::i32}) {
     tensors.push_back(Tensor::empty({2, 1, 3}, dtype));
-    for (size_t n = 0; n < tensors.back().bytes(); ++n) static_cast<uint8_t*>(tensors.back().view().data)[n] = static_cast<uint8_t>(3 * n + 1);
+    for (size_t n = 0; n < tensors.back().bytes(); ++n)
+      static_cast<uint8_t*>(tensors.back().view().data)[n] = static_cast<uint8_t>(3 * n + 1);
     views.push_back({"x." + std::string(name_of(dtype)), tensors.back().view()});
   }
   const Tensor scalar = Tensor::zeros({}, DType::f32), nothing = Tensor::zeros({0, 4}, DType::f32);
@@ -91,7 +92,8 @@ TEST(safetensors, refuses_hostile_headers) {
   EXPECT_TRUE(header_refused(one("F32", "[2]", "[0,8]"), 9, "9 bytes follow the header, its tensors have 8"));
   const std::string x = "\"x\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[0,2]}";
   EXPECT_TRUE(header_refused("{" + x + "," + x + "}", 2, "the key \"x\" is given twice"));
-  EXPECT_TRUE(header_refused("{" + x + ",\"y\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[1,3]}}", 3, "\"y\" overlaps another"));
+  EXPECT_TRUE(header_refused("{" + x + ",\"y\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[1,3]}}", 3,
+                             "\"y\" overlaps another"));
   EXPECT_TRUE(header_refused("{\"__metadata__\":{\"a\":1}}", 0, "__metadata__ \"a\" is not a string"));
   EXPECT_TRUE(header_refused("{\"__metadata__\":[]}", 0, "__metadata__ is not an object"));
 }
@@ -101,7 +103,8 @@ TEST(safetensors, refuses_lengths_that_the_file_does_not_have) {
   write_text(scratch / "short", "1234567");
   EXPECT_TRUE(refused([&] { read_safetensors(scratch / "short"); }, "too short"));
   write_text(scratch / "long", std::string(7, '\0') + "\x7f{}");
-  EXPECT_TRUE(refused([&] { read_safetensors(scratch / "long"); }, "the header should have 9151314442816847872 bytes, 2 follow"));
+  EXPECT_TRUE(refused([&] { read_safetensors(scratch / "long"); },
+                      "the header should have 9151314442816847872 bytes, 2 follow"));
   EXPECT_TRUE(refused([&] { read_safetensors(scratch / "none"); }, "No such file"));
 }
 

@@ -101,7 +101,8 @@ TEST(volume, onto_lattice_shares_or_declines) {
   EXPECT_FALSE(onto_lattice(v, longer));
   EXPECT_FALSE(onto_lattice(v, make_geometry({3, 2, 4}, kRas.affine)));
   const double c = std::sqrt(0.5);
-  EXPECT_FALSE(onto_lattice(v, make_geometry({2, 3, 4}, affine({{{c, -2 * c, 0, 5}, {c, 2 * c, 0, -6}, {0, 0, 3, 7}}}))));
+  EXPECT_FALSE(
+      onto_lattice(v, make_geometry({2, 3, 4}, affine({{{c, -2 * c, 0, 5}, {c, 2 * c, 0, -6}, {0, 0, 3, 7}}}))));
 }
 
 }  // namespace metvox

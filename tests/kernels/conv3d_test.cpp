@@ -21,8 +21,11 @@ struct Results {
 
 Data data_for(const Conv3dProblem& p, uint64_t seed) {
   Random random(seed, 0);
-  Data d{test::whole_numbers(p.x_shape(), random), {}, test::whole_numbers(p.w_shape(), random),
-         test::whole_numbers({p.k}, random, 3), test::whole_numbers(p.y_shape(), random)};
+  Data d{test::whole_numbers(p.x_shape(), random),
+         {},
+         test::whole_numbers(p.w_shape(), random),
+         test::whole_numbers({p.k}, random, 3),
+         test::whole_numbers(p.y_shape(), random)};
   if (p.c2) d.x2 = test::whole_numbers(p.x2_shape(), random);
   return d;
 }
@@ -50,10 +53,12 @@ void backward_data(const Conv3dBackwardData& kernel, const Conv3dProblem& p, con
   r.dx = test::filled(p.x_shape(), p.dtype, start(grad));
   if (p.c2) r.dx2 = test::filled(p.x2_shape(), p.dtype, start(grad));
   kernel.pack(stream, d.w.view(), packed.data());
-  kernel.run(stream, d.dy.view(), packed.data(), r.dx.view(), grad, r.dx2.view(), p.c2 ? grad : Grad::ignore, scratch.data());
+  kernel.run(stream, d.dy.view(), packed.data(), r.dx.view(), grad, r.dx2.view(), p.c2 ? grad : Grad::ignore,
+             scratch.data());
 }
 
-void backward_weights(const Conv3dBackwardWeights& kernel, const Conv3dProblem& p, const Data& d, Grad grad, Results& r) {
+void backward_weights(const Conv3dBackwardWeights& kernel, const Conv3dProblem& p, const Data& d, Grad grad,
+                      Results& r) {
   Stream stream;
   Guarded scratch(kernel.scratch_bytes());
   r.dw = test::filled(p.w_shape(), p.master(), start(grad));
@@ -84,7 +89,8 @@ Results expected_for(Conv3dProblem p, const Data& d, Grad grad) {
   return r;
 }
 
-// Every pass of every engine that takes the problem, against the reference in double, exactly. Counts the engines that took it.
+// Every pass of every engine that takes the problem, against the reference in double, exactly. Counts the engines that
+// took it.
 int expect_engines_agree(Conv3dProblem p, uint64_t seed) {
   int taken = 0;
   const Data d = data_for(p, seed);
@@ -130,16 +136,26 @@ Tensor doubles(const Shape& shape, std::initializer_list<double> values) {
 
 // A 2x2x2 image, all of it under the one position of a 2x2x2 kernel.
 TEST(conv3d, by_hand) {
-  const Conv3dProblem p{.n = 1, .c = 1, .k = 2, .in = {2, 2, 2}, .kernel = {2, 2, 2}, .pad = {0, 0, 0}, .bias = true, .dtype = DType::f64};
-  const Data d{doubles(p.x_shape(), {1, 2, 3, 4, 5, 6, 7, 8}), {},
-               doubles(p.w_shape(), {1, 0, 0, 0, 0, 0, 0, 10, 0, 1, 0, 0, 0, 0, 0, 0}), doubles({2}, {100, 200}),
+  const Conv3dProblem p{.n = 1,
+                        .c = 1,
+                        .k = 2,
+                        .in = {2, 2, 2},
+                        .kernel = {2, 2, 2},
+                        .pad = {0, 0, 0},
+                        .bias = true,
+                        .dtype = DType::f64};
+  const Data d{doubles(p.x_shape(), {1, 2, 3, 4, 5, 6, 7, 8}),
+               {},
+               doubles(p.w_shape(), {1, 0, 0, 0, 0, 0, 0, 10, 0, 1, 0, 0, 0, 0, 0, 0}),
+               doubles({2}, {100, 200}),
                doubles(p.y_shape(), {3, 5})};
   test::expect_exactly(forward(*reference_of(conv3d_forward(), p), p, d), doubles(p.y_shape(), {181, 202}), "y");
   Results r;
   backward_data(*reference_of(conv3d_backward_data(), p), p, d, Grad::overwrite, r);
   test::expect_exactly(r.dx, doubles(p.x_shape(), {3, 5, 0, 0, 0, 0, 0, 30}), "dx");
   backward_weights(*reference_of(conv3d_backward_weights(), p), p, d, Grad::accumulate, r);
-  test::expect_exactly(r.dw, doubles(p.w_shape(), {8, 11, 14, 17, 20, 23, 26, 29, 10, 15, 20, 25, 30, 35, 40, 45}), "dw");
+  test::expect_exactly(r.dw, doubles(p.w_shape(), {8, 11, 14, 17, 20, 23, 26, 29, 10, 15, 20, 25, 30, 35, 40, 45}),
+                       "dw");
   test::expect_exactly(r.db, doubles({2}, {8, 10}), "db");
 }
 
@@ -148,7 +164,9 @@ TEST(conv3d, padding_is_zero) {
   const Conv3dProblem p{.in = {3, 3, 3}, .dtype = DType::f64};
   const Data d{test::filled(p.x_shape(), DType::f64, 1), {}, test::filled(p.w_shape(), DType::f64, 1), {}, {}};
   const Tensor y = forward(*reference_of(conv3d_forward(), p), p, d);
-  test::expect_exactly(y, doubles(p.y_shape(), {8, 12, 8, 12, 18, 12, 8, 12, 8, 12, 18, 12, 18, 27, 18, 12, 18, 12, 8, 12, 8, 12, 18, 12, 8, 12, 8}), "y");
+  test::expect_exactly(y, doubles(p.y_shape(), {8,  12, 8,  12, 18, 12, 8, 12, 8,  12, 18, 12, 18, 27,
+                                                18, 12, 18, 12, 8,  12, 8, 12, 18, 12, 8,  12, 8}),
+                       "y");
 }
 
 TEST(conv3d, engines_agree_on_the_shapes_of_networks) {
@@ -172,9 +190,9 @@ TEST(conv3d, engines_agree_on_the_shapes_of_networks) {
   add([](auto& p) { p.in = {1, 1, 1}, p.bias = true; });
   add([](auto& p) { p.in = {1, 1, 70}, p.n = 1; });
   add([](auto& p) { p.in = {2, 2, 2}, p.stride = {2, 2, 2}, p.c = 1, p.k = 1; });
-  add([](auto& p) { p.in = {3, 6, 5}, p.stride = {2, 2, 2}, p.k = 16; });   // oneDNN 2.6.3 is wrong here in bf16,
+  add([](auto& p) { p.in = {3, 6, 5}, p.stride = {2, 2, 2}, p.k = 16; });  // oneDNN 2.6.3 is wrong here in bf16,
   add([](auto& p) { p.in = {2, 6, 5}, p.stride = {2, 2, 2}, p.c = 16, p.c2 = 24, p.k = 16, p.bias = true; });
-  add([](auto& p) { p.kernel = {1, 1, 1}, p.pad = {0, 0, 0}, p.c = 16, p.c2 = 3, p.k = 5; });   // and here
+  add([](auto& p) { p.kernel = {1, 1, 1}, p.pad = {0, 0, 0}, p.c = 16, p.c2 = 3, p.k = 5; });  // and here
   add([](auto& p) { p.c = 3, p.c2 = 5, p.k = 7, p.in = {3, 20, 60}, p.bias = true, p.n = 1; });
   uint64_t seed = 1;
   for (const Conv3dProblem& p : problems) {
@@ -185,9 +203,14 @@ TEST(conv3d, engines_agree_on_the_shapes_of_networks) {
 
 TEST(conv3d, engines_agree_or_decline_on_random_problems) {
   Random random(2026, 11);
-  const auto one_of = [&](std::initializer_list<int64_t> list) { return list.begin()[random.below(static_cast<int64_t>(list.size()))]; };
+  const auto one_of = [&](std::initializer_list<int64_t> list) {
+    return list.begin()[random.below(static_cast<int64_t>(list.size()))];
+  };
   for (uint64_t seed = 0; seed < 60; ++seed) {
-    Conv3dProblem p{.n = one_of({1, 2, 3}), .c = one_of({1, 3, 4, 8, 12, 16, 17}), .c2 = one_of({0, 0, 1, 8, 16}), .k = one_of({1, 2, 3, 5, 8, 16, 20})};
+    Conv3dProblem p{.n = one_of({1, 2, 3}),
+                    .c = one_of({1, 3, 4, 8, 12, 16, 17}),
+                    .c2 = one_of({0, 0, 1, 8, 16}),
+                    .k = one_of({1, 2, 3, 5, 8, 16, 20})};
     for (int a = 0; a < 3; ++a) {
       p.in[a] = 1 + random.below(8);
       p.kernel[a] = one_of({1, 3});
@@ -200,7 +223,7 @@ TEST(conv3d, engines_agree_or_decline_on_random_problems) {
       EXPECT_THROW(p.validate(), Error) << p.describe();
       continue;
     }
-    EXPECT_GE(expect_engines_agree(p, seed), 15) << p.describe();   // the reference in three types, at least
+    EXPECT_GE(expect_engines_agree(p, seed), 15) << p.describe();  // the reference in three types, at least
     if (HasFatalFailure()) return;
   }
 }
@@ -218,7 +241,8 @@ TEST(conv3d, onednn_takes_f32_and_refuses_f64_and_f16) {
 
 // Named by --engine, an engine trains heads of three regions and the layer under them in its own type.
 TEST(conv3d, a_named_engine_takes_the_layers_of_a_network) {
-  const Conv3dProblem heads{.n = 1, .c = 32, .k = 3, .in = {4, 5, 6}, .kernel = {1, 1, 1}, .pad = {0, 0, 0}, .bias = true};
+  const Conv3dProblem heads{
+      .n = 1, .c = 32, .k = 3, .in = {4, 5, 6}, .kernel = {1, 1, 1}, .pad = {0, 0, 0}, .bias = true};
   const Conv3dProblem wide{.n = 1, .c = 32, .k = 32, .in = {4, 5, 6}};
   for (const char* engine : {"native", "onednn"})
     for (Conv3dProblem p : {heads, wide})
@@ -255,8 +279,10 @@ TEST(conv3d, refuses_wrong_views) {
   for (const auto& e : conv3d_forward().engines()) {
     const auto kernel = e.make(p);
     Guarded packed(kernel->packed_bytes());
-    EXPECT_THROW(kernel->pack(stream, Tensor::zeros({2, 3, 3, 3, 3}, DType::f32).view(), {}, packed.data()), Error) << e.name;
-    EXPECT_THROW(kernel->pack(stream, Tensor::zeros(p.w_shape(), DType::f64).view(), {}, packed.data()), Error) << e.name;
+    EXPECT_THROW(kernel->pack(stream, Tensor::zeros({2, 3, 3, 3, 3}, DType::f32).view(), {}, packed.data()), Error)
+        << e.name;
+    EXPECT_THROW(kernel->pack(stream, Tensor::zeros(p.w_shape(), DType::f64).view(), {}, packed.data()), Error)
+        << e.name;
   }
 }
 

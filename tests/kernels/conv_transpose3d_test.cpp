@@ -31,7 +31,8 @@ Tensor forward(const ConvTranspose3dForward& kernel, const ConvTranspose3dProble
 
 double start(Grad grad) { return grad == Grad::accumulate ? 5 : kNan; }
 
-Tensor backward_data(const ConvTranspose3dBackwardData& kernel, const ConvTranspose3dProblem& p, const Data& d, Grad grad) {
+Tensor backward_data(const ConvTranspose3dBackwardData& kernel, const ConvTranspose3dProblem& p, const Data& d,
+                     Grad grad) {
   Stream stream;
   Guarded packed(kernel.packed_bytes()), scratch(kernel.scratch_bytes());
   Tensor dx = test::filled(p.x_shape(), p.dtype, start(grad));
@@ -40,8 +41,8 @@ Tensor backward_data(const ConvTranspose3dBackwardData& kernel, const ConvTransp
   return dx;
 }
 
-std::pair<Tensor, Tensor> backward_weights(const ConvTranspose3dBackwardWeights& kernel, const ConvTranspose3dProblem& p,
-                                           const Data& d, Grad grad) {
+std::pair<Tensor, Tensor> backward_weights(const ConvTranspose3dBackwardWeights& kernel,
+                                           const ConvTranspose3dProblem& p, const Data& d, Grad grad) {
   Stream stream;
   Guarded scratch(kernel.scratch_bytes());
   Tensor dw = test::filled(p.w_shape(), p.master(), start(grad)), db = test::filled({p.k}, p.master(), start(grad));
@@ -101,8 +102,10 @@ Tensor doubles(const Shape& shape, std::initializer_list<double> values) {
 // Two voxels in a row, each blown up to 1x1x2: y = 10 + {1, 2} (1, 3), then {1, 2} (2, 5) for the second.
 TEST(conv_transpose3d, by_hand) {
   const ConvTranspose3dProblem p{.in = {1, 1, 2}, .stride = {1, 1, 2}, .dtype = DType::f64};
-  const Data d{doubles(p.x_shape(), {1, 2}), doubles(p.w_shape(), {1, 3}), doubles({1}, {10}), doubles(p.y_shape(), {1, 2, 3, 4})};
-  test::expect_exactly(forward(*reference_of(conv_transpose3d_forward(), p), p, d), doubles(p.y_shape(), {11, 13, 12, 16}), "y");
+  const Data d{doubles(p.x_shape(), {1, 2}), doubles(p.w_shape(), {1, 3}), doubles({1}, {10}),
+               doubles(p.y_shape(), {1, 2, 3, 4})};
+  test::expect_exactly(forward(*reference_of(conv_transpose3d_forward(), p), p, d),
+                       doubles(p.y_shape(), {11, 13, 12, 16}), "y");
   test::expect_exactly(backward_data(*reference_of(conv_transpose3d_backward_data(), p), p, d, Grad::overwrite),
                        doubles(p.x_shape(), {1 * 1 + 2 * 3, 3 * 1 + 4 * 3}), "dx");
   const auto [dw, db] = backward_weights(*reference_of(conv_transpose3d_backward_weights(), p), p, d, Grad::accumulate);
@@ -113,7 +116,8 @@ TEST(conv_transpose3d, by_hand) {
 TEST(conv_transpose3d, engines_agree_on_the_shapes_of_networks) {
   uint64_t seed = 100;
   for (const ConvTranspose3dProblem& p :
-       {ConvTranspose3dProblem{.n = 2, .c = 16, .k = 8, .in = {3, 4, 5}}, ConvTranspose3dProblem{.n = 3, .c = 32, .k = 16, .in = {2, 3, 3}},
+       {ConvTranspose3dProblem{.n = 2, .c = 16, .k = 8, .in = {3, 4, 5}},
+        ConvTranspose3dProblem{.n = 3, .c = 32, .k = 16, .in = {2, 3, 3}},
         ConvTranspose3dProblem{.n = 1, .c = 64, .k = 32, .in = {3, 3, 2}, .stride = {1, 2, 2}},
         ConvTranspose3dProblem{.n = 1, .c = 5, .k = 3, .in = {1, 1, 1}, .bias = false},
         ConvTranspose3dProblem{.n = 1, .c = 8, .k = 4, .in = {1, 1, 33}, .stride = {2, 1, 2}},
@@ -127,7 +131,9 @@ TEST(conv_transpose3d, engines_agree_on_the_shapes_of_networks) {
 
 TEST(conv_transpose3d, engines_agree_or_decline_on_random_problems) {
   Random random(2026, 12);
-  const auto one_of = [&](std::initializer_list<int64_t> list) { return list.begin()[random.below(static_cast<int64_t>(list.size()))]; };
+  const auto one_of = [&](std::initializer_list<int64_t> list) {
+    return list.begin()[random.below(static_cast<int64_t>(list.size()))];
+  };
   for (uint64_t seed = 0; seed < 30; ++seed) {
     ConvTranspose3dProblem p{.n = one_of({1, 2, 3}), .c = one_of({1, 3, 8, 16, 20}), .k = one_of({1, 3, 5, 8, 12, 16})};
     for (int a = 0; a < 3; ++a) p.in[a] = 1 + random.below(5), p.stride[a] = one_of({1, 2, 2});

@@ -24,7 +24,8 @@ using Table = EngineTable<Problem, Kernel>;
 const Table table("sum", {{"first", Device::Kind::cpu, never<Problem>, make, to_second},
                           {"second", Device::Kind::cpu, declines_hard, make},
                           {"reference", Device::Kind::cpu, never<Problem>, make}});
-const Table slow("sum", {{"first", Device::Kind::cpu, declines_hard, make}, {"reference", Device::Kind::cpu, never<Problem>, make}});
+const Table slow("sum", {{"first", Device::Kind::cpu, declines_hard, make},
+                         {"reference", Device::Kind::cpu, never<Problem>, make}});
 
 Target named(const std::string& engine) { return {.device = {}, .dtype = DType::f32, .engine = engine}; }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Every instruction set that this machine has gives the same results but for rounding. The set is chosen once a process, so
-// the program runs itself again under METVOX_ISA.
+// Every instruction set that this machine has gives the same results but for rounding. The set is chosen once a
+// process, so the program runs itself again under METVOX_ISA.
 #include "kernels/cpu/isa.h"
 
 #include <cstdio>
@@ -38,7 +38,8 @@ void report_norm(DType t) {
     return test::converted(test::normal_numbers(shape, random, type), type);
   };
   const Tensor x = numbers(p.x_shape(), t), dy = numbers(p.x_shape(), t), y = x.clone(), dx = x.clone();
-  const Tensor gamma = numbers({5}, DType::f32), beta = numbers({5}, DType::f32), dgamma = gamma.clone(), dbeta = gamma.clone();
+  const Tensor gamma = numbers({5}, DType::f32), beta = numbers({5}, DType::f32), dgamma = gamma.clone(),
+               dbeta = gamma.clone();
   const Tensor saved = Tensor::zeros(p.saved_shape(), DType::f32);
   const test::Guarded scratch(std::max(kernel->forward_scratch_bytes(), kernel->backward_scratch_bytes()));
   kernel->forward(stream, x.view(), gamma.view(), beta.view(), y.view(), saved.view(), scratch.data());
@@ -105,7 +106,8 @@ TEST(isa, environment_chooses_and_every_set_agrees) {
   EXPECT_EQ(v2.status, 0);
   ASSERT_EQ(v2.results.size(), 13u);
   for (const char* set : {"v3", "v4"}) {
-    const bool has = set == std::string("v3") ? __builtin_cpu_supports("x86-64-v3") : __builtin_cpu_supports("x86-64-v4");
+    const bool has =
+        set == std::string("v3") ? __builtin_cpu_supports("x86-64-v3") : __builtin_cpu_supports("x86-64-v4");
     if (!has) continue;
     const Report run = run_under(set);
     EXPECT_EQ(run.isa, set);
@@ -116,8 +118,10 @@ TEST(isa, environment_chooses_and_every_set_agrees) {
       double size = 0;
       for (double e : expected) size = std::max(size, std::abs(e));
       // bf16: near a tie the next number is as good.
-      const double relative = 8 * test::epsilon(DType::f32) + (what.starts_with("bf16") ? test::epsilon(DType::bf16) : 0);
-      for (size_t i = 0; i < got.size(); ++i) EXPECT_NEAR(got[i], expected[i], relative * size) << set << ' ' << what << ' ' << i;
+      const double relative =
+          8 * test::epsilon(DType::f32) + (what.starts_with("bf16") ? test::epsilon(DType::bf16) : 0);
+      for (size_t i = 0; i < got.size(); ++i)
+        EXPECT_NEAR(got[i], expected[i], relative * size) << set << ' ' << what << ' ' << i;
     }
   }
 }

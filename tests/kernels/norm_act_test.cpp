@@ -11,7 +11,7 @@ using test::GuardedTensor;
 
 // Everything in f64, though exact in the problem's types.
 struct Data {
-  Tensor x, gamma, beta, dy, start;                      // start: of the gradients that are added to
+  Tensor x, gamma, beta, dy, start;  // start: of the gradients that are added to
 };
 struct Results {
   Tensor y, saved, dx, dgamma, dbeta;
@@ -20,9 +20,9 @@ struct Results {
 Data data_for(const NormActProblem& p, double mean = 0.3, double deviation = 1) {
   Random random(7, 1);
   const DType m = p.master();
-  return {test::normal_numbers(p.x_shape(), random, p.dtype, mean, deviation), test::normal_numbers({p.c}, random, m, 1, 0.3),
-          test::normal_numbers({p.c}, random, m, 0, 0.3), test::normal_numbers(p.x_shape(), random, p.dtype),
-          test::normal_numbers(p.x_shape(), random, p.dtype)};
+  return {test::normal_numbers(p.x_shape(), random, p.dtype, mean, deviation),
+          test::normal_numbers({p.c}, random, m, 1, 0.3), test::normal_numbers({p.c}, random, m, 0, 0.3),
+          test::normal_numbers(p.x_shape(), random, p.dtype), test::normal_numbers(p.x_shape(), random, p.dtype)};
 }
 
 Tensor ones(const Shape& shape) { return test::filled(shape, DType::f64, 1); }
@@ -38,10 +38,12 @@ void forward(const NormAct& kernel, const NormActProblem& p, const Data& d, Resu
   r.saved = saved.in_double();
 }
 
-void backward(const NormAct& kernel, const NormActProblem& p, const Data& d, const Tensor& statistics, Grad grad, Results& r) {
+void backward(const NormAct& kernel, const NormActProblem& p, const Data& d, const Tensor& statistics, Grad grad,
+              Results& r) {
   Stream stream;
-  const GuardedTensor x(d.x, p.dtype), gamma(d.gamma, p.master()), beta(d.beta, p.master()), saved(statistics, p.master()),
-      dy(d.dy, p.dtype), dx(d.start, p.dtype), dgamma(ones({p.c}), p.master()), dbeta(ones({p.c}), p.master());
+  const GuardedTensor x(d.x, p.dtype), gamma(d.gamma, p.master()), beta(d.beta, p.master()),
+      saved(statistics, p.master()), dy(d.dy, p.dtype), dx(d.start, p.dtype), dgamma(ones({p.c}), p.master()),
+      dbeta(ones({p.c}), p.master());
   test::Guarded scratch(kernel.backward_scratch_bytes());
   kernel.backward(stream, x.view(), gamma.view(), beta.view(), saved.view(), dy.view(), dx.view(), grad, dgamma.view(),
                   dbeta.view(), grad, scratch.data());
@@ -60,7 +62,8 @@ void close_kinks(Data& d, const Tensor& y, double near) {
     if (std::abs(y.data<double>()[i]) < near) d.dy.data<double>()[i] = 0;
 }
 
-// `conditioning`: how many deviations the mean is from 0; the float of the saved mean is off by as many eps of a deviation.
+// `conditioning`: how many deviations the mean is from 0; the float of the saved mean is off by as many eps of a
+// deviation.
 void compare(const NormActProblem& p, double conditioning = 1, double deviation = 1) {
   SCOPED_TRACE(p.describe() + sentence(", mean ", conditioning, " deviations"));
   constexpr double kC = 8;
@@ -70,7 +73,7 @@ void compare(const NormActProblem& p, double conditioning = 1, double deviation 
   forward(*reference, p, d, expected);
   forward(*native, p, d, got);
   const double single = test::epsilon(DType::f32);
-  const double neighbour = test::epsilon(p.dtype);       // bf16: near a tie the next number is as good
+  const double neighbour = test::epsilon(p.dtype);  // bf16: near a tie the next number is as good
   test::expect_near(got.y, expected.y, (kC * single + neighbour) * test::largest(expected.y), "y");
   test::expect_near(got.saved, expected.saved, kC * single * test::largest(expected.saved), "saved");
 
@@ -80,7 +83,7 @@ void compare(const NormActProblem& p, double conditioning = 1, double deviation 
     SCOPED_TRACE(grad == Grad::overwrite ? "overwrite" : grad == Grad::accumulate ? "accumulate" : "ignore");
     backward(*reference, p, d, expected.saved, grad, expected);
     backward(*native, p, d, expected.saved, grad, got);
-    const bool ignored = grad == Grad::ignore;           // then every bit stays
+    const bool ignored = grad == Grad::ignore;  // then every bit stays
     const double relative = ignored ? 0 : kC * single, size = test::largest(expected.dx);
     test::expect_near(got.dx, expected.dx, (relative * conditioning + (ignored ? 0 : neighbour)) * size, "dx");
     const double sum = std::sqrt(terms) * 3 * test::root_mean_square(d.dy);
@@ -92,7 +95,7 @@ void compare(const NormActProblem& p, double conditioning = 1, double deviation 
 
 TEST(norm_act, worked_by_hand) {
   NormActProblem p{1, 1, {1, 1, 4}};
-  p.eps = 0.75;                                          // variance 1.25 + 0.75 = 2
+  p.eps = 0.75;  // variance 1.25 + 0.75 = 2
   p.slope = 0.5;
   p.dtype = DType::f64;
   Data d = data_for(p);
@@ -214,8 +217,8 @@ TEST(norm_act, works_in_place) {
       test::Guarded scratch(std::max(kernel->forward_scratch_bytes(), kernel->backward_scratch_bytes()));
       kernel->forward(stream, y.view(), gamma.view(), beta.view(), y.view(), saved.view(), scratch.data());
       test::expect_near(y.in_double(), apart.y, 0, "y in x");
-      kernel->backward(stream, x.view(), gamma.view(), beta.view(), saved.view(), dy.view(), dy.view(), Grad::overwrite, {}, {},
-                       Grad::ignore, scratch.data());
+      kernel->backward(stream, x.view(), gamma.view(), beta.view(), saved.view(), dy.view(), dy.view(), Grad::overwrite,
+                       {}, {}, Grad::ignore, scratch.data());
       test::expect_near(dy.in_double(), apart.dx, 0, "dx in dy");
     }
 }

@@ -25,13 +25,14 @@ void expect_golden(const double* golden, Step step) {
       m(test::filled({10}, DType::f64, 0), t), v(test::filled({10}, DType::f64, 0), t);
   for (int i = 0; i < kCount; ++i) w.view().as<T>()[place[i]] = static_cast<T>(weight(i));
   Stream stream;
-  constexpr double kScale = 0.25;                        // read times g_scale: a power of two, so exact
+  constexpr double kScale = 0.25;  // read times g_scale: a power of two, so exact
   for (int s = 1; s <= kSteps; ++s) {
     for (int i = 0; i < kCount; ++i) g.view().as<T>()[place[i]] = static_cast<T>(gradient(s, i) / kScale);
     step(stream, w.view(), g.view(), m.view(), v.view(), std::span<const Range>(ranges), s, kScale);
   }
-  for (int i = 0; i < kCount; ++i)                       // some ten roundings a step of numbers of the size of 1
-    EXPECT_NEAR(w.view().as<T>()[place[i]], golden[i], 8 * test::epsilon(t) * std::sqrt(10.0 * kSteps)) << name_of(t) << ' ' << i;
+  for (int i = 0; i < kCount; ++i)  // some ten roundings a step of numbers of the size of 1
+    EXPECT_NEAR(w.view().as<T>()[place[i]], golden[i], 8 * test::epsilon(t) * std::sqrt(10.0 * kSteps))
+        << name_of(t) << ' ' << i;
   for (int64_t i : {0, 3, 4, 5, 9}) {
     EXPECT_EQ(w.view().as<T>()[i], T(7));
     EXPECT_EQ(m.view().as<T>()[i], T(0));
@@ -41,14 +42,16 @@ void expect_golden(const double* golden, Step step) {
 
 template <class T>
 void expect_sgd(const double* golden, SgdNesterov options) {
-  expect_golden<T>(golden, [&](Stream& stream, View w, View g, View m, View, std::span<const Range> ranges, int, double scale) {
-    options.g_scale = scale;
-    sgd_nesterov(stream, w, g, m, ranges, options);
-  });
+  expect_golden<T>(golden,
+                   [&](Stream& stream, View w, View g, View m, View, std::span<const Range> ranges, int, double scale) {
+                     options.g_scale = scale;
+                     sgd_nesterov(stream, w, g, m, ranges, options);
+                   });
 }
 template <class T>
 void expect_adam(const double* golden, Adam options) {
-  const auto step = [&](Stream& stream, View w, View g, View m, View v, std::span<const Range> ranges, int number, double scale) {
+  const auto step = [&](Stream& stream, View w, View g, View m, View v, std::span<const Range> ranges, int number,
+                        double scale) {
     options.g_scale = scale;
     options.step = number;
     adam(stream, w, g, m, v, ranges, options);
@@ -80,7 +83,7 @@ TEST(optimize, norm_sums_the_ranges_alone) {
   double expected = 0;
   for (const Range& r : ranges)
     for (int64_t i = r.first; i < r.first + r.count; ++i) expected += g.data<float>()[i] * g.data<float>()[i];
-  EXPECT_EQ(squared_norm(stream, g.view(), ranges), expected);               // whole numbers: exact
+  EXPECT_EQ(squared_norm(stream, g.view(), ranges), expected);  // whole numbers: exact
   EXPECT_EQ(squared_norm(stream, g.view(), {}), 0);
   EXPECT_THROW(squared_norm(stream, g.view(), std::array{Range{900, 101}}), Error);
 }

@@ -30,7 +30,8 @@ TEST(pointwise, adds_exactly_as_the_type_rounds) {
       add(stream, ga.view(), gb.view(), y.view());
       const Tensor apart = y.in_double();
       for (int64_t i = 0; i < n; ++i)
-        ASSERT_EQ(apart.data<double>()[i], rounded(a.data<double>()[i] + b.data<double>()[i], t)) << name_of(t) << ' ' << i;
+        ASSERT_EQ(apart.data<double>()[i], rounded(a.data<double>()[i] + b.data<double>()[i], t))
+            << name_of(t) << ' ' << i;
       add(stream, ga.view(), gb.view(), ga.view());
       test::expect_near(ga.in_double(), apart, 0, "in a");
       copy(stream, gb.view(), gb.view(), Grad::overwrite);
@@ -75,7 +76,8 @@ TEST(pointwise, converts_labels_and_special_values) {
   convert(stream, labels.view(), y.view());
   for (int i = 0; i < 256; ++i) EXPECT_EQ(y.data<float>()[i], static_cast<float>(i));
 
-  // Ties to even, overflow, infinities, NaN, subnormals: the same as bf16's own constructor, in whole vectors and in rests.
+  // Ties to even, overflow, infinities, NaN, subnormals: the same as bf16's own constructor, in whole vectors and in
+  // rests.
   const float special[] = {1.00390625f, 1.01171875f, 3.4e38f, -INFINITY, INFINITY, NAN, 1e-40f, -0.0f};
   Tensor x = Tensor::empty({37}, DType::f32), half = Tensor::empty({37}, DType::bf16);
   for (int i = 0; i < 37; ++i) x.data<float>()[i] = special[i % 8];
@@ -89,7 +91,8 @@ TEST(pointwise, converts_labels_and_special_values) {
 
 TEST(pointwise, refuses_views_that_do_not_match) {
   Stream stream;
-  const Tensor a = Tensor::zeros({4}, DType::f32), b = Tensor::zeros({5}, DType::f32), c = Tensor::zeros({4}, DType::f64);
+  const Tensor a = Tensor::zeros({4}, DType::f32), b = Tensor::zeros({5}, DType::f32),
+               c = Tensor::zeros({4}, DType::f64);
   EXPECT_THROW(add(stream, a.view(), b.view(), a.view()), Error);
   EXPECT_THROW(copy(stream, a.view(), c.view(), Grad::overwrite), Error);
   EXPECT_THROW(convert(stream, a.view(), b.view()), Error);

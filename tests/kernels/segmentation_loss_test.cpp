@@ -11,7 +11,7 @@ using test::GuardedTensor;
 using Problem = SegmentationLossProblem;
 
 struct Data {
-  Tensor logits, labels, coefficients, start;            // labels u8, the rest f64
+  Tensor logits, labels, coefficients, start;  // labels u8, the rest f64
   double voxel_weight = 0.37;
 };
 
@@ -21,7 +21,8 @@ Shape logits_shape(const Problem& p) { return {p.n, p.heads.count, p.extent[0], 
 RegionTable heads(int count, bool softmax) {
   RegionTable table;
   table.count = count;
-  for (int r = 0; r < count; ++r) table.labels[r] = (uint64_t{1} << r) | (softmax ? 0 : uint64_t{1} << ((r * 7 + 3) % 64));
+  for (int r = 0; r < count; ++r)
+    table.labels[r] = (uint64_t{1} << r) | (softmax ? 0 : uint64_t{1} << ((r * 7 + 3) % 64));
   return table;
 }
 
@@ -55,8 +56,8 @@ Tensor gradient(const SegmentationLossKernel& kernel, const Problem& p, const Da
   Stream stream;
   const GuardedTensor logits(d.logits, p.dtype), dlogits(d.start, p.dtype);
   const test::Guarded scratch(kernel.scratch_bytes());
-  kernel.gradient(stream, logits.view(), d.labels.view(), d.coefficients.data<double>(), d.voxel_weight, dlogits.view(), grad,
-                  scratch.data());
+  kernel.gradient(stream, logits.view(), d.labels.view(), d.coefficients.data<double>(), d.voxel_weight, dlogits.view(),
+                  grad, scratch.data());
   return dlogits.in_double();
 }
 
@@ -73,7 +74,8 @@ void compare(const Problem& p, double deviation = 3) {
   SCOPED_TRACE(p.describe());
   constexpr double kC = 8;
   const double single = test::epsilon(DType::f32);
-  const double neighbour = p.dtype == DType::bf16 ? test::epsilon(p.dtype) : 0;   // near a tie the next number is as good
+  const double neighbour =
+      p.dtype == DType::bf16 ? test::epsilon(p.dtype) : 0;  // near a tie the next number is as good
   const Data d = data_for(p, deviation);
   const auto reference = engine(p, "reference"), native = engine(p, "native");
   const Tensor expected = sums(*reference, p, d), got = sums(*native, p, d);
@@ -82,7 +84,8 @@ void compare(const Problem& p, double deviation = 3) {
   const int64_t rows = p.n * p.heads.count * Problem::kPerHead;
   for (int64_t i = 0; i < p.sums_count(); ++i) {
     const double e = expected.data<double>()[i];
-    const bool rounded = i < rows ? i % Problem::kPerHead < 2 : i == rows;         // I, P, the voxel sum; the others are counts
+    const bool rounded =
+        i < rows ? i % Problem::kPerHead < 2 : i == rows;  // I, P, the voxel sum; the others are counts
     ASSERT_NEAR(got.data<double>()[i], e, rounded ? relative * std::abs(e) : 0) << "sum " << i;
   }
   const double size = 2 * test::largest(d.coefficients) + d.voxel_weight * (1 + p.positive_weight);
@@ -106,8 +109,8 @@ TEST(segmentation_loss, sums_worked_by_hand) {
     std::copy_n(label, 8, d.labels.data<uint8_t>());
     const Tensor s = sums(*engine(p, name), p, d);
     const double *v = s.data<double>(), tolerance = 1e-6;
-    EXPECT_NEAR(v[0], 2.1361949, tolerance) << name;                        // I
-    EXPECT_NEAR(v[1] - v[0], 1.0760158, tolerance) << name;                 // P - I: soft false positives
+    EXPECT_NEAR(v[0], 2.1361949, tolerance) << name;         // I
+    EXPECT_NEAR(v[1] - v[0], 1.0760158, tolerance) << name;  // P - I: soft false positives
     EXPECT_NEAR(v[2] - v[0], 0.8638050, tolerance) << name;
     EXPECT_EQ(v[3], 2) << name;
     EXPECT_EQ(v[4], 1) << name;
@@ -125,7 +128,7 @@ TEST(segmentation_loss, softmax_worked_by_hand) {
     p.softmax = true;
     p.heads = heads(2, true);
     Data d = data_for(p);
-    const double z[] = {0, std::log(3.0), 1, 1, 5, 7};   // p of head 1: 3/4, 1/2, ignored below
+    const double z[] = {0, std::log(3.0), 1, 1, 5, 7};  // p of head 1: 3/4, 1/2, ignored below
     const uint8_t label[] = {1, 0, 9};
     std::copy_n(z, 6, d.logits.data<double>());
     std::copy_n(label, 3, d.labels.data<uint8_t>());
@@ -166,7 +169,14 @@ TEST(segmentation_loss, native_agrees_with_the_reference) {
     for (bool softmax : {false, true})
       for (int count : {1, 2, 3, 4, 5, 6, 7, 8, 9, 33, 64})
         for (int64_t n : {1, 3})
-          compare({n, {5, 3, 11}, {5, 3, 11}, heads(count, softmax), softmax, softmax ? 0.0 : 10.0, n == 1 ? 200 : -1, dtype});
+          compare({n,
+                   {5, 3, 11},
+                   {5, 3, 11},
+                   heads(count, softmax),
+                   softmax,
+                   softmax ? 0.0 : 10.0,
+                   n == 1 ? 200 : -1,
+                   dtype});
 }
 
 TEST(segmentation_loss, levels_and_sizes_agree) {
@@ -182,7 +192,8 @@ TEST(segmentation_loss, levels_and_sizes_agree) {
 
 TEST(segmentation_loss, sure_voxels_keep_their_digits) {
   for (bool softmax : {false, true})
-    for (double deviation : {1e-3, 20.0, 60.0}) compare({1, {5, 6, 7}, {5, 6, 7}, heads(3, softmax), softmax}, deviation);
+    for (double deviation : {1e-3, 20.0, 60.0})
+      compare({1, {5, 6, 7}, {5, 6, 7}, heads(3, softmax), softmax}, deviation);
 }
 
 TEST(segmentation_loss, a_level_reads_the_label_that_nearest_exact_picks) {
@@ -198,8 +209,9 @@ TEST(segmentation_loss, what_is_not_a_number_shows) {
     for (bool softmax : {false, true}) {
       const Problem p{1, {3, 3, 3}, {3, 3, 3}, heads(3, softmax), softmax};
       Data d = data_for(p);
-      d.logits.data<double>()[4] = NAN;                  // head 1 of voxel 1
-      EXPECT_TRUE(std::isnan(sums(*engine(p, name), p, d).data<double>()[1 * Problem::kPerHead + 1])) << name << softmax;
+      d.logits.data<double>()[4] = NAN;  // head 1 of voxel 1
+      EXPECT_TRUE(std::isnan(sums(*engine(p, name), p, d).data<double>()[1 * Problem::kPerHead + 1]))
+          << name << softmax;
     }
 }
 

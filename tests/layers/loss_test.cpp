@@ -30,7 +30,8 @@ Result evaluate(const std::string& loss, const Shape& shape, const std::vector<d
   Stream stream;
   program.run(stream);
   const View out = program.view(y);
-  return {{out.as<double>(), out.as<double>() + out.size()}, {grads.data<double>(), grads.data<double>() + grads.size()}};
+  return {{out.as<double>(), out.as<double>() + out.size()},
+          {grads.data<double>(), grads.data<double>() + grads.size()}};
 }
 
 RegionTable one_region() {

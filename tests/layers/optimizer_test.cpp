@@ -27,7 +27,8 @@ TEST(optimizer, clips_the_global_norm_of_what_is_trained) {
 TEST(optimizer, leaves_alone_what_has_no_gradient) {
   for (const char* name : {"sgd", "adam"}) {
     ParameterStore s;
-    const Parameter a = s.add("a", {1}, {Initial::Kind::constant, 1}), b = s.add("b", {1}, {Initial::Kind::constant, 1});
+    const Parameter a = s.add("a", {1}, {Initial::Kind::constant, 1}),
+                    b = s.add("b", {1}, {Initial::Kind::constant, 1});
     s.initialize(0);
     s.grad(a).as<float>()[0] = s.grad(b).as<float>()[0] = 0.5f;
     auto optimizer = make_optimizer(name, s, {});

@@ -70,7 +70,7 @@ TEST(augment, centre_of_a_window_over_the_edge) {
   const GoldenCase c;
   expect_channel_0(c.centre(), "centre");
   Patch p = c.empty();
-  p.source.first = {-6, 0, 0};                 // the patch lies over the first slices
+  p.source.first = {-6, 0, 0};  // the patch lies over the first slices
   Spatial{}.apply(p);
   EXPECT_EQ(p.seg[0], -1);
   EXPECT_EQ(p.data[0], 0);
@@ -86,7 +86,7 @@ TEST(augment, spatial_matches_grid_sample) {
   for (size_t i = 0; i < image.size(); ++i) EXPECT_NEAR(p.data[i], image[i], kTolerance) << i;
   for (size_t i = 0; i < labels.size(); ++i) {
     if (margin[i] > 1e-5) {
-      EXPECT_EQ(p.seg[i], labels[i]) << i;     // a closer vote may fall either way
+      EXPECT_EQ(p.seg[i], labels[i]) << i;  // a closer vote may fall either way
     }
   }
 }
@@ -134,7 +134,7 @@ TEST(augment, a_constant_channel_survives_every_transform) {
 }
 
 TEST(augment, noise_is_normal_and_the_same_on_every_channel) {
-  Patch p(2, {20, 21, 23});                    // not a multiple of the block of normals
+  Patch p(2, {20, 21, 23});  // not a multiple of the block of normals
   Noise{0.1, 99}.apply(p);
   double sum = 0, squares = 0, fourth = 0;
   for (int64_t i = 0; i < p.voxels(); ++i) {

@@ -10,7 +10,8 @@ namespace metvox {
 // An empty folder of this test's own.
 inline Path fresh_dir(const std::string& name) {
   const auto* info = testing::UnitTest::GetInstance()->current_test_info();
-  const Path dir = Path(testing::TempDir()) / ("metvox_" + std::string(info->test_suite_name()) + "_" + info->name()) / name;
+  const Path dir =
+      Path(testing::TempDir()) / ("metvox_" + std::string(info->test_suite_name()) + "_" + info->name()) / name;
   std::filesystem::remove_all(dir);
   std::filesystem::create_directories(dir);
   return dir;
@@ -53,9 +54,11 @@ inline Path write_fake_model(const Path& results, const Int3& patch, int folds) 
     store.initialize(static_cast<uint64_t>(fold));
     std::vector<NamedView> tensors;
     for (const Parameter& p : store.parameters()) tensors.push_back({p.name, store.value(p)});
-    const Json facts{{"network", "nnunet"}, {"loss", "dice-bce"}, {"configuration", "3d_fullres"}, {"fold", std::to_string(fold)}};
+    const Json facts{
+        {"network", "nnunet"}, {"loss", "dice-bce"}, {"configuration", "3d_fullres"}, {"fold", std::to_string(fold)}};
     std::filesystem::create_directories(dir / ("fold_" + std::to_string(fold)));
-    write_safetensors(dir / ("fold_" + std::to_string(fold)) / "checkpoint_final.safetensors", tensors, {{"metvox", facts.dump()}});
+    write_safetensors(dir / ("fold_" + std::to_string(fold)) / "checkpoint_final.safetensors", tensors,
+                      {{"metvox", facts.dump()}});
   }
   return dir;
 }

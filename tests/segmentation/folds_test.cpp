@@ -25,8 +25,9 @@ Path fresh_folder(const char* name) {
 
 // Vectors of scikit-learn's KFold(5, shuffle=True, random_state=12345).
 TEST(folds, kfold_matches_scikit_learn) {
-  EXPECT_EQ(kfold(26, 5, 12345),
-            (Sets{{3, 8, 13, 16, 20, 22}, {10, 12, 15, 18, 19}, {0, 6, 7, 11, 21}, {14, 17, 23, 24, 25}, {1, 2, 4, 5, 9}}));
+  EXPECT_EQ(
+      kfold(26, 5, 12345),
+      (Sets{{3, 8, 13, 16, 20, 22}, {10, 12, 15, 18, 19}, {0, 6, 7, 11, 21}, {14, 17, 23, 24, 25}, {1, 2, 4, 5, 9}}));
   EXPECT_EQ(kfold(10, 5, 12345), (Sets{{0, 7}, {3, 9}, {4, 6}, {1, 8}, {2, 5}}));
 }
 
@@ -72,7 +73,7 @@ TEST(folds, all_and_numbers_beyond_the_file) {
   EXPECT_EQ(choose_fold(dir / "splits_final.json", ids, "all", GroupBy::patient).fold.val, ids);
   const ChosenFold beyond = choose_fold(dir / "splits_final.json", ids, "7", GroupBy::patient);
   EXPECT_EQ(beyond.to_write.size(), 5u);
-  EXPECT_FALSE(std::filesystem::exists(dir / "splits_final.json"));   // choosing writes nothing
+  EXPECT_FALSE(std::filesystem::exists(dir / "splits_final.json"));  // choosing writes nothing
   EXPECT_EQ(beyond.fold.train.size(), 8u);
   EXPECT_EQ(beyond.fold.val.size(), 2u);
   EXPECT_NE(beyond.fold.val, choose_fold(dir / "splits_final.json", ids, "8", GroupBy::patient).fold.val);

@@ -81,8 +81,8 @@ TEST(metrics, components_touch_by_corners) {
 
 // A U lying on its side: two arms that meet only at the end get one number, however they are scanned.
 TEST(metrics, components_that_meet_late_are_one) {
-  const Components arms = find_components(
-      mask_with({1, 5, 9}, {{{0, 0, 0}, {1, 1, 9}}, {{0, 4, 0}, {1, 5, 9}}, {{0, 1, 8}, {1, 4, 9}}, {{0, 2, 0}, {1, 3, 7}}}));
+  const Components arms = find_components(mask_with(
+      {1, 5, 9}, {{{0, 0, 0}, {1, 1, 9}}, {{0, 4, 0}, {1, 5, 9}}, {{0, 1, 8}, {1, 4, 9}}, {{0, 2, 0}, {1, 3, 7}}}));
   ASSERT_EQ(arms.components.size(), 2u);
   EXPECT_EQ(arms.components[0].voxels, 21);
   EXPECT_EQ(arms.components[1].voxels, 7);

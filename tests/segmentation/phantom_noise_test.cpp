@@ -31,7 +31,7 @@ TEST(phantom_noise, gradient_is_the_derivative) {
   const Point p{3.3, -7.1, 12.9};
   Point g;
   noise.sample(p, &g);
-  constexpr double h = 1e-4;   // knots are floats but sums are doubles, so the difference is good to h^2
+  constexpr double h = 1e-4;  // knots are floats but sums are doubles, so the difference is good to h^2
   EXPECT_NEAR((noise.at(p + Point{h, 0, 0}) - noise.at(p - Point{h, 0, 0})) / (2 * h), g.x, 1e-7);
   EXPECT_NEAR((noise.at(p + Point{0, h, 0}) - noise.at(p - Point{0, h, 0})) / (2 * h), g.y, 1e-7);
   EXPECT_NEAR((noise.at(p + Point{0, 0, h}) - noise.at(p - Point{0, 0, h})) / (2 * h), g.z, 1e-7);

@@ -99,7 +99,8 @@ TEST(phantom, domains_scan_the_same_head) {
   EXPECT_EQ(different, 0);
   ASSERT_EQ(lps.lesions.size(), ras.lesions.size());
   for (size_t n = 0; n < lps.lesions.size(); ++n)
-    for (size_t axis = 0; axis < 3; ++axis) EXPECT_NEAR(lps.lesions[n].centre_mm[axis], ras.lesions[n].centre_mm[axis], 1e-9);
+    for (size_t axis = 0; axis < 3; ++axis)
+      EXPECT_NEAR(lps.lesions[n].centre_mm[axis], ras.lesions[n].centre_mm[axis], 1e-9);
 }
 
 // Every label voxel is counted once, in the volume of one lesion; no lesion's core is below a voxel.
@@ -158,7 +159,7 @@ TEST(phantom, counts_and_radii_follow_the_published_ones) {
   std::vector<int64_t> counts(kDraws);
   for (int64_t& n : counts) n = draw_lesion_count(random);
   const double mean = std::accumulate(counts.begin(), counts.end(), 0.0) / kDraws;
-  EXPECT_NEAR(mean, 7.7, 0.3);   // its standard deviation is 10: three standard errors are 0.21
+  EXPECT_NEAR(mean, 7.7, 0.3);  // its standard deviation is 10: three standard errors are 0.21
   std::sort(counts.begin(), counts.end());
   EXPECT_GE(counts.front(), 1);
   EXPECT_EQ(counts[kDraws / 2], 4);
@@ -201,7 +202,8 @@ TEST(phantom, contrast_follows_the_table) {
     const char* name;
     double low[4], high[4];
   };
-  // Widened by a tenth: partial volume of 2 mm voxels (regions below 100 of them are nothing else) and the jitter of heads.
+  // Widened by a tenth: partial volume of 2 mm voxels (regions below 100 of them are nothing else) and the jitter of
+  // heads.
   const std::vector<Range> ranges{{"NETC", {.90, .70, 1.3, 2.3}, {1.06, .92, 4.2, 3.8}},
                                   {"SNFH", {.84, .85, 2.0, 2.0}, {.91, .88, 2.6, 2.1}},
                                   {"ET", {1.54, .83, 2.0, 2.0}, {1.65, .93, 2.7, 2.3}},

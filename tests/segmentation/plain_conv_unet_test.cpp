@@ -6,7 +6,8 @@
 namespace metvox {
 namespace {
 
-Configuration unet(const std::vector<int>& features, const std::vector<Int3>& kernels, const std::vector<Int3>& strides) {
+Configuration unet(const std::vector<int>& features, const std::vector<Int3>& kernels,
+                   const std::vector<Int3>& strides) {
   Configuration c;
   c.architecture.network_class_name = "PlainConvUNet";
   c.architecture.features_per_stage = features;
@@ -31,7 +32,9 @@ int64_t count(const Configuration& c) {
 
 TEST(plain_conv_unet, has_the_published_parameter_counts) {
   const Int3 one{1, 1, 1}, two{2, 2, 2}, three{3, 3, 3};
-  EXPECT_EQ(count(unet(kFeatures, {{1, 3, 3}, three, three, three, three, three}, {one, {1, 2, 2}, two, two, two, two})), 31114767);
+  EXPECT_EQ(
+      count(unet(kFeatures, {{1, 3, 3}, three, three, three, three, three}, {one, {1, 2, 2}, two, two, two, two})),
+      31114767);
   EXPECT_EQ(count(unet(kFeatures, std::vector<Int3>(6, three), {one, two, two, two, two, {2, 2, 1}})), 30789391);
   EXPECT_EQ(count(unet(kFeatures, std::vector<Int3>(6, three), {one, two, two, two, two, two})), 31198991);
 }
@@ -39,7 +42,8 @@ TEST(plain_conv_unet, has_the_published_parameter_counts) {
 TEST(plain_conv_unet, draws_the_outputs_asked_for_at_their_resolutions) {
   const Int3 one{1, 1, 1}, two{2, 2, 2}, three{3, 3, 3};
   ParameterStore store;
-  auto net = find_network("nnunet").make(store, unet({4, 8, 8, 8}, std::vector<Int3>(4, three), {one, {1, 2, 2}, two, two}), 2, 3);
+  auto net = find_network("nnunet").make(
+      store, unet({4, 8, 8, 8}, std::vector<Int3>(4, three), {one, {1, 2, 2}, two, two}), 2, 3);
   EXPECT_EQ(net->outputs(), 3);
   EXPECT_EQ(net->divisor(), (Int3{4, 8, 8}));
   Graph graph;

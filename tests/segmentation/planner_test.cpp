@@ -39,7 +39,8 @@ double elements(const Configuration& c) { return feature_map_elements(c.patch_si
 
 using Extents = std::vector<int64_t>;
 
-// What the plans that luumsk/BrainMetaSeg published hold, and the sizes that nnU-Net's planner prints on the way to them.
+// What the plans that luumsk/BrainMetaSeg published hold, and the sizes that nnU-Net's planner prints on the way to
+// them.
 TEST(planner, full_resolution_of_sbt) {
   const Plans plans = make_plans(sbt(), description(26), {});
   const Configuration& c = named(plans, "3d_fullres");

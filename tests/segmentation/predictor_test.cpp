@@ -170,7 +170,8 @@ TEST(predictor, names_the_tensor_of_another_plan) {
     FAIL() << "weights of another shape were taken";
   } catch (const Error& e) {
     EXPECT_EQ(e.fault(), Fault::input);
-    const std::string expected = "encoder.stages.1.0.convs.0.conv.weight is (6, 4, 3, 3, 3), the network needs (8, 4, 3, 3, 3)";
+    const std::string expected =
+        "encoder.stages.1.0.convs.0.conv.weight is (6, 4, 3, 3, 3), the network needs (8, 4, 3, 3, 3)";
     EXPECT_NE(std::string(e.what()).find(expected), std::string::npos) << e.what();
   }
 }
@@ -179,7 +180,8 @@ namespace {
 
 // Four sequences of a case on an odd grid (LAS, not isotropic, 1 voxel thick borders of zeros).
 Geometry write_images(const Path& dir, const std::string& id) {
-  const Geometry grid = make_geometry({14, 13, 9}, Affine{{{{-1.5, 0, 0, 20}, {0, 1, 0, -7}, {0, 0, 2, 3}, {0, 0, 0, 1}}}});
+  const Geometry grid =
+      make_geometry({14, 13, 9}, Affine{{{{-1.5, 0, 0, 20}, {0, 1, 0, -7}, {0, 0, 2, 3}, {0, 0, 0, 1}}}});
   for (int c = 0; c < 4; ++c) {
     Tensor t = Tensor::zeros({9, 13, 14}, DType::f32);
     Random random(5, static_cast<uint64_t>(c));

@@ -13,7 +13,8 @@ namespace metvox {
 
 namespace {
 
-// A head 40 x 48 x 44 mm wide (R, A, S), with a bright spot and an ET lesion far to the patient's left, anterior and up.
+// A head 40 x 48 x 44 mm wide (R, A, S), with a bright spot and an ET lesion far to the patient's left, anterior and
+// up.
 constexpr std::array<double, 3> kExtent_mm{40, 48, 44};
 constexpr std::array<double, 3> kLesion_mm{10.5, 38.5, 33.5};  // small R is the patient's left
 
@@ -109,8 +110,12 @@ TEST(report, numbers_are_those_of_the_tables) {
   const CsvTable scores{{"sample", "DICE_et", "DICE_tc", "DICE_wt", "Hausdorff_et", "Hausdorff_tc", "Hausdorff_wt"},
                         {{"a", "nan", "0.5", "1", "inf", "2", "3"}, {"b", "0.25", "0.7", "0.5", "4", "inf", "1"}}};
   const CsvTable lesions{{"sample", "region", "kind", "diameter_mm"},
-                         {{"a", "tc", "matched", "2.9"}, {"a", "tc", "missed", "3"}, {"a", "tc", "false", "7"},
-                          {"a", "wt", "missed", "20"}, {"b", "tc", "matched", "8"}, {"b", "tc", "matched", "30"}}};
+                         {{"a", "tc", "matched", "2.9"},
+                          {"a", "tc", "missed", "3"},
+                          {"a", "tc", "false", "7"},
+                          {"a", "wt", "missed", "20"},
+                          {"b", "tc", "matched", "8"},
+                          {"b", "tc", "matched", "30"}}};
   const ReportNumbers n = report_numbers(scores, lesions, "scores");
   EXPECT_EQ(n.cases, 2);
   EXPECT_DOUBLE_EQ(n.dice[0], .25);
@@ -144,8 +149,8 @@ TEST(report, a_page_and_an_overview_are_written) {
   evaluate(root / "pred", root / "truth", find_label_names(root / "pred", root / "truth"), root / "scores", silent);
   write_report({root / "pred", root / "truth", root / "images", root / "scores", {}}, root / "report", silent);
   const std::string page = read_text(root / "report/index.html");
-  for (const char* text : {"Phantoms are not patients", "not a medical device", "data:image/png;base64,", "0 of 2", "No picture: b",
-                           "Missed lesions, smallest first"})
+  for (const char* text : {"Phantoms are not patients", "not a medical device", "data:image/png;base64,", "0 of 2",
+                           "No picture: b", "Missed lesions, smallest first"})
     EXPECT_NE(page.find(text), std::string::npos) << text;
   EXPECT_EQ(page.find("http"), std::string::npos) << "the page must not load anything";
   EXPECT_GT(read_png(root / "report/overview.png").width, 100);

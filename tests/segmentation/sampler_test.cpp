@@ -62,13 +62,14 @@ std::vector<std::string> all_batches(LoaderPlan plan, int64_t first_epoch) {
 
 }  // namespace
 
-// Python: need_to_pad = initial - final, raised where the case is smaller still; lb = -pad // 2; ub = shape + pad // 2 + pad % 2 - initial.
+// Python: need_to_pad = initial - final, raised where the case is smaller still; lb = -pad // 2; ub = shape + pad // 2
+// + pad % 2 - initial.
 TEST(sampler, start_ranges_follow_the_reference) {
   const StartRange large = start_range({144, 181, 142}, {205, 205, 205}, {128, 128, 128});
-  EXPECT_EQ(large.low, (Int3{-39, -39, -39}));     // pad 77
+  EXPECT_EQ(large.low, (Int3{-39, -39, -39}));  // pad 77
   EXPECT_EQ(large.high, (Int3{-22, 15, -24}));
   const StartRange small = start_range({20, 30, 40}, {50, 50, 50}, {48, 48, 48});
-  EXPECT_EQ(small.low, (Int3{-15, -10, -5}));      // pad 30, 20, 10
+  EXPECT_EQ(small.low, (Int3{-15, -10, -5}));  // pad 30, 20, 10
   EXPECT_EQ(small.high, (Int3{-15, -10, -5}));
   const StartRange exact = start_range({50, 60, 70}, {48, 48, 48}, {48, 48, 48});
   EXPECT_EQ(exact.low, (Int3{0, 0, 0}));
@@ -80,8 +81,8 @@ TEST(sampler, the_last_third_of_a_batch_is_forced) {
   EXPECT_TRUE(forced_foreground(1, 2));
   int forced = 0;
   for (int64_t j = 0; j < 14; ++j) forced += forced_foreground(j, 14);
-  EXPECT_EQ(forced, 5);                            // round(14 * .67) = 9
-  EXPECT_FALSE(forced_foreground(0, 1));           // round(.67) = 1
+  EXPECT_EQ(forced, 5);                   // round(14 * .67) = 9
+  EXPECT_FALSE(forced_foreground(0, 1));  // round(.67) = 1
 }
 
 TEST(sampler, forced_windows_hold_the_foreground_in_their_middle) {
@@ -128,7 +129,8 @@ TEST(sampler, the_consumer_helps_itself_when_workers_starve) {
   LoaderPlan plan = small_plan({&c.view}, 2);
   const auto expected = all_batches(plan, 0);
   plan.train.transforms.push_back({"starve", 1, [consumer = std::this_thread::get_id()](Patch&, Random&) {
-                                     if (std::this_thread::get_id() != consumer) std::this_thread::sleep_for(std::chrono::milliseconds(400));
+                                     if (std::this_thread::get_id() != consumer)
+                                       std::this_thread::sleep_for(std::chrono::milliseconds(400));
                                    }});
   EXPECT_EQ(all_batches(plan, 0), expected);
 }
@@ -160,10 +162,10 @@ TEST(sampler, validation_batches_are_plain_crops) {
   const Batch& batch = loader.next();
   const float* x = batch.images.data<float>();
   const float first = x[0];
-  EXPECT_EQ(x[1], first + 20 * 22 * 24);           // channels last
+  EXPECT_EQ(x[1], first + 20 * 22 * 24);  // channels last
   EXPECT_EQ(x[2], first + 1);
   EXPECT_EQ(batch.images.shape(), (Shape{2, 2, 6, 7, 8}));
-  EXPECT_EQ(batch.labels.data<uint8_t>()[336 + (3 * 7 + 3) * 8 + 4], 1);   // element 1 is centred on foreground
+  EXPECT_EQ(batch.labels.data<uint8_t>()[336 + (3 * 7 + 3) * 8 + 4], 1);  // element 1 is centred on foreground
 }
 
 TEST(sampler, what_a_worker_throws_reaches_the_caller) {

@@ -26,17 +26,20 @@ Tensor paint(const std::vector<Box>& boxes) {
   for (const Box& b : boxes)
     for (int64_t z = b.first[0]; z < b.last[0]; ++z)
       for (int64_t y = b.first[1]; y < b.last[1]; ++y)
-        for (int64_t x = b.first[2]; x < b.last[2]; ++x) t.data<uint8_t>()[(z * 9 + y) * 10 + x] = static_cast<uint8_t>(b.label);
+        for (int64_t x = b.first[2]; x < b.last[2]; ++x)
+          t.data<uint8_t>()[(z * 9 + y) * 10 + x] = static_cast<uint8_t>(b.label);
   return t;
 }
 
 // Oedema around a ring around a core; a second lesion of one voxel.
 Tensor truth_labels() {
-  return paint({{2, {1, 1, 1}, {7, 6, 6}}, {3, {2, 2, 2}, {6, 5, 5}}, {1, {3, 3, 3}, {5, 4, 4}}, {3, {7, 8, 9}, {8, 9, 10}}});
+  return paint(
+      {{2, {1, 1, 1}, {7, 6, 6}}, {3, {2, 2, 2}, {6, 5, 5}}, {1, {3, 3, 3}, {5, 4, 4}}, {3, {7, 8, 9}, {8, 9, 10}}});
 }
 // The same moved by a voxel along x, without the second lesion, with a false one of two voxels.
 Tensor predicted_labels() {
-  return paint({{2, {1, 1, 2}, {7, 6, 7}}, {3, {2, 2, 3}, {6, 5, 6}}, {1, {3, 3, 4}, {5, 4, 5}}, {3, {0, 8, 0}, {1, 9, 2}}});
+  return paint(
+      {{2, {1, 1, 2}, {7, 6, 7}}, {3, {2, 2, 3}, {6, 5, 6}}, {1, {3, 3, 4}, {5, 4, 5}}, {3, {0, 8, 0}, {1, 9, 2}}});
 }
 
 Labels brats_labels() {
@@ -116,8 +119,9 @@ TEST(scores, folders_are_paired_by_case) {
   EXPECT_EQ(result.cases, 2);
   ASSERT_EQ(result.faults.size(), 4u);
   for (const char* name : {"moved", "unseen", "extra", "torn"})
-    EXPECT_TRUE(std::any_of(result.faults.begin(), result.faults.end(),
-                            [&](const std::string& f) { return f.find(name) != std::string::npos; })) << name;
+    EXPECT_TRUE(std::any_of(result.faults.begin(), result.faults.end(), [&](const std::string& f) {
+      return f.find(name) != std::string::npos;
+    })) << name;
   const CsvTable scores = read_csv(out / "scores.csv");
   ASSERT_EQ(scores.rows.size(), 2u);
   EXPECT_EQ(scores.rows[0][0], "a");
@@ -129,7 +133,8 @@ TEST(scores, folders_are_paired_by_case) {
   EXPECT_EQ(summary["metric_per_case"].size(), 2u);
   EXPECT_DOUBLE_EQ(summary["mean"]["(1, 3)"]["Dice"].get<double>(), (1 + 2.0 * 24 / 75) / 2);
   EXPECT_DOUBLE_EQ(summary["mean"]["3"]["TP"].get<double>(), (35 + 20) / 2.0);
-  const double et = summary["mean"]["3"]["Dice"], tc = summary["mean"]["(1, 3)"]["Dice"], wt = summary["mean"]["(1, 2, 3)"]["Dice"];
+  const double et = summary["mean"]["3"]["Dice"], tc = summary["mean"]["(1, 3)"]["Dice"],
+               wt = summary["mean"]["(1, 2, 3)"]["Dice"];
   EXPECT_DOUBLE_EQ(summary["foreground_mean"]["Dice"].get<double>(), (wt + tc + et) / 3);
 }
 
@@ -146,7 +151,8 @@ TEST(scores, turned_predictions_are_turned_back) {
   const Path pred = fresh_dir("pred"), truth = fresh_dir("truth"), out = fresh_dir("out");
   const Tensor labels = truth_labels();
   Tensor turned = Tensor::empty({8, 9, 10}, DType::u8);
-  for (int64_t i = 0; i < labels.size(); ++i) turned.data<uint8_t>()[i / 10 * 10 + 9 - i % 10] = labels.data<uint8_t>()[i];
+  for (int64_t i = 0; i < labels.size(); ++i)
+    turned.data<uint8_t>()[i / 10 * 10 + 9 - i % 10] = labels.data<uint8_t>()[i];
   write_nifti(truth / "a.nii.gz", labels, grid_at(0));
   write_nifti(pred / "a.nii.gz", turned,
               make_geometry({10, 9, 8}, Affine{{{{-2, 0, 0, 18}, {0, 1, 0, 0}, {0, 0, .5, 0}, {0, 0, 0, 1}}}}));

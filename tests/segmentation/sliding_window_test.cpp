@@ -24,8 +24,8 @@ TEST(sliding_window, starts_are_those_of_nnunet) {
 
 // Numbers of nnU-Net's compute_gaussian in one dimension.
 TEST(sliding_window, weights_are_a_gaussian) {
-  const std::vector<double> expected{.003355, .021875, .11109, .439369, 1.353353, 3.246525, 6.065307, 8.824969,
-                                     10,      8.824969, 6.065307, 3.246525, 1.353353, .439369, .11109, .021875};
+  const std::vector<double> expected{.003355, .021875,  .11109,   .439369,  1.353353, 3.246525, 6.065307, 8.824969,
+                                     10,      8.824969, 6.065307, 3.246525, 1.353353, .439369,  .11109,   .021875};
   const std::vector<double> weights = gaussian_weights(16);
   ASSERT_EQ(weights.size(), expected.size());
   for (size_t i = 0; i < weights.size(); ++i) EXPECT_NEAR(weights[i], expected[i], 1e-6) << i;

@@ -101,14 +101,16 @@ TEST(surface, agrees_with_the_package_on_random_masks) {
   int k = 0;
   for (const Json& c : golden().at("cases")) {
     const std::string what = "case " + std::to_string(k++);
-    const SurfaceDistances d = surface_distances(unpack(c.at("shape"), c.at("prediction").get<std::string>()),
-                                                 unpack(c.at("shape"), c.at("truth").get<std::string>()), spacing_of(c));
+    const SurfaceDistances d =
+        surface_distances(unpack(c.at("shape"), c.at("prediction").get<std::string>()),
+                          unpack(c.at("shape"), c.at("truth").get<std::string>()), spacing_of(c));
     expect_near(d.hausdorff_mm(.95), number(c.at("hd95")), 1e-12, what);
     expect_near(d.hausdorff_mm(1), number(c.at("hd100")), 1e-12, what);
     EXPECT_NEAR(area(d.from_prediction), c.at("areas_mm2")[0].get<double>(), 1e-10) << what;
     EXPECT_NEAR(area(d.from_truth), c.at("areas_mm2")[1].get<double>(), 1e-10) << what;
     int t = 0;
-    for (double tolerance_mm : {.5, 1., 2.}) EXPECT_NEAR(d.dice(tolerance_mm), c.at("nsd")[t++].get<double>(), 1e-12) << what;
+    for (double tolerance_mm : {.5, 1., 2.})
+      EXPECT_NEAR(d.dice(tolerance_mm), c.at("nsd")[t++].get<double>(), 1e-12) << what;
   }
 }
 

@@ -66,7 +66,8 @@ void write_case(const Path& dir, int number) {
     const int label = r <= 9 ? 2 : r <= 36 ? 1 : 0;
     c.seg.data<int8_t>()[i] = static_cast<int8_t>(label);
     for (int64_t channel = 0; channel < 2; ++channel)
-      c.data.data<float>()[channel * volume(kExtent) + i] = static_cast<float>(label * (1.0 + 0.3 * static_cast<double>(channel)) + 0.4 * random.normal());
+      c.data.data<float>()[channel * volume(kExtent) + i] =
+          static_cast<float>(label * (1.0 + 0.3 * static_cast<double>(channel)) + 0.4 * random.normal());
     for (int target = 0; target < 2; ++target)
       if (label > target)
         for (int64_t v : at) found[target].push_back(static_cast<int32_t>(v));
@@ -279,7 +280,8 @@ TEST(trainer, pretrained_weights_are_taken_but_for_the_heads) {
   tuned.pretrained = source;
   tuned.lr = 0;
   tuned.epochs = 1;
-  const SafeTensors a = read_safetensors(source), b = read_safetensors(run_to_the_end(tuned) / "checkpoint_final.safetensors");
+  const SafeTensors a = read_safetensors(source),
+                    b = read_safetensors(run_to_the_end(tuned) / "checkpoint_final.safetensors");
   const auto same = [&](const std::string& name) {
     const Tensor &x = a.tensors.at(name), &y = b.tensors.at(name);
     return std::memcmp(x.view().data, y.view().data, x.bytes()) == 0;
@@ -318,7 +320,8 @@ TEST(trainer, resume_validates_what_is_missing_and_says_which_folds_hold) {
   const Path fold = run_to_the_end(request);
   EXPECT_EQ(fold.filename(), "fold_0");
   request.resume = true;
-  const Path mask = fold / "validation" / (read_json(data / "splits_final.json")[0].at("val")[0].get<std::string>() + ".nii.gz");
+  const Path mask =
+      fold / "validation" / (read_json(data / "splits_final.json")[0].at("val")[0].get<std::string>() + ".nii.gz");
   std::filesystem::remove(mask);
   // Another fold under way, its checkpoint broken: no matter.
   std::filesystem::create_directories(fold.parent_path() / "fold_1");

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Data that is not exact, and limits for it: c eps sqrt(terms) times the size of what was summed, never typed until green.
+// Data that is not exact, and limits for it: c eps sqrt(terms) times the size of what was summed, never typed until
+// green.
 #pragma once
 #include "tests/support/whole_numbers.h"
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Data whose sums are exact in every type and every order: small whole numbers. An engine that drops a tap or reads past an
-// edge cannot hide in a tolerance.
+// Data whose sums are exact in every type and every order: small whole numbers. An engine that drops a tap or reads
+// past an edge cannot hide in a tolerance.
 #pragma once
 #include <gtest/gtest.h>
 
@@ -17,7 +17,8 @@ namespace metvox::test {
 // f64, from {-largest..largest}.
 inline Tensor whole_numbers(const Shape& shape, Random& random, int64_t largest = 1) {
   Tensor t = Tensor::empty(shape, DType::f64);
-  for (int64_t i = 0; i < t.size(); ++i) t.data<double>()[i] = static_cast<double>(random.below(2 * largest + 1) - largest);
+  for (int64_t i = 0; i < t.size(); ++i)
+    t.data<double>()[i] = static_cast<double>(random.below(2 * largest + 1) - largest);
   return t;
 }
 
@@ -52,11 +53,13 @@ inline void expect_exactly(const Tensor& got, const Tensor& expected, const std:
 // Memory of exactly so many bytes, full of rubbish; says in the end whether anyone wrote behind it.
 class Guarded {
  public:
-  explicit Guarded(size_t bytes) : bytes_(bytes), memory_(Tensor::empty({static_cast<int64_t>(bytes + kGuard)}, DType::u8)) {
-    std::memset(data(), 0xff, bytes + kGuard);   // NaN in every float type
+  explicit Guarded(size_t bytes)
+      : bytes_(bytes), memory_(Tensor::empty({static_cast<int64_t>(bytes + kGuard)}, DType::u8)) {
+    std::memset(data(), 0xff, bytes + kGuard);  // NaN in every float type
   }
   ~Guarded() {
-    for (size_t i = 0; i < kGuard; ++i) EXPECT_EQ(static_cast<uint8_t*>(data())[bytes_ + i], 0xff) << "written past the end of " << bytes_ << " bytes";
+    for (size_t i = 0; i < kGuard; ++i)
+      EXPECT_EQ(static_cast<uint8_t*>(data())[bytes_ + i], 0xff) << "written past the end of " << bytes_ << " bytes";
   }
   Guarded(const Guarded&) = delete;
   Guarded& operator=(const Guarded&) = delete;

@@ -33,7 +33,7 @@ TEST(tensor, extents_whose_product_overflows_are_refused) {
 
 TEST(tensor, bf16_rounds_to_even_and_keeps_nan) {
   EXPECT_EQ(float(bf16(1.0f)), 1.0f);
-  EXPECT_EQ(float(bf16(1.00390625f)), 1.0f);    // half a step above 1: to even, down
+  EXPECT_EQ(float(bf16(1.00390625f)), 1.0f);       // half a step above 1: to even, down
   EXPECT_EQ(float(bf16(1.01171875f)), 1.015625f);  // half a step above an odd one: up
   EXPECT_TRUE(std::isnan(float(bf16(std::nanf("")))));
   EXPECT_TRUE(std::isinf(float(bf16(3.4e38f))));

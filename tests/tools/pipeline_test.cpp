@@ -17,7 +17,8 @@ class pipeline : public testing::Test {
  protected:
   static void SetUpTestSuite() {
     cohort_ = new Path(fresh_folder("cohort"));
-    const Outcome o = metvox_run({"phantom", "--out", cohort_->string(), "--cases", "3", "--seed", "7", "--size", "32x40x32"});
+    const Outcome o =
+        metvox_run({"phantom", "--out", cohort_->string(), "--cases", "3", "--seed", "7", "--size", "32x40x32"});
     ASSERT_EQ(o.code, 0) << o.err;
   }
   static void TearDownTestSuite() {
@@ -33,7 +34,8 @@ class pipeline : public testing::Test {
   static Path image(const Path& raw, size_t n) { return nth(raw / "imagesTr", n); }
   static Path label(const Path& raw, size_t n) { return nth(raw / "labelsTr", n); }
   static Outcome plan(const Path& raw, const Path& out) {
-    return metvox_run({"plan", raw, "--out", out, "--base-features", "4", "--patch-size", "16", "16", "16", "--batch-size", "2"});
+    return metvox_run(
+        {"plan", raw, "--out", out, "--base-features", "4", "--patch-size", "16", "16", "16", "--batch-size", "2"});
   }
   static Outcome preprocess(const Path& raw, const Path& out, bool json = false) {
     std::vector<std::string> arguments{"preprocess", raw, "--plans", out / "plans.json", "--out", out};
@@ -61,7 +63,8 @@ TEST_F(pipeline, goes_from_phantoms_to_preprocessed_cases) {
   EXPECT_EQ(Json::parse(checked.out)["cases"], 3);
 
   ASSERT_EQ(plan(data, out).code, 0);
-  for (const char* name : {"plans.json", "dataset.json", "dataset_fingerprint.json"}) EXPECT_TRUE(fs::exists(out / name)) << name;
+  for (const char* name : {"plans.json", "dataset.json", "dataset_fingerprint.json"})
+    EXPECT_TRUE(fs::exists(out / name)) << name;
   const Json plans = Json::parse(metvox_run({"inspect", out / "plans.json", "--json"}).out);
   EXPECT_EQ(plans["configurations"]["3d_fullres"]["patch_size"], Json({16, 16, 16}));
   EXPECT_EQ(plans["configurations"]["3d_fullres"]["batch_size"], 2);
@@ -78,7 +81,8 @@ TEST_F(pipeline, goes_from_phantoms_to_preprocessed_cases) {
 
 TEST_F(pipeline, repeats_itself_bit_for_bit_and_keeps_what_is_whole) {
   const Path data = raw(), other = fresh_folder("other");
-  const std::vector<std::string> arguments{"phantom", "--out", other, "--cases", "1", "--seed", "7", "--size", "32x40x32", "--threads", "1"};
+  const std::vector<std::string> arguments{"phantom", "--out",  other,      "--cases",   "1", "--seed",
+                                           "7",       "--size", "32x40x32", "--threads", "1"};
   ASSERT_EQ(metvox_run(arguments).code, 0);
   EXPECT_EQ(read_bytes(image(data, 0)), read_bytes(image(other, 0)));
   EXPECT_EQ(read_bytes(label(data, 0)), read_bytes(label(other, 0)));
@@ -102,7 +106,8 @@ TEST_F(pipeline, plans_like_another_data_set) {
   ASSERT_EQ(plan(data, out).code, 0);
   ASSERT_EQ(metvox_run({"plan", data, "--out", like, "--like", out / "plans.json"}).code, 0);
   const auto patch = [](const Path& folder) {
-    return Json::parse(metvox_run({"inspect", folder / "plans.json", "--json"}).out)["configurations"]["3d_fullres"]["patch_size"];
+    return Json::parse(
+        metvox_run({"inspect", folder / "plans.json", "--json"}).out)["configurations"]["3d_fullres"]["patch_size"];
   };
   EXPECT_EQ(patch(like), patch(out));
 }
@@ -123,7 +128,7 @@ TEST_F(pipeline, inspects_an_image) {
 TEST_F(pipeline, one_bad_case_does_not_stop_the_others) {
   const Path data = raw(), out = fresh_folder("out");
   ASSERT_EQ(plan(data, out).code, 0);
-  const Path victim = image(data, 5);                       // of the second case
+  const Path victim = image(data, 5);  // of the second case
   fs::resize_file(victim, fs::file_size(victim) / 2);
   const Outcome checked = metvox_run({"check", data});
   EXPECT_EQ(checked.code, 3);
@@ -195,7 +200,8 @@ TEST_F(pipeline, a_signal_leaves_nothing_half_written) {
   const Path out = fresh_folder("out");
   Subprocess process{{"phantom", "--out", out, "--cases", "1000", "--size", "64x64x64", "--quiet"}};
   process.start();
-  for (int i = 0; i < 6000 && count_files(out, ".nii.gz") < 2; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  for (int i = 0; i < 6000 && count_files(out, ".nii.gz") < 2; ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
   kill(process.pid, SIGINT);
   const Outcome o = process.wait();
   EXPECT_EQ(o.code, 130);
@@ -221,7 +227,8 @@ TEST_F(pipeline, a_full_disk_is_a_sentence) {
 TEST_F(pipeline, refuses_to_mix_cases_of_two_plans) {
   const Path data = raw(), out = fresh_folder("out"), other = fresh_folder("other");
   ASSERT_EQ(plan(data, out).code, 0);
-  ASSERT_EQ(metvox_run({"plan", data, "--out", other, "--base-features", "8", "--patch-size", "16", "16", "16"}).code, 0);
+  ASSERT_EQ(metvox_run({"plan", data, "--out", other, "--base-features", "8", "--patch-size", "16", "16", "16"}).code,
+            0);
   const Outcome o = metvox_run({"preprocess", data, "--plans", other / "plans.json", "--out", out});
   EXPECT_EQ(o.code, 2);
   EXPECT_TRUE(says(o.err, "folder of its own"));

@@ -18,21 +18,22 @@ namespace metvox {
 // A folder of this test's own, empty.
 inline Path fresh_folder(const std::string& name) {
   const auto* test = testing::UnitTest::GetInstance()->current_test_info();
-  const Path folder = Path(testing::TempDir()) / ("metvox-" + std::to_string(getpid())) / (test ? test->name() : "suite") / name;
+  const Path folder =
+      Path(testing::TempDir()) / ("metvox-" + std::to_string(getpid())) / (test ? test->name() : "suite") / name;
   std::filesystem::remove_all(folder);
   std::filesystem::create_directories(folder);
   return folder;
 }
 
 struct Outcome {
-  int code = -1;                        // exit code; 128 + signal when a signal ended it
+  int code = -1;  // exit code; 128 + signal when a signal ended it
   std::string out, err;
 };
 
 struct Subprocess {
   std::vector<std::string> arguments;
-  uint64_t file_limit_bytes = 0;        // RLIMIT_FSIZE; 0: none
-  Path out_to = {};                     // stdout goes there instead of into Outcome::out
+  uint64_t file_limit_bytes = 0;  // RLIMIT_FSIZE; 0: none
+  Path out_to = {};               // stdout goes there instead of into Outcome::out
 
   pid_t pid = -1;
   Path folder = {};
@@ -46,13 +47,15 @@ struct Subprocess {
   Outcome wait() {
     int status = 0;
     EXPECT_EQ(waitpid(pid, &status, 0), pid);
-    return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), out_to.empty() ? read_text(folder / "out") : "",
-            read_text(folder / "err")};
+    return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status),
+            out_to.empty() ? read_text(folder / "out") : "", read_text(folder / "err")};
   }
 
  private:
   [[noreturn]] void become() {
-    const auto redirect = [](const Path& path, int to) { dup2(open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0666), to); };
+    const auto redirect = [](const Path& path, int to) {
+      dup2(open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0666), to);
+    };
     redirect(out_to.empty() ? folder / "out" : out_to, STDOUT_FILENO);
     redirect(folder / "err", STDERR_FILENO);
     if (file_limit_bytes > 0) {

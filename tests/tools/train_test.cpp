@@ -24,7 +24,8 @@ class train : public testing::Test {
       ASSERT_EQ(o.code, 0) << o.err;
     };
     done({"phantom", "--out", raw(), "--cases", "3", "--seed", "7", "--size", "32x40x32"});
-    done({"plan", raw(), "--out", data(), "--base-features", "4", "--patch-size", "16", "16", "16", "--batch-size", "2"});
+    done({"plan", raw(), "--out", data(), "--base-features", "4", "--patch-size", "16", "16", "16", "--batch-size",
+          "2"});
     done({"preprocess", raw(), "--plans", data() / "plans.json", "--out", data()});
   }
   static void TearDownTestSuite() {
@@ -33,9 +34,11 @@ class train : public testing::Test {
   }
   static Path raw() { return *root_ / "raw"; }
   static Path data() { return *root_ / "preprocessed"; }
-  static std::vector<std::string> arguments(const Path& out, const std::vector<std::string>& more = {}, const char* epochs = "3") {
-    std::vector<std::string> all{"train", data(), "--out", out, "--epochs", epochs, "--iterations", "2", "--val-iterations", "1",
-                                 "--threads", "1", "--precision", "f32"};
+  static std::vector<std::string> arguments(const Path& out, const std::vector<std::string>& more = {},
+                                            const char* epochs = "3") {
+    std::vector<std::string> all{
+        "train", data(),      "--out", out,           "--epochs", epochs, "--iterations", "2", "--val-iterations",
+        "1",     "--threads", "1",     "--precision", "f32"};
     all.insert(all.end(), more.begin(), more.end());
     return all;
   }
@@ -61,8 +64,12 @@ void expect_same_tensors(const Path& a, const Path& b) {
 
 TEST_F(train, refuses_numbers_that_cannot_be) {
   const Path out = fresh_folder("out");
-  for (const auto& more : std::vector<std::vector<std::string>>{{"--lr", "nan"}, {"--lr", "inf"}, {"--lr", "0"}, {"--lr", "-1"},
-                                                                {"--save-every", "0"}, {"--save-every", "9000000000000000000"},
+  for (const auto& more : std::vector<std::vector<std::string>>{{"--lr", "nan"},
+                                                                {"--lr", "inf"},
+                                                                {"--lr", "0"},
+                                                                {"--lr", "-1"},
+                                                                {"--save-every", "0"},
+                                                                {"--save-every", "9000000000000000000"},
                                                                 {"--fold", "x"}})
     EXPECT_EQ(metvox_run(arguments(out, more)).code, 2) << more[0] << " " << more[1];
   EXPECT_EQ(metvox_run(arguments(out, {}, "0")).code, 2);
@@ -90,17 +97,20 @@ TEST_F(train, dry_run_writes_nothing) {
 }
 
 TEST_F(train, killed_resumed_then_predicts_and_evaluates) {
-  const Path whole = fresh_folder("whole"), broken = fresh_folder("broken"), out = fresh_folder("predictions"), scores = fresh_folder("scores");
+  const Path whole = fresh_folder("whole"), broken = fresh_folder("broken"), out = fresh_folder("predictions"),
+             scores = fresh_folder("scores");
   const Outcome unbroken = metvox_run(arguments(whole));
   ASSERT_EQ(unbroken.code, 0) << unbroken.err;
 
-  const Path fold = broken / kModel / "fold_0", latest = fold / "checkpoint_latest.safetensors", last = fold / "checkpoint_final.safetensors";
+  const Path fold = broken / kModel / "fold_0", latest = fold / "checkpoint_latest.safetensors",
+             last = fold / "checkpoint_final.safetensors";
   // Where the machine is busy a run may end before it is killed: once more.
   for (int attempt = 0; attempt < 20 && !fs::exists(latest); ++attempt) {
     fs::remove_all(fold);
     Subprocess process{arguments(broken)};
     process.start();
-    for (int i = 0; i < 20000 && !fs::exists(latest) && !fs::exists(last); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    for (int i = 0; i < 20000 && !fs::exists(latest) && !fs::exists(last); ++i)
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
     kill(process.pid, SIGKILL);
     process.wait();
   }
@@ -113,7 +123,8 @@ TEST_F(train, killed_resumed_then_predicts_and_evaluates) {
   const Path images = fresh_folder("images");
   fs::copy(raw() / "imagesTr", images);
   const auto predict = [&](const std::string& more = "--quiet") {
-    return metvox_run({"predict", "-i", images, "-o", out, "-m", broken / kModel, "-f", "0", "--disable-tta", "--json", more});
+    return metvox_run(
+        {"predict", "-i", images, "-o", out, "-m", broken / kModel, "-f", "0", "--disable-tta", "--json", more});
   };
   const auto counts = [](const Outcome& o) {
     const Json j = Json::parse(o.out);
@@ -124,7 +135,9 @@ TEST_F(train, killed_resumed_then_predicts_and_evaluates) {
   EXPECT_EQ(counts(first), (std::pair{3, 0}));
   EXPECT_EQ(counts(predict()), (std::pair{0, 3}));
   EXPECT_EQ(counts(predict("--overwrite")), (std::pair{3, 0}));
-  const auto evaluate = [&](const Path& truth) { return metvox_run({"evaluate", "--pred", out, "--truth", truth, "--out", scores}); };
+  const auto evaluate = [&](const Path& truth) {
+    return metvox_run({"evaluate", "--pred", out, "--truth", truth, "--out", scores});
+  };
   const Outcome measured = evaluate(raw() / "labelsTr");
   EXPECT_EQ(measured.code, 0) << measured.err;
   EXPECT_TRUE(fs::exists(scores / "summary.json"));
