@@ -9,9 +9,10 @@ namespace {
 
 class PreparedAdd final : public Prepared {
  public:
+  bool in_place(int input) const override { return input == 0; }
   void forward(const Step& s) const override { add(s.stream, s.x[0], s.x[1], s.y); }
   void backward(const Step& s) const override {
-    for (size_t i = 0; i < 2; ++i)
+    for (size_t i : {1, 0})  // the first one's gradient may lie in dy
       if (s.grad[i] != Grad::ignore) copy(s.stream, s.dy, s.dx[i], s.grad[i]);
   }
 };
@@ -34,7 +35,17 @@ OpCase add_case(const std::string& name, Use use, const Shape& shape) {
   return c;
 }
 const OpCaseEntry odd{add_case("odd", Use::test, {3, 5, 2, 3, 7})};
+OpCase twice_case() {
+  OpCase c{"add", "to itself", Use::test};
+  c.build = [](CaseBuilder& make) {
+    const Value x = make.activation("x", {2, 3, 2, 2, 5});
+    return add(x, x);
+  };
+  return c;
+}
+const OpCaseEntry twice{twice_case()};
 const OpCaseEntry large{add_case("8 48^3", Use::bench, {2, 8, 48, 48, 48})};
+const OpCaseEntry wide{add_case("32 64^3", Use::bench, {1, 32, 64, 64, 64})};
 
 }  // namespace
 

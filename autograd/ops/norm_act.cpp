@@ -39,43 +39,55 @@ class PreparedNormAct final : public Prepared {
 
 class NormActOp final : public Op {
  public:
-  NormActOp(double slope, double eps) : slope_(slope), eps_(eps) {}
+  NormActOp(double slope, double eps, int64_t groups) : slope_(slope), eps_(eps), groups_(groups) {}
   std::string_view name() const override { return "norm_act"; }
   ValueSpec infer(std::span<const ValueSpec> x) const override {
     check(x[0].shape.rank() == 5 && x[1].shape == Shape{x[0].shape[1]} && x[2].shape == x[1].shape, "norm_act: x ",
           x[0].shape, " needs gamma and beta of its ", x[0].shape[1], " channels, got ", x[1].shape, " and ",
           x[2].shape);
+    problem(x[0].shape).validate();
     return x[0];
   }
   std::unique_ptr<Prepared> prepare(const Setting& setting) const override {
-    const Shape& x = setting.x[0].shape;
-    NormActProblem p{x[0], x[1], {x[2], x[3], x[4]}, eps_, slope_, setting.target.dtype};
+    NormActProblem p = problem(setting.x[0].shape);
+    p.dtype = setting.target.dtype;
     return std::make_unique<PreparedNormAct>(p, setting.target);
   }
 
  private:
+  NormActProblem problem(const Shape& x) const {
+    NormActProblem p{x[0], x[1], {x[2], x[3], x[4]}, eps_, slope_};
+    p.groups = groups_;
+    return p;
+  }
   double slope_, eps_;
+  int64_t groups_;
 };
 
-OpCase norm_case(const std::string& name, Use use, const Shape& x) {
+OpCase norm_case(const std::string& name, Use use, const Shape& x, int64_t groups = 0) {
   OpCase c{"norm_act", name, use};
+  const int64_t channels_per_group = groups ? x[1] / groups : 1;
   c.values = 2.0 * static_cast<double>(x.size());
-  c.terms = c.gradient_terms = static_cast<double>(x[2] * x[3] * x[4]);
-  c.build = [x](CaseBuilder& make) {
-    return norm_act(make.activation("x", x), make.parameter("gamma", {x[1]}), make.parameter("beta", {x[1]}));
+  c.terms = c.gradient_terms = static_cast<double>(channels_per_group * x[2] * x[3] * x[4]);
+  c.build = [x, groups](CaseBuilder& make) {
+    const Value gamma = make.parameter("gamma", {x[1]}), beta = make.parameter("beta", {x[1]});
+    return norm_act(make.activation("x", x), gamma, beta, groups ? 0 : 0.01, 1e-5, groups);
   };
   return c;
 }
 const OpCaseEntry odd{norm_case("odd", Use::test, {3, 5, 4, 3, 7})};
 const OpCaseEntry eight{norm_case("8 channels", Use::test, {1, 8, 3, 4, 5})};
 const OpCaseEntry many{norm_case("33 channels", Use::test, {2, 33, 2, 3, 4})};
+const OpCaseEntry groups{norm_case("groups", Use::test, {2, 32, 3, 2, 5}, 8)};
+const OpCaseEntry odd_groups{norm_case("odd groups", Use::test, {1, 15, 2, 3, 5}, 3)};
 const OpCaseEntry b1{norm_case("8 48^3", Use::bench, {2, 8, 48, 48, 48})};
 const OpCaseEntry b2{norm_case("32 128^3", Use::bench, {1, 32, 128, 128, 128})};
+const OpCaseEntry b3{norm_case("32 groups 8 64^3", Use::bench, {1, 32, 64, 64, 64}, 8)};
 
 }  // namespace
 
-Value norm_act(Value x, Value gamma, Value beta, double slope, double eps) {
-  return x.graph->add(std::make_shared<NormActOp>(slope, eps), {x, gamma, beta});
+Value norm_act(Value x, Value gamma, Value beta, double slope, double eps, int64_t groups) {
+  return x.graph->add(std::make_shared<NormActOp>(slope, eps, groups), {x, gamma, beta});
 }
 
 }  // namespace metvox
