@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "layers/modules.h"
 
+#include <cmath>
+
 #include "autograd/ops/conv3d.h"
 #include "autograd/ops/conv_transpose3d.h"
 #include "autograd/ops/norm_act.h"
@@ -25,16 +27,19 @@ Value parameter(Graph& graph, const ParameterStore& store, const std::string& na
 }
 
 Conv3d::Conv3d(ParameterStore& store, const std::string& name, int64_t in, int64_t out, const Int3& kernel,
-               const Int3& stride)
-    : store_(store), name_(name), kernel_(kernel), stride_(stride) {
-  store.add(name + ".weight", {out, in, kernel[0], kernel[1], kernel[2]}, kWeight);
-  store.add(name + ".bias", {out}, kZero);
+               const Int3& stride, const ConvOptions& options)
+    : store_(store), name_(name), kernel_(kernel), stride_(stride), bias_(options.bias) {
+  const Initial torch{Initial::Kind::uniform, 1 / std::sqrt(static_cast<double>(in * volume(kernel)))};
+  const bool he = options.start == Start::he;
+  store.add(name + ".weight", {out, in, kernel[0], kernel[1], kernel[2]}, he ? kWeight : torch);
+  if (bias_) store.add(name + ".bias", {out}, he ? kZero : torch);
 }
 
 Value Conv3d::draw(Value x, Value x2, bool bias) const {
   Graph& g = *x.graph;
   g.scope(name_);
-  const Value w = parameter(g, store_, name_ + ".weight"), b = parameter(g, store_, name_ + ".bias");
+  const Value w = parameter(g, store_, name_ + ".weight");
+  const Value b = bias_ ? parameter(g, store_, name_ + ".bias") : Value{};
   return conv3d(x, x2, w, bias ? b : Value{},
                 {stride_, {(kernel_[0] - 1) / 2, (kernel_[1] - 1) / 2, (kernel_[2] - 1) / 2}});
 }
@@ -52,18 +57,21 @@ Value ConvTranspose3d::operator()(Value x) const {
   return conv_transpose3d(x, parameter(g, store_, name_ + ".weight"), parameter(g, store_, name_ + ".bias"));
 }
 
-ConvNormAct::ConvNormAct(ParameterStore& store, const std::string& name, int64_t in, int64_t out, const Int3& kernel,
-                         const Int3& stride)
-    : store_(store), name_(name), conv_(store, name + ".conv", in, out, kernel, stride) {
-  store.add(name + ".norm.weight", {out}, kOne);
-  store.add(name + ".norm.bias", {out}, kZero);
+NormAct3d::NormAct3d(ParameterStore& store, const std::string& name, int64_t channels, int64_t groups, double slope)
+    : store_(store), name_(name), groups_(groups), slope_(slope) {
+  store.add(name + ".weight", {channels}, kOne);
+  store.add(name + ".bias", {channels}, kZero);
 }
 
-Value ConvNormAct::operator()(Value x, Value x2) const {
-  const Value y = conv_.without_bias(x, x2);
+Value NormAct3d::operator()(Value x) const {
   Graph& g = *x.graph;
   g.scope(name_);
-  return norm_act(y, parameter(g, store_, name_ + ".norm.weight"), parameter(g, store_, name_ + ".norm.bias"), kSlope);
+  return norm_act(x, parameter(g, store_, name_ + ".weight"), parameter(g, store_, name_ + ".bias"), slope_, 1e-5,
+                  groups_);
 }
+
+ConvNormAct::ConvNormAct(ParameterStore& store, const std::string& name, int64_t in, int64_t out, const Int3& kernel,
+                         const Int3& stride)
+    : conv_(store, name + ".conv", in, out, kernel, stride), norm_(store, name + ".norm", out, 0, kSlope) {}
 
 }  // namespace metvox

@@ -23,6 +23,15 @@ double standard_deviation(const Parameter& p) {
   return std::sqrt(2 / (1 + p.initial.value * p.initial.value) / fan_in);
 }
 
+double draw(const Parameter& p, Random& random) {
+  const double value = p.initial.value;
+  switch (p.initial.kind) {
+    case Initial::Kind::kaiming: return standard_deviation(p) * random.normal();
+    case Initial::Kind::uniform: return random.uniform(-value, value);
+    default: return value;
+  }
+}
+
 }  // namespace
 
 const Parameter& ParameterStore::add(const std::string& name, const Shape& shape, Initial initial) {
@@ -40,12 +49,10 @@ const Parameter* ParameterStore::find(const std::string& name) const {
 
 void ParameterStore::initialize(uint64_t seed) {
   for (const Parameter& p : parameters_) {
-    const bool constant = p.initial.kind == Initial::Kind::constant;
-    const double scale = constant ? 0 : standard_deviation(p);
     Random random(seed, stream_of(p.name));
     const View v = value(p);
     for (int64_t i = 0; i < v.size(); ++i) {
-      const double x = constant ? p.initial.value : scale * random.normal();
+      const double x = draw(p, random);
       if (master_ == DType::f64) v.as<double>()[i] = x;
       else v.as<float>()[i] = static_cast<float>(x);
     }

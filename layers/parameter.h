@@ -10,10 +10,10 @@
 namespace metvox {
 
 // How a parameter begins. kaiming: normal with std = gain / sqrt(fan_in), fan_in = shape[1] * kernel volume (PyTorch's
-// rule, also for transposed convolutions), gain for leaky ReLU of the given slope.
+// rule, also for transposed convolutions), gain for leaky ReLU of the given slope. uniform: between -bound and bound.
 struct Initial {
-  enum class Kind { constant, kaiming } kind = Kind::constant;
-  double value = 0;  // the constant, or the slope
+  enum class Kind { constant, kaiming, uniform } kind = Kind::constant;
+  double value = 0;  // the constant, the slope, or the bound
 };
 
 struct Parameter {
