@@ -96,6 +96,13 @@ std::string read_text(const Path& path) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
+void require_folder(const Path& dir) {
+  if (std::filesystem::is_directory(dir)) return;
+  if (std::filesystem::exists(dir))
+    fail(Fault::input, dir.string(), ": is a file, but a folder is expected; name the folder that holds it");
+  fail(Fault::input, dir.string(), ": there is no such folder");
+}
+
 void make_folder(const Path& dir) {
   std::error_code error;
   std::filesystem::create_directories(dir, error);

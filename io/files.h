@@ -68,6 +68,8 @@ class InputFile {
   std::unique_ptr<Inflater> inflater_;  // empty: the file is plain
 };
 
+// Throws Error (Fault::input) unless there is a folder of this name.
+void require_folder(const Path& dir);
 // The folder and those above it, where they are not there yet.
 void make_folder(const Path& dir);
 

@@ -198,7 +198,7 @@ Volume read_nifti(const Path& path, NonFinite non_finite) {
 Volume read_nifti_header(const Path& path) { return open_nifti(path).volume; }
 
 Volume read_nifti_labels(const Path& path) {
-  Volume v = read_nifti(path);
+  Volume v = read_nifti(path, NonFinite::keep);
   const float* x = v.voxels.data<float>();
   Tensor labels = Tensor::empty(v.voxels.shape(), DType::u8);
   uint8_t* y = labels.data<uint8_t>();

@@ -16,8 +16,8 @@ enum class NonFinite { zero, keep };
 Volume read_nifti(const Path& path, NonFinite non_finite = NonFinite::zero);
 // The header alone, with the same refusals that need no voxels.
 Volume read_nifti_header(const Path& path);
-// Labels: read as above, then each voxel rounded; refuses values that are further than 1e-3 from an integer or outside
-// 0..255. Tensor is u8.
+// Labels: read as above, then each voxel rounded; refuses values that are not finite, further than 1e-3 from an integer
+// or outside 0..255. Tensor is u8.
 Volume read_nifti_labels(const Path& path);
 
 // Writes voxels (u8, i16, i32 or f32) on the grid; qform, sform, codes, spacing and units repeat those of `geometry`

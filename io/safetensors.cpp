@@ -35,6 +35,12 @@ struct Contents {
   std::map<std::string, std::string> metadata;
 };
 
+template <class... Parts>
+[[noreturn]] void fail_damaged(const Path& path, const Parts&... parts) {
+  fail(Fault::input, path.string(), ": is damaged or no safetensors file: ", parts...,
+       "; put back a whole copy, or have it written anew");
+}
+
 std::map<std::string, std::string> read_metadata(const Json& value, const Path& path) {
   std::map<std::string, std::string> metadata;
   if (!value.is_object()) fail(Fault::input, path.string(), ": __metadata__ is not an object");
@@ -88,15 +94,15 @@ Contents read_contents(StoredFile& file) {
   const Path& path = file.path();
   uint64_t header_bytes = 0;
   if (file.read(&header_bytes, sizeof header_bytes) < sizeof header_bytes)
-    fail(Fault::input, path.string(), ": is too short for a safetensors file");
+    fail_damaged(path, "it is too short for a safetensors file");
   const uint64_t after = file.size() - sizeof header_bytes;
   if (header_bytes > after)
-    fail(Fault::input, path.string(), ": is truncated or no safetensors file: the header should have ", header_bytes,
-         " bytes, ", after, " follow");
+    fail_damaged(path, "its header should have ", header_bytes, " bytes, but ", after, " follow");
   std::string text(header_bytes, '\0');
-  if (file.read(text.data(), text.size()) < text.size()) fail(Fault::input, path.string(), ": the header is truncated");
+  if (file.read(text.data(), text.size()) < text.size()) fail_damaged(path, "it ends in its header");
+  if (!Json::accept(text)) fail_damaged(path, "its header is not JSON");
   const Json header = parse_json(text, path);
-  if (!header.is_object()) fail(Fault::input, path.string(), ": the header is not a JSON object");
+  if (!header.is_object()) fail_damaged(path, "its header is not a JSON object");
   Contents contents;
   for (const auto& [name, value] : header.items()) {
     if (name == "__metadata__") contents.metadata = read_metadata(value, path);
@@ -115,7 +121,7 @@ Contents read_contents(StoredFile& file) {
     at = entry.end;
   }
   if (at != after - header_bytes)
-    fail(Fault::input, path.string(), ": ", after - header_bytes, " bytes follow the header, its tensors have ", at);
+    fail_damaged(path, after - header_bytes, " bytes follow the header, its tensors have ", at);
   return contents;
 }
 

@@ -332,7 +332,7 @@ TEST(nifti, labels_are_rounded_and_bounded) {
   const Volume labels = read_nifti_labels(scratch / "a.nii");
   EXPECT_EQ(labels.voxels.data<uint8_t>()[5], 1);
   EXPECT_EQ(labels.voxels.data<uint8_t>()[6], 255);
-  for (float bad : {0.5f, -1.0f, 256.0f, 1e30f}) {
+  for (float bad : {0.5f, -1.0f, 256.0f, 1e30f, NAN}) {
     voxels.data<float>()[17] = bad;
     write_nifti(scratch / "a.nii", voxels, odd_geometry(1));
     EXPECT_TRUE(refused([&] { read_nifti_labels(scratch / "a.nii"); }, "the voxel (1, 1, 1) is ")) << bad;

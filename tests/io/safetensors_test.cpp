@@ -75,8 +75,8 @@ TEST(safetensors, refuses_hostile_headers) {
     return "{\"x\":{\"dtype\":\"" + dtype + "\",\"shape\":" + shape + ",\"data_offsets\":" + offsets + "}}";
   };
   EXPECT_TRUE(header_refused(one("F32", "[2]", "[0,8]"), 8, ""));  // the file that the others are variants of
-  EXPECT_TRUE(header_refused("{\"x\":", 8, "line 1, column 6"));
-  EXPECT_TRUE(header_refused("[]", 0, "the header is not a JSON object"));
+  EXPECT_TRUE(header_refused("{\"x\":", 8, "its header is not JSON; put back a whole copy"));
+  EXPECT_TRUE(header_refused("[]", 0, "its header is not a JSON object"));
   EXPECT_TRUE(header_refused("{\"x\":3}", 0, "the tensor \"x\": the key \"dtype\" is missing"));
   EXPECT_TRUE(header_refused(one("C64", "[1]", "[0,8]"), 8, "has the dtype C64, expected F64"));
   EXPECT_TRUE(header_refused(one("F32", "[1,1,1,1,1,2]", "[0,8]"), 8, "not a list of at most 5"));
@@ -104,8 +104,10 @@ TEST(safetensors, refuses_lengths_that_the_file_does_not_have) {
   EXPECT_TRUE(refused([&] { read_safetensors(scratch / "short"); }, "too short"));
   write_text(scratch / "long", std::string(7, '\0') + "\x7f{}");
   EXPECT_TRUE(refused([&] { read_safetensors(scratch / "long"); },
-                      "the header should have 9151314442816847872 bytes, 2 follow"));
+                      "its header should have 9151314442816847872 bytes, but 2 follow; put back"));
   EXPECT_TRUE(refused([&] { read_safetensors(scratch / "none"); }, "No such file"));
+  write_text(scratch / "zeros", std::string(4096, '\0'));
+  EXPECT_TRUE(refused([&] { read_safetensors(scratch / "zeros"); }, "zeros: is damaged or no safetensors file"));
 }
 
 }  // namespace metvox
