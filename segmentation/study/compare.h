@@ -64,7 +64,7 @@ struct StudyComparison {
 // bootstrap's.
 StudyComparison compare(const StudyScores& scores, CompareMode mode, const std::string& reference, uint64_t seed);
 
-// descriptive.csv, comparison.csv, effects.csv, omnibus.csv and notes.csv.
+// descriptive.csv, comparison.csv, effects.csv, omnibus.csv and notes.csv; in paired mode comparison.svg too.
 void write_comparison(const StudyComparison& comparison, const Path& out);
 Json to_json(const StudyComparison& comparison);
 

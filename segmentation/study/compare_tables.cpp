@@ -3,6 +3,7 @@
 #include "segmentation/study/compare.h"
 
 #include "io/csv.h"
+#include "segmentation/study/forest_plot.h"
 
 namespace metvox {
 
@@ -103,6 +104,7 @@ void write_comparison(const StudyComparison& c, const Path& out) {
   write_records(out / "comparison.csv", c.tests, plain);
   write_records(out / "effects.csv", c.tests, effects);
   write_records(out / "omnibus.csv", c.omnibus, plain);
+  if (c.mode == CompareMode::paired) write_text(out / "comparison.svg", forest_plot(c));
 }
 
 Json to_json(const StudyComparison& c) {

@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "io/csv.h"
+#include "segmentation/study/forest_plot.h"
 #include "tests/segmentation/statistics_golden.h"
 
 namespace metvox {
@@ -254,6 +255,27 @@ TEST(compare, another_truth_is_told) {
   const StudyScores scores = read_study_scores(two_files(folder("truth"), table_of(3), other));
   ASSERT_EQ(scores.notes.size(), 1u);
   EXPECT_TRUE(has_note(scores.notes, "case2", "0.9 ml here and 0.5 ml in the first file"));
+}
+
+TEST(compare, forest_plot_has_a_mark_for_every_test) {
+  StudyComparison c = compare(golden_study(), CompareMode::paired, "b", 1);
+  const auto count = [&](const std::string& part) {
+    const std::string svg = forest_plot(c);
+    int found = 0;
+    for (size_t at = svg.find(part); at != std::string::npos; at = svg.find(part, at + 1)) ++found;
+    return found;
+  };
+  EXPECT_EQ(count("<circle"), 54);
+  EXPECT_EQ(count("class=\"group\""), 6);
+  c.tests[0].difference95.low = kInf;
+  for (PairTest& t : c.tests)
+    if (t.group == "a") t.group = "<a & b>";
+  EXPECT_EQ(count("<circle"), 53);
+  EXPECT_EQ(count("not finite"), 1);
+  EXPECT_EQ(count("<a & b>"), 0);
+  EXPECT_EQ(count("&lt;a &amp; b&gt;: fine-tuned"), 1);
+  c.tests.clear();
+  EXPECT_EQ(count("</svg>"), 1);
 }
 
 }  // namespace metvox
