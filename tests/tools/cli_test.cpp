@@ -11,7 +11,8 @@ TEST(cli, help_lists_the_verbs_and_each_verb_shows_an_example_first) {
   EXPECT_EQ(help.code, 0);
   EXPECT_EQ(help.err, "");
   for (const std::string verb :
-       {"phantom", "check", "plan", "preprocess", "train", "predict", "evaluate", "inspect", "bench", "devices"}) {
+       {"phantom", "check", "plan", "preprocess", "train", "predict", "evaluate", "compare", "inspect", "bench",
+        "devices"}) {
     EXPECT_TRUE(says(help.out, "\n  " + verb + " "));
     const Outcome o = metvox_run({verb, "--help"});
     EXPECT_EQ(o.code, 0) << verb;
