@@ -58,7 +58,7 @@ std::string lower(std::string s) {
 }
 
 std::vector<ImageFile> image_files(const Path& dir) {
-  if (!std::filesystem::is_directory(dir)) fail(Fault::input, dir.string(), ": there is no such folder");
+  require_folder(dir);
   std::vector<ImageFile> files;
   add_images(dir, "", files);
   for (const auto& entry : std::filesystem::directory_iterator(dir)) {

@@ -66,11 +66,6 @@ void check_labels(const CaseFiles& files, const Geometry& grid, const Labels& la
                   CheckReport& report) {
   guarded(report, [&] {
     try {
-      const Volume raw = read_nifti(files.label, NonFinite::keep);
-      const float* x = raw.voxels.data<float>();
-      const auto bad = std::count_if(x, x + raw.voxels.size(), [](float value) { return !std::isfinite(value); });
-      if (bad > 0)
-        fail(Fault::input, files.label.string(), ": ", bad, " of ", raw.voxels.size(), " labels are not finite");
       const Tensor voxels = read_case_labels(files, grid, labels);
       bool empty = true;
       for (int64_t i = 0; i < voxels.size(); ++i) {

@@ -153,10 +153,16 @@ DatasetDescription brats_description(const std::string& name) {
 }
 
 DatasetDescription read_description(const Path& path) {
-  DatasetDescription d;
-  d.json = read_json(path);
+  DatasetDescription d = description_from_json(read_json(path), path);
   d.name = std::filesystem::absolute(path).parent_path().filename().string();
-  const Json channels = get<Json>(d.json, d.json.contains("channel_names") ? "channel_names" : "modality", path);
+  return d;
+}
+
+DatasetDescription description_from_json(const Json& json, const Path& path) {
+  DatasetDescription d;
+  d.json = json;
+  const bool old = d.json.contains("modality") && !d.json.contains("channel_names");
+  const Json channels = get<Json>(d.json, old ? "modality" : "channel_names", path);
   for (size_t k = 0; k < channels.size(); ++k)
     d.channel_names.push_back(get<std::string>(channels, std::to_string(k), path));
   if (d.channel_names.empty()) fail(Fault::input, path.string(), ": channel_names is empty");
@@ -169,7 +175,7 @@ DatasetDescription read_description(const Path& path) {
 }
 
 RawDataset open_raw_dataset(const Path& dir, std::vector<std::string>* faults) {
-  if (!std::filesystem::is_directory(dir)) fail(Fault::input, dir.string(), ": there is no such folder");
+  require_folder(dir);
   RawDataset out;
   std::vector<std::string> found;
   const Path description = dir / "dataset.json", images = dir / "imagesTr", labels = dir / "labelsTr";
@@ -256,18 +262,24 @@ Tensor read_case_labels(const CaseFiles& files, const Geometry& grid, const Labe
   if (!out)
     fail(Fault::input, "case ", files.id, ": the label lies on another grid than the images:\n  ", files.label.string(),
          ": ", describe(v.geometry), "\n  images: ", describe(grid));
-  std::array<int64_t, 256> count{};
-  const uint8_t* x = out.data<uint8_t>();
-  for (int64_t i = 0; i < out.size(); ++i) ++count[x[i]];
-  for (const LabelTarget& t : labels.entries)
-    for (int value : t.labels) count[static_cast<size_t>(value)] = 0;
-  std::string unknown;
-  for (size_t value = 0; value < count.size(); ++value)
-    if (count[value]) unknown += sentence(unknown.empty() ? "" : ", ", value, " (", count[value], " voxels)");
-  if (!unknown.empty())
-    fail(Fault::input, "case ", files.id, ": ", files.label.string(),
-         " holds labels that dataset.json does not name: ", unknown);
+  require_known_labels(out, labels, files.id, files.label);
   return out;
+}
+
+void require_known_labels(const Tensor& voxels, const Labels& labels, const std::string& id, const Path& path) {
+  std::array<int64_t, 256> count{};
+  const uint8_t* x = voxels.data<uint8_t>();
+  for (int64_t i = 0; i < voxels.size(); ++i) ++count[x[i]];
+  std::set<int> known;
+  for (const LabelTarget& t : labels.entries) known.insert(t.labels.begin(), t.labels.end());
+  std::string unknown, names;
+  for (int value = 0; value < 256; ++value)
+    if (const int64_t n = count[static_cast<size_t>(value)]; n > 0 && !known.contains(value))
+      unknown += sentence(unknown.empty() ? "" : ", ", value, " (", n, " voxels)");
+  if (unknown.empty()) return;
+  for (int value : known) names += sentence(names.empty() ? "" : ", ", value);
+  fail(Fault::input, "case ", id, ": ", path.string(), " holds labels that the data set does not define: ", unknown,
+       "; it defines ", names, "; name them in dataset.json or take them out");
 }
 
 std::string patient_of(const std::string& case_id) {

@@ -23,6 +23,7 @@ struct DatasetDescription {
 // The data set that BraTS-named folders stand for and that phantoms are: channels T1C T1N T2F T2W, regions WT TC ET.
 DatasetDescription brats_description(const std::string& name);
 DatasetDescription read_description(const Path& dataset_json);
+DatasetDescription description_from_json(const Json& json, const Path& where);  // without a name
 
 struct CaseFiles {
   std::string id;
@@ -55,6 +56,8 @@ CaseImages read_case(const CaseFiles& files);
 CaseImages join_sequences(const std::string& id, const std::vector<Path>& paths, std::vector<Volume> volumes);
 // Labels of the case on that grid, u8 (z, y, x); values outside `labels` are an Error (Fault::input) that lists them.
 Tensor read_case_labels(const CaseFiles& files, const Geometry& grid, const Labels& labels);
+// That Error, for labels u8 already read from `path`.
+void require_known_labels(const Tensor& voxels, const Labels& labels, const std::string& id, const Path& path);
 
 // Patient of a case id: BraTS ids carry a time point at the end (BraTS-MET-00012-003 -> BraTS-MET-00012); else the id
 // itself.

@@ -75,15 +75,34 @@ void rgb(Tensor& channel) {
   change(channel, [](float v, int64_t) { return v / 255.0f; });
 }
 
+struct Scheme {
+  std::string_view name;
+  void (*apply)(Tensor&, const int8_t* seg, const IntensityProperties&);
+};
+constexpr Scheme kSchemes[] = {
+    {"ZScoreNormalization", [](Tensor& c, const int8_t* seg, const IntensityProperties&) { z_score(c, seg); }},
+    {"CTNormalization", [](Tensor& c, const int8_t*, const IntensityProperties& p) { ct(c, p); }},
+    {"RescaleTo01Normalization", [](Tensor& c, const int8_t*, const IntensityProperties&) { rescale(c); }},
+    {"RGBTo01Normalization", [](Tensor& c, const int8_t*, const IntensityProperties&) { rgb(c); }},
+    {"NoNormalization", [](Tensor&, const int8_t*, const IntensityProperties&) {}},
+};
+
 }  // namespace
 
+const std::vector<std::string>& normalization_schemes() {
+  static const std::vector<std::string> names = [] {
+    std::vector<std::string> all;
+    for (const Scheme& scheme : kSchemes) all.emplace_back(scheme.name);
+    return all;
+  }();
+  return names;
+}
+
 void normalize(Tensor& channel, const std::string& scheme, const Tensor& seg, const IntensityProperties& properties) {
-  if (channel.size() == 0 || scheme == "NoNormalization") return;
-  if (scheme == "ZScoreNormalization") z_score(channel, seg ? seg.data<int8_t>() : nullptr);
-  else if (scheme == "CTNormalization") ct(channel, properties);
-  else if (scheme == "RescaleTo01Normalization") rescale(channel);
-  else if (scheme == "RGBTo01Normalization") rgb(channel);
-  else fail(Fault::input, "the plans ask for the normalisation ", scheme, ", which is not known");
+  const auto* found =
+      std::find_if(std::begin(kSchemes), std::end(kSchemes), [&](const Scheme& s) { return s.name == scheme; });
+  check(found != std::end(kSchemes), "normalize: plans with the unknown scheme ", scheme);
+  if (channel.size() > 0) found->apply(channel, seg ? seg.data<int8_t>() : nullptr, properties);
 }
 
 }  // namespace metvox

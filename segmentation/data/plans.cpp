@@ -5,6 +5,8 @@
 #include <cmath>
 #include <set>
 
+#include "segmentation/data/normalize.h"
+
 namespace metvox {
 namespace {
 
@@ -142,6 +144,19 @@ void check_patch(const Configuration& c, const Path& where) {
            whole[a], ", does not divide");
 }
 
+void check_normalization(const Configuration& c, const Path& where) {
+  if (c.use_mask_for_norm.size() != c.normalization_schemes.size())
+    fail(Fault::input, where.string(), ": ", c.normalization_schemes.size(), " normalization_schemes but ",
+         c.use_mask_for_norm.size(), " use_mask_for_norm");
+  const auto& known = normalization_schemes();
+  for (const std::string& scheme : c.normalization_schemes) {
+    if (std::find(known.begin(), known.end(), scheme) != known.end()) continue;
+    std::string names;
+    for (const std::string& name : known) names += (names.empty() ? "" : ", ") + name;
+    fail(Fault::input, where.string(), ": normalization_schemes holds ", scheme, "; there are ", names);
+  }
+}
+
 Configuration configuration_from_json(const std::string& name, const Json& json, const Path& plans) {
   const Path where = plans.string() + ": configuration " + name;
   Configuration c;
@@ -161,9 +176,7 @@ Configuration configuration_from_json(const std::string& name, const Json& json,
   for (double mm : c.spacing_mm)
     if (!(mm > 0) || !std::isfinite(mm)) fail(Fault::input, where.string(), ": spacing holds ", mm);
   if (c.batch_size < 1) fail(Fault::input, where.string(), ": batch_size is ", c.batch_size);
-  if (c.use_mask_for_norm.size() != c.normalization_schemes.size())
-    fail(Fault::input, where.string(), ": ", c.normalization_schemes.size(), " normalization_schemes but ",
-         c.use_mask_for_norm.size(), " use_mask_for_norm");
+  check_normalization(c, where);
   c.batch_dice = json.contains("batch_dice") && get<bool>(json, "batch_dice", where);
   if (json.contains("previous_stage")) c.previous_stage = get<std::string>(json, "previous_stage", where);
   c.architecture = architecture_from_json(get<Json>(json, "architecture", where), axes, where);

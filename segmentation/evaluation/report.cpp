@@ -284,7 +284,7 @@ void write_report(const ReportInputs& in, const Path& out, const std::function<v
                            ". For research. This is not a medical device and must not be used for diagnosis or "
                            "treatment.</footer>\n" +
                            html::page_end();
-  std::filesystem::create_directories(out);
+  make_folder(out);
   if (!pictures.overview.empty()) write_png(out / "overview.png", overview_of(pictures.overview));
   write_text(out / "index.html", page);
 }

@@ -62,8 +62,10 @@ std::vector<LabelFiles> pair_files(const Path& prediction_dir, const Path& truth
   return pairs;
 }
 
-LabelVolumes read_pair(const LabelFiles& files) {
+LabelVolumes read_pair(const LabelFiles& files, const Labels& labels) {
   const Volume truth = read_nifti_labels(files.truth), prediction = read_nifti_labels(files.prediction);
+  require_known_labels(truth.voxels, labels, files.sample, files.truth);
+  require_known_labels(prediction.voxels, labels, files.sample, files.prediction);
   const Tensor turned = onto_lattice(prediction, truth.geometry);
   if (!turned)
     fail(Fault::input, files.sample, ": prediction and truth lie on different grids: ", files.prediction.string(),
@@ -185,7 +187,7 @@ Evaluation evaluate(const Path& prediction_dir, const Path& truth_dir, const Lab
   bool memory = false;
   for (size_t i = 0; i < pairs.size(); ++i) {
     const auto fault = try_case(pairs[i].sample, [&] {
-      const LabelVolumes volumes = read_pair(pairs[i]);
+      const LabelVolumes volumes = read_pair(pairs[i], labels);
       CaseScores s = score_case(pairs[i].sample, volumes.prediction, volumes.truth, volumes.grid);
       summary.push_back(summarize(pairs[i], volumes, labels));
       scores.push_back(std::move(s));
@@ -221,15 +223,15 @@ Labels find_label_names(const Path& prediction_dir, const Path& truth_dir, std::
   return brats_description("").labels;
 }
 
-Json evaluate_folder(const Path& prediction_dir, const Path& truth_dir, const Labels& labels) {
-  std::vector<std::string> without_truth, without_prediction;
-  const auto pairs = pair_files(prediction_dir, truth_dir, without_truth, without_prediction);
-  if (!without_truth.empty()) fail(Fault::input, without_truth.front());
+std::vector<std::string> evaluate_folder(const Path& prediction_dir, const Path& truth_dir, const Labels& labels) {
+  std::vector<std::string> faults, without_prediction;
   std::vector<SummaryCase> summary;
-  for (const LabelFiles& files : pairs) summary.push_back(summarize(files, read_pair(files), labels));
-  const Json json = summary_json(labels, summary);
-  write_json(prediction_dir / "summary.json", json);
-  return json;
+  for (const LabelFiles& files : pair_files(prediction_dir, truth_dir, faults, without_prediction))
+    if (const auto fault =
+            try_case(files.sample, [&] { summary.push_back(summarize(files, read_pair(files, labels), labels)); }))
+      faults.push_back(fault->text);
+  if (!summary.empty()) write_json(prediction_dir / "summary.json", summary_json(labels, summary));
+  return faults;
 }
 
 }  // namespace metvox

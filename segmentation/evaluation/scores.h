@@ -42,7 +42,8 @@ struct Evaluation {
 
 // Pairs the label files of both folders by case, evaluates each pair, writes the four files to `out`. A prediction on
 // the truth's world lattice in another axis order is turned to it; on any other grid the case is a fault, as is a case
-// that only one folder has. Throws Error (Fault::input or memory) and writes nothing when no case could be evaluated.
+// that only one folder has, or with labels that `labels` does not define. Throws Error (Fault::input or memory) and
+// writes nothing when no case could be evaluated.
 Evaluation evaluate(const Path& prediction_dir, const Path& truth_dir, const Labels& labels, const Path& out,
                     const std::function<void(int64_t, int64_t)>& progress);
 
@@ -50,8 +51,9 @@ Evaluation evaluate(const Path& prediction_dir, const Path& truth_dir, const Lab
 // which `note` then says.
 Labels find_label_names(const Path& prediction_dir, const Path& truth_dir, std::string* note = nullptr);
 
-// The summary of all predictions in a folder, also written there as summary.json: what ends a fold's training. Truths
-// without a prediction are passed over; any fault of a pair is thrown.
-Json evaluate_folder(const Path& prediction_dir, const Path& truth_dir, const Labels& labels);
+// Writes the summary of all predictions in a folder there as summary.json: what ends a fold's training. Truths without
+// a prediction are passed over. Returns a sentence for each prediction that could not be evaluated; where none could,
+// nothing is written.
+std::vector<std::string> evaluate_folder(const Path& prediction_dir, const Path& truth_dir, const Labels& labels);
 
 }  // namespace metvox

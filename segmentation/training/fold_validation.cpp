@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "segmentation/data/case_fault.h"
 #include "segmentation/data/preprocess.h"
 #include "segmentation/evaluation/scores.h"
 #include "segmentation/inference/predict_cases.h"
@@ -29,7 +30,7 @@ std::vector<std::string> validate_fold(const FoldValidation& fold,
                                        const std::function<void(int64_t, int64_t, const std::string&)>& progress) {
   const ModelFolder model = open_model(fold.model, "final", {fold.fold});
   const Path out = folder_of(fold);
-  std::filesystem::create_directories(out);
+  make_folder(out);
   PredictorOptions options;
   options.target = fold.target;
   Predictor predictor(model, {fold.fold}, "final", options);
@@ -38,20 +39,24 @@ std::vector<std::string> validate_fold(const FoldValidation& fold,
   for (const std::string& id : fold.ids) {
     progress(done++, static_cast<int64_t>(fold.ids.size()), id);
     if (std::filesystem::exists(prediction_files(out, id).labels)) continue;
-    try {
+    const auto fault = try_case(id, [&] {
       const PreprocessedCase c = read_preprocessed(case_file(fold, model.config(), id));
       write_prediction(out, predictor.logits(c.data, [](int64_t, int64_t) {}), c.properties, model, false);
-    } catch (const Error& e) {
-      if (e.fault() != Fault::input) throw;
-      faults.push_back(sentence("validation of ", id, ": ", e.what()));
-    }
+    });
+    if (!fault) continue;
+    faults.push_back("validation: " + fault->text);
+    if (fault->stop) return faults;
   }
   progress(done, static_cast<int64_t>(fold.ids.size()), "");
   const Path truths = fold.preprocessed / "gt_segmentations";
-  if (!std::filesystem::is_directory(truths))
-    fail(Fault::input, truths.string(),
-         ": the labels to validate against are missing; run `metvox preprocess` again, then train with --resume");
-  evaluate_folder(out, truths, model.dataset.labels);
+  if (!std::filesystem::is_directory(truths)) {
+    faults.push_back(truths.string() +
+                     ": the labels to validate against are missing; run `metvox preprocess` again, "
+                     "then train with --resume");
+    return faults;
+  }
+  for (const std::string& fault : evaluate_folder(out, truths, model.dataset.labels))
+    faults.push_back("validation: " + fault);
   return faults;
 }
 

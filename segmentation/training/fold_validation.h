@@ -15,7 +15,7 @@ struct FoldValidation {
 };
 
 // Writes FOLD/validation/CASE.nii.gz (files that are there are kept) and FOLD/validation/summary.json. Returns a
-// sentence for each case that failed. progress(cases done, cases, case).
+// sentence for each case that failed; the trained model is there in any case. progress(cases done, cases, case).
 std::vector<std::string> validate_fold(const FoldValidation& fold,
                                        const std::function<void(int64_t, int64_t, const std::string&)>& progress);
 

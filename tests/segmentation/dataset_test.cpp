@@ -93,6 +93,22 @@ TEST_F(dataset, inputs_flat_and_in_folders_by_index_and_by_name) {
   EXPECT_TRUE(faults.empty()) << first(faults);
 }
 
+TEST_F(dataset, a_description_without_channels_names_the_key) {
+  write_text(root / "dataset.json", R"({"labels": {"background": 0, "met": 1}, "numTraining": 1})");
+  expect_mentions(error_of([&] { read_description(root / "dataset.json"); }),
+                  {"dataset.json", "\"channel_names\" is missing"});
+}
+
+TEST_F(dataset, labels_that_are_not_numbers_are_a_fault) {
+  write_brats("", "a");
+  Tensor t = Tensor::zeros({2, 3, 4}, DType::f32);
+  t.data<float>()[7] = std::nanf("");
+  write_nifti(root / "a-seg.nii.gz", t, grid({4, 3, 2}));
+  const CheckReport r = check_dataset(root);
+  ASSERT_EQ(r.faults.size(), 1u);
+  expect_mentions(r.faults[0], {"case a", "a-seg.nii.gz", "is nan"});
+}
+
 TEST_F(dataset, pairs_are_one_image) {
   write_text(root / "a_0000.hdr", "header");
   write_text(root / "a_0000.img", "voxels");
@@ -129,6 +145,10 @@ TEST_F(dataset, a_channel_too_many_is_refused) {
 TEST_F(dataset, no_case_says_what_was_looked_for) {
   expect_mentions(error_of([&] { find_inputs(root, {"T1C"}, nullptr); }), {root.string(), "CASE_0000", "CASE-t1gd"});
   expect_mentions(error_of([&] { find_inputs(root / "none", {"T1C"}, nullptr); }), {"no such folder"});
+  write_text(root / "file", "");
+  expect_mentions(error_of([&] { find_inputs(root / "file", {"T1C"}, nullptr); }),
+                  {"is a file, but a folder is expected"});
+  expect_mentions(error_of([&] { open_raw_dataset(root / "file", nullptr); }), {"is a file, but a folder is expected"});
 }
 
 TEST_F(dataset, brats_folders) {

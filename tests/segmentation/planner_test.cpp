@@ -239,5 +239,46 @@ TEST(planner, broken_plans_are_named) {
   broken([](Json& j) { j["configurations"] = 3; });
 }
 
+TEST(planner, plans_that_no_network_can_take_say_why) {
+  const Json good = to_json(make_plans(sbt(), description(26), {}));
+  const auto refusal = [&](auto&& change) -> std::string {
+    Json json = good;
+    change(json["configurations"]["3d_fullres"]);
+    try {
+      plans_from_json(json, "plans.json");
+    } catch (const Error& e) {
+      EXPECT_EQ(e.fault(), Fault::input);
+      return e.what();
+    }
+    return "accepted";
+  };
+  const std::pair<std::string, std::string> expected[] = {
+      {refusal([](Json& c) {
+         c["patch_size"] = {65536, 65536, 32};
+       }),
+       "patch_size has more than 2^31 voxels"},
+      {refusal([](Json& c) {
+         c["patch_size"] = {64, 1 << 17, 64};
+       }),
+       "patch_size holds 131072"},
+      {refusal([](Json& c) {
+         c["patch_size"] = {0, 64, 64};
+       }),
+       "patch_size holds 0"},
+      {refusal([](Json& c) {
+         c["patch_size"] = {64, 200, 160};
+       }),
+       "patch_size holds 200, which the product of the strides, 32"},
+      {refusal([](Json& c) {
+         c["architecture"]["arch_kwargs"]["strides"][0] = {1, 2, 2};
+       }),
+       "strides begin with another than 1"},
+      {refusal([](Json& c) { c["normalization_schemes"][2] = "MyNormalization"; }),
+       "normalization_schemes holds MyNormalization; there are ZScoreNormalization, CTNormalization"},
+      {refusal([](Json& c) { c["use_mask_for_norm"] = {true}; }), "4 normalization_schemes but 1 use_mask_for_norm"}};
+  for (const auto& [text, part] : expected) EXPECT_NE(text.find("3d_fullres: " + part), std::string::npos) << text;
+  EXPECT_EQ(refusal([](Json& c) { c["patch_size"] = {32, 8192, 8192}; }), "accepted");  // 2^31 voxels
+}
+
 }  // namespace
 }  // namespace metvox

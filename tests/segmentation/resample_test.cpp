@@ -115,5 +115,16 @@ TEST(resample, agrees_with_nnunet) {
   }
 }
 
+TEST(resample, more_than_2_to_the_31_voxels_are_refused) {
+  EXPECT_EQ(resampled_shape({32, 8192, 8192}, {1, 1, 1}, {1, 1, 1}), (Int3{32, 8192, 8192}));  // exactly as many
+  for (const Double3& spacing_mm : {Double3{2, 1, 1}, Double3{1e300, 1, 1}, Double3{1e10, 1e-10, 1}}) try {
+      resampled_shape({32, 8192, 8192}, spacing_mm, {1, 1, 1});
+      ADD_FAILURE() << spacing_mm[0];
+    } catch (const Error& e) {
+      EXPECT_EQ(e.fault(), Fault::input);
+      EXPECT_NE(std::string(e.what()).find("more than 2^31; check the spacing"), std::string::npos) << e.what();
+    }
+}
+
 }  // namespace
 }  // namespace metvox

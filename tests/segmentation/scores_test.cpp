@@ -165,14 +165,81 @@ TEST(scores, a_folder_of_predictions_gets_its_summary) {
   write_nifti(truth / "a.nii.gz", paint({}), grid_at(0));
   write_nifti(truth / "other.nii.gz", truth_labels(), grid_at(0));
   write_nifti(pred / "a.nii.gz", paint({}), grid_at(0));
-  evaluate_folder(pred, truth, brats_labels());
+  EXPECT_TRUE(evaluate_folder(pred, truth, brats_labels()).empty());
   const Json summary = read_json(pred / "summary.json");
   EXPECT_EQ(summary["metric_per_case"].size(), 1u);
   EXPECT_TRUE(summary["metric_per_case"][0]["metrics"]["3"]["Dice"].is_null());
   EXPECT_TRUE(summary["foreground_mean"]["Dice"].is_null());
   EXPECT_EQ(summary["foreground_mean"]["TN"], 720);
   std::filesystem::remove(truth / "a.nii.gz");
-  EXPECT_THROW(evaluate_folder(pred, truth, brats_labels()), Error);
+  std::filesystem::remove(pred / "summary.json");
+  const auto faults = evaluate_folder(pred, truth, brats_labels());
+  ASSERT_EQ(faults.size(), 1u);
+  EXPECT_NE(faults[0].find("a: no truth"), std::string::npos) << faults[0];
+  EXPECT_FALSE(std::filesystem::exists(pred / "summary.json"));
+}
+
+TEST(scores, one_bad_truth_does_not_hide_the_others) {
+  const Path pred = fresh_dir("pred"), truth = fresh_dir("truth");
+  for (const char* name : {"a.nii.gz", "b.nii.gz", "c.nii.gz"}) {
+    write_nifti(pred / name, predicted_labels(), grid_at(0));
+    write_nifti(truth / name, truth_labels(), grid_at(0));
+  }
+  std::filesystem::resize_file(truth / "a.nii.gz", 30);
+  write_nifti(truth / "c.nii.gz", truth_labels(), grid_at(1));
+  EXPECT_EQ(evaluate_folder(pred, truth, brats_labels()).size(), 2u);
+  EXPECT_EQ(read_json(pred / "summary.json")["metric_per_case"].size(), 1u);
+}
+
+namespace {
+
+// The sentence about case b, beside a case a without fault.
+std::string fault_of_b(const Tensor& prediction, const Tensor& truth) {
+  const Path pred = fresh_dir("pred"), truths = fresh_dir("truth"), out = fresh_dir("out");
+  write_nifti(pred / "a.nii.gz", predicted_labels(), grid_at(0));
+  write_nifti(truths / "a-seg.nii.gz", truth_labels(), grid_at(0));
+  write_nifti(pred / "b.nii.gz", prediction, grid_at(0));
+  write_nifti(truths / "b-seg.nii.gz", truth, grid_at(0));
+  const Evaluation result = evaluate(pred, truths, brats_labels(), out, silent);
+  EXPECT_EQ(result.cases, 1);
+  return result.faults.size() == 1 ? result.faults[0] : sentence(result.faults.size(), " faults");
+}
+
+}  // namespace
+
+TEST(scores, a_label_that_the_data_set_does_not_define_is_a_fault) {
+  const Tensor strange = paint({{4, {1, 1, 1}, {2, 2, 3}}, {1, {4, 4, 4}, {5, 5, 5}}});
+  const std::string of_prediction = fault_of_b(strange, truth_labels()), of_truth = fault_of_b(truth_labels(), strange);
+  for (const std::string& fault : {of_prediction, of_truth})
+    EXPECT_NE(fault.find("does not define: 4 (2 voxels); it defines 0, 1, 2, 3"), std::string::npos) << fault;
+  EXPECT_NE(of_prediction.find("b.nii.gz"), std::string::npos) << of_prediction;
+  EXPECT_NE(of_truth.find("b-seg.nii.gz"), std::string::npos) << of_truth;
+}
+
+TEST(scores, a_label_that_is_no_number_is_a_fault) {
+  Tensor strange = Tensor::zeros({8, 9, 10}, DType::f32);
+  strange.data<float>()[11] = std::nanf("");
+  const std::string fault = fault_of_b(truth_labels(), strange);
+  EXPECT_NE(fault.find("b-seg.nii.gz: the voxel (1, 1, 0) is nan"), std::string::npos) << fault;
+}
+
+TEST(scores, a_case_that_is_there_twice_is_a_fault_that_names_both_files) {
+  const Path pred = fresh_dir("pred"), truth = fresh_dir("truth"), out = fresh_dir("out");
+  for (const char* name : {"a", "b", "c"}) {
+    write_nifti(pred / sentence(name, ".nii.gz"), predicted_labels(), grid_at(0));
+    write_nifti(truth / sentence(name, "-seg.nii.gz"), truth_labels(), grid_at(0));
+  }
+  write_nifti(truth / "b.nii.gz", truth_labels(), grid_at(0));
+  std::filesystem::create_directories(pred / "folder");
+  write_nifti(pred / "folder" / "c.nii", predicted_labels(), grid_at(0));
+  const Evaluation result = evaluate(pred, truth, brats_labels(), out, silent);
+  EXPECT_EQ(result.cases, 1);
+  ASSERT_EQ(result.faults.size(), 2u);
+  const auto names = [](const std::string& fault, const Path& one, const Path& other) {
+    return fault.find(one.string()) != std::string::npos && fault.find(other.string()) != std::string::npos;
+  };
+  EXPECT_TRUE(names(result.faults[0], truth / "b-seg.nii.gz", truth / "b.nii.gz")) << result.faults[0];
+  EXPECT_TRUE(names(result.faults[1], pred / "c.nii.gz", pred / "folder" / "c.nii")) << result.faults[1];
 }
 
 }  // namespace metvox
