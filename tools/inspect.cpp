@@ -20,18 +20,21 @@ Json metadata_json(const std::map<std::string, std::string>& metadata) {
 Json tensors_json(const Path& path) {
   const SafeTensorsHeader header = read_safetensors_header(path);
   Json tensors = Json::array();
-  int64_t elements = 0, state = 0;
+  int64_t parameters = 0, state = 0;
   for (const auto& [name, spec] : header.specs) {
     Json shape = Json::array();
     for (int i = 0; i < spec.shape.rank(); ++i) shape.push_back(spec.shape[i]);
     tensors.push_back({{"name", name}, {"dtype", name_of(spec.dtype)}, {"shape", shape}});
-    (name.rfind("optimizer.", 0) == 0 ? state : elements) += spec.shape.size();
+    (name.rfind("optimizer.", 0) == 0 ? state : parameters) += spec.shape.size();
   }
-  return {{"kind", "safetensors"},
-          {"parameters", elements},
-          {"optimizer_state", state},
-          {"tensors", tensors},
-          {"metadata", metadata_json(header.metadata)}};
+  Json out = {{"kind", "safetensors"}};
+  if (header.metadata.contains("metvox")) {  // a checkpoint; any other file's tensors are just tensors
+    out["parameters"] = parameters;
+    out["optimizer_state"] = state;
+  }
+  out["tensors"] = tensors;
+  out["metadata"] = metadata_json(header.metadata);
+  return out;
 }
 
 Json configuration_json(const Configuration& c) {
@@ -57,7 +60,8 @@ Json plans_json(const Path& path) {
 }
 
 Json model_json(const Path& path) {
-  const ModelFolder model = open_model(path);
+  std::vector<std::string> faults;
+  const ModelFolder model = open_model(path, "final", {}, &faults);
   Json channels = model.dataset.channel_names, targets = Json::array(), folds = Json::object();
   for (const LabelTarget& target : model.dataset.labels.heads()) targets.push_back(target.name);
   int64_t parameters = 0;
@@ -66,15 +70,11 @@ Json model_json(const Path& path) {
     parameters = file["parameters"];
     folds[fold] = file["metadata"].value("metvox", Json::object());
   }
-  return {{"kind", "model"},
-          {"network", model.network},
-          {"loss", model.loss},
-          {"configuration", model.configuration},
-          {"parameters", parameters},
-          {"channels", channels},
-          {"heads", targets},
-          {"plan", configuration_json(model.config())},
-          {"folds", folds}};
+  return {{"kind", "model"},          {"network", model.network},
+          {"loss", model.loss},       {"configuration", model.configuration},
+          {"parameters", parameters}, {"channels", channels},
+          {"heads", targets},         {"plan", configuration_json(model.config())},
+          {"folds", folds},           {"faults", faults}};
 }
 
 Json inspect(const Path& path, const std::string& at) {
@@ -112,7 +112,9 @@ int run(CommandLine& line) {
   const Json found = inspect(path, at);
   if (line.values().json) print_json(found);
   else print_text(found);
-  return 0;
+  const Json faults = found.value("faults", Json::array());
+  for (const Json& fault : faults) line.warn(fault.get<std::string>());
+  return faults.empty() ? 0 : code(Fault::partial);
 }
 
 const VerbEntry entry{{"inspect", Stage::machine, "look inside an image, a checkpoint, plans or a model",

@@ -38,8 +38,7 @@ std::string other_checkpoints(const Path& model, const std::vector<std::string>&
   return text;
 }
 
-Json checkpoint_facts(const Path& checkpoint) {
-  const SafeTensorsHeader header = read_safetensors_header(checkpoint);
+Json checkpoint_facts(const SafeTensorsHeader& header, const Path& checkpoint) {
   const auto facts = header.metadata.find("metvox");
   if (facts == header.metadata.end())
     fail(Fault::input, checkpoint.string(), ": no \"metvox\" in its metadata, so it is no checkpoint of this program");
@@ -59,6 +58,78 @@ int mirror_axes_of(const Json& facts, const Path& checkpoint) {
     bits |= 1 << axis.get<int>();
   }
   return bits;
+}
+
+// What prediction takes from plans.json, by its names there.
+Json decisive(const Plans& plans, const std::string& configuration, const Path& where) {
+  const Configuration& c = plans.configuration(configuration, where);
+  const Architecture& a = c.architecture;
+  return {{"network_class_name", a.network_class_name},
+          {"features_per_stage", a.features_per_stage},
+          {"kernel_sizes", a.kernel_sizes},
+          {"strides", a.strides},
+          {"n_conv_per_stage", a.n_conv_per_stage},
+          {"n_conv_per_stage_decoder", a.n_conv_per_stage_decoder},
+          {"patch_size", c.patch_size},
+          {"spacing", c.spacing_mm},
+          {"normalization_schemes", c.normalization_schemes},
+          {"use_mask_for_norm", c.use_mask_for_norm},
+          {"transpose_forward", plans.transpose_forward},
+          {"foreground_intensity_properties_per_channel", intensities_json(plans.intensities)}};
+}
+
+// The same of dataset.json.
+Json decisive(const DatasetDescription& dataset) {
+  Json heads = Json::array();
+  for (const LabelTarget& head : dataset.labels.heads()) heads.push_back({head.name, head.labels});
+  return {{"channel_names", dataset.channel_names},
+          {"labels", heads},
+          {"regions_class_order", dataset.labels.regions_class_order}};
+}
+
+void require_same(const Json& there, const Json& trained, const Path& file, const Path& checkpoint) {
+  constexpr size_t kShown = 100;
+  const auto shown = [](const std::string& text) {
+    return text.size() > kShown ? text.substr(0, kShown) + "..." : text;
+  };
+  for (const auto& [key, value] : trained.items()) {
+    const std::string now = json_text(there.at(key), -1), then = json_text(value, -1);
+    if (now != then)
+      fail(Fault::input, file.string(), ": ", key, " is ", shown(now), ", but ", checkpoint.string(),
+           " was trained with ", shown(then), "; put back the ", file.filename().string(), " of the training");
+  }
+}
+
+// The files of the folder may have been edited, or taken from another model, since the training.
+void require_same_as_trained(const ModelFolder& model, const SafeTensorsHeader& header,
+                             const std::string& configuration, const Path& checkpoint) {
+  const Path plans_json = model.path / "plans.json", dataset_json = model.path / "dataset.json";
+  if (const auto text = header.metadata.find("plans"); text != header.metadata.end())
+    require_same(decisive(model.plans, configuration, plans_json),
+                 decisive(plans_from_json(parse_json(text->second, checkpoint), checkpoint), configuration, checkpoint),
+                 plans_json, checkpoint);
+  if (const auto text = header.metadata.find("dataset"); text != header.metadata.end())
+    require_same(decisive(model.dataset),
+                 decisive(description_from_json(parse_json(text->second, checkpoint), checkpoint)), dataset_json,
+                 checkpoint);
+}
+
+// Takes a fold into the model: the first says what the model is, the others must say the same.
+void add_fold(ModelFolder& model, const std::string& fold, const Path& file) {
+  const SafeTensorsHeader header = read_safetensors_header(file);
+  const Json facts = checkpoint_facts(header, file);
+  const auto network = get<std::string>(facts, "network", file), loss = get<std::string>(facts, "loss", file),
+             configuration = get<std::string>(facts, "configuration", file);
+  const std::string name = model_folder_name(network, loss, configuration);
+  if (!model.folds.empty() && name != model_folder_name(model.network, model.loss, model.configuration))
+    fail(Fault::input, file.string(), ": is of ", name, ", but fold ", model.folds.front(), " is of ",
+         model_folder_name(model.network, model.loss, model.configuration), "; name the folds to use with -f");
+  require_same_as_trained(model, header, configuration, file);
+  model.mirror_axes &= mirror_axes_of(facts, file);
+  model.network = network;
+  model.loss = loss;
+  model.configuration = configuration;
+  model.folds.push_back(fold);
 }
 
 void require_folds(const Path& model, const std::string& checkpoint, const std::vector<std::string>& there,
@@ -103,11 +174,11 @@ Path checkpoint_path(const ModelFolder& model, const std::string& fold, const st
   return model.path / ("fold_" + fold) / ("checkpoint_" + checkpoint + ".safetensors");
 }
 
-ModelFolder open_model(const Path& path, const std::string& checkpoint, const std::vector<std::string>& wanted) {
+ModelFolder open_model(const Path& path, const std::string& checkpoint, const std::vector<std::string>& wanted,
+                       std::vector<std::string>* faults) {
   if (!fs::is_directory(path))
-    fail(Fault::input, path.string(),
-         ": no such model folder; `metvox train` prints the folder it writes, which holds "
-         "plans.json, dataset.json and fold_0, fold_1, ...");
+    fail(Fault::input, path.string(), fs::exists(path) ? ": is a file, not a model folder" : ": no such model folder",
+         "; `metvox train` prints the folder it writes, which holds plans.json, dataset.json and fold_0, fold_1, ...");
   ModelFolder model;
   model.path = path;
   model.plans = read_plans(path / "plans.json");
@@ -117,24 +188,13 @@ ModelFolder open_model(const Path& path, const std::string& checkpoint, const st
     fail(Fault::input, path.string(), ": no fold has a checkpoint_", checkpoint, ".safetensors",
          other_checkpoints(path, found.without));
   require_folds(path, checkpoint, found.with, wanted);
-  model.folds = wanted.empty() ? found.with : wanted;
-  for (const std::string& fold : model.folds) {
-    const Path file = checkpoint_path(model, fold, checkpoint);
-    const Json facts = checkpoint_facts(file);
-    const auto network = get<std::string>(facts, "network", file), loss = get<std::string>(facts, "loss", file),
-               configuration = get<std::string>(facts, "configuration", file);
-    if (&fold == &model.folds.front()) {
-      model.network = network;
-      model.loss = loss;
-      model.configuration = configuration;
+  for (const std::string& fold : wanted.empty() ? found.with : wanted) try {
+      add_fold(model, fold, checkpoint_path(model, fold, checkpoint));
+    } catch (const Error& e) {
+      if (!faults || e.fault() != Fault::input) throw;
+      faults->push_back(e.what());
     }
-    if (model_folder_name(network, loss, configuration) !=
-        model_folder_name(model.network, model.loss, model.configuration))
-      fail(Fault::input, file.string(), ": is of ", model_folder_name(network, loss, configuration), ", but fold ",
-           model.folds.front(), " is of ", model_folder_name(model.network, model.loss, model.configuration),
-           "; name the folds to use with -f");
-    model.mirror_axes &= mirror_axes_of(facts, file);
-  }
+  if (model.folds.empty()) fail(Fault::input, path.string(), ": no fold can be used: ", faults->front());
   return model;
 }
 

@@ -21,9 +21,11 @@ struct ModelFolder {
 std::string model_folder_name(const std::string& network, const std::string& loss, const std::string& configuration);
 // Reads no weights. Throws Error (Fault::input) naming what is missing, or the folds that are not of one model.
 // `checkpoint` is "final", "best" or "latest"; folds without that file are left out. With `wanted` no other fold is
-// looked at, and one without the file is an Error.
+// looked at, and one without the file is an Error. plans.json and dataset.json must say what the checkpoints' own
+// copies say, in all that prediction rests on. With `faults` a fold that cannot be used is left out and gets a sentence
+// there; only a model without any other is then an Error.
 ModelFolder open_model(const Path& path, const std::string& checkpoint = "final",
-                       const std::vector<std::string>& wanted = {});
+                       const std::vector<std::string>& wanted = {}, std::vector<std::string>* faults = nullptr);
 Path checkpoint_path(const ModelFolder& model, const std::string& fold, const std::string& checkpoint);
 
 // Copies every parameter of the store from a checkpoint; a missing name or another shape is an Error (Fault::input)
