@@ -83,8 +83,9 @@ struct Predictor::Impl {
 
 Predictor::Predictor(const ModelFolder& model, const std::vector<std::string>& folds, const std::string& checkpoint,
                      const PredictorOptions& options) {
-  if (!(options.step_size > 0 && options.step_size <= 1))
-    fail(Fault::usage, "--step-size is a share of the patch above 0 and at most 1, got ", options.step_size);
+  constexpr double kLeastStep = 0.05;  // 8000 windows where 0.5 has 8: less is no answer in any time
+  if (!(options.step_size >= kLeastStep && options.step_size <= 1))
+    fail(Fault::usage, "--step-size is a share of the patch from ", kLeastStep, " to 1, got ", options.step_size);
   impl_ = std::make_unique<Impl>(model, folds, checkpoint, options);
 }
 

@@ -10,7 +10,7 @@
 namespace metvox {
 
 struct PredictorOptions {
-  double step_size = 0.5;  // of the patch, in (0, 1]
+  double step_size = 0.5;  // of the patch, in [0.05, 1]
   bool mirror = true;      // average over all flips along the model's mirror_axes
   Target target;
 };

@@ -151,7 +151,12 @@ TEST(predictor, refuses_what_it_cannot_do) {
   EXPECT_THROW(open_model(dir / "nothing"), Error);
   const ModelFolder model = open_model(dir);
   EXPECT_THROW(make(model, {"4"}, false), Error);
-  EXPECT_THROW(Predictor(model, {"0"}, "final", {0, true, {}}), Error);
+  for (const double step_size : {0.0, 1e-9, 0.049, 1.01, std::nan("")}) try {
+      Predictor(model, {"0"}, "final", {step_size, true, {}});
+      ADD_FAILURE() << step_size;
+    } catch (const Error& e) {
+      EXPECT_EQ(e.fault(), Fault::usage) << step_size;
+    }
   Tensor extreme = random_data({4, 8, 8, 12}, 4);
   extreme.data<float>()[7] = std::nanf("");
   EXPECT_THROW(make(model, {"0"}, false).logits(extreme, silent), Error);
