@@ -8,6 +8,9 @@
 
 namespace metvox {
 
+// How a configuration spells what was left to the program, such as the engine.
+inline std::string or_auto(const std::string& name) { return name.empty() ? "auto" : name; }
+
 // 16 hexadecimal digits of the JSON's compact text (FNV-1a), whatever the order of its keys.
 inline std::string config_hash(const Json& config) {
   uint64_t hash = 0xcbf29ce484222325u;

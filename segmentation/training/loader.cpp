@@ -91,6 +91,7 @@ struct Loader::Impl {
     try {
       for (int w = 0; w < plan.workers; ++w) workers.emplace_back([this] { work(); });
     } catch (const std::system_error&) {
+    } catch (const std::bad_alloc&) {
     }
     if (workers.empty()) patience_s = 0;
   }
@@ -130,13 +131,21 @@ struct Loader::Impl {
         ready.notify_all();
         room.notify_all();
       }
+    } catch (const std::bad_alloc&) {
+      give_up(std::make_exception_ptr(
+          Error(Fault::memory, sentence("out of memory while making a batch; the loader takes ", plan.bytes() >> 20,
+                                        " MiB with ", plan.workers, " threads: give it fewer --threads"))));
     } catch (...) {
-      const std::lock_guard lock(mutex);
-      error = std::current_exception();
-      stop = true;
-      ready.notify_all();
-      room.notify_all();
+      give_up(std::current_exception());
     }
+  }
+
+  void give_up(std::exception_ptr why) {
+    const std::lock_guard lock(mutex);
+    error = std::move(why);
+    stop = true;
+    ready.notify_all();
+    room.notify_all();
   }
 };
 

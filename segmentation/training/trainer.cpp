@@ -25,8 +25,6 @@ double unix_time() {
   return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
 }
 
-std::string or_auto(const std::string& name) { return name.empty() ? "auto" : name; }
-
 // Sums over the batches of an epoch.
 struct Tally {
   double loss = 0;
@@ -172,8 +170,17 @@ struct Trainer::Impl {
     return {request.preprocessed, model(), request.fold, request.configuration, chosen.fold.val, request.target};
   }
 
+  // Days of work may lie there.
+  void refuse_to_replace() const {
+    if (request.resume || request.overwrite) return;
+    for (const char* name : {"final", "latest", "best"})
+      if (fs::exists(checkpoint(name)))
+        fail(Fault::usage, "fold ", request.fold, " is trained already, or in part: ", checkpoint(name).string(),
+             "; go on with --resume, or replace it with --overwrite");
+  }
+
   void keep_plans() const {
-    fs::create_directories(folder());
+    make_folder(folder());
     for (const auto& [name, json] :
          {std::pair{"plans.json", &facts.plans}, std::pair{"dataset.json", &facts.dataset}}) {
       const Path path = model() / name;
@@ -185,8 +192,6 @@ struct Trainer::Impl {
   }
 
   void begin(const TrainEvents& events) {
-    if (!request.resume && (fs::exists(checkpoint("final")) || fs::exists(checkpoint("latest"))))
-      events.say("starting over; the model in " + folder().string() + " is replaced (--resume would go on with it)");
     learner->store().initialize(request.seed);
     if (!request.pretrained.empty()) {  // before anything is removed: it may not fit
       const int64_t copied =
@@ -340,6 +345,7 @@ TrainMemory Trainer::memory() const {
 
 std::vector<std::string> Trainer::run(const TrainEvents& events) {
   Impl& s = *impl_;
+  s.refuse_to_replace();
   s.keep_plans();
   s.keep_folds(events);
   s.remove_leftovers();

@@ -21,7 +21,8 @@ struct TrainRequest {
   std::optional<double> lr;  // else the network's own
   uint64_t seed = 0;
   Target target;
-  bool resume = false;
+  bool resume = false;     // go on from the last checkpoint
+  bool overwrite = false;  // else, without resume, a fold that has a checkpoint is refused
 };
 
 // What a caller may show. An epoch is told after its checkpoint is written.
@@ -56,7 +57,8 @@ class Trainer {
   Path fold_folder() const;
   TrainMemory memory() const;
   // Trains and validates; with request.resume what has been done stays done. Returns a sentence for each validation
-  // case that failed. Throws Error (Fault::input) when the loss is not finite: the last checkpoint stays.
+  // case that failed. Throws Error (Fault::input) when the loss is not finite: the last checkpoint stays; Error
+  // (Fault::usage) when checkpoints are there and neither resume nor overwrite is asked for.
   std::vector<std::string> run(const TrainEvents& events);
 
  private:

@@ -176,6 +176,21 @@ TEST(sampler, what_a_worker_throws_reaches_the_caller) {
   EXPECT_THROW(loader.next(), Error);
 }
 
+TEST(sampler, a_worker_without_memory_says_what_would_help) {
+  const MemoryCase c({20, 22, 24}, 0, {10, 11, 12});
+  LoaderPlan plan = small_plan({&c.view}, 2);
+  plan.yield_to_step = false;
+  plan.train.transforms.push_back({"greedy", 1, [](Patch&, Random&) { throw std::bad_alloc(); }});
+  Loader loader(plan);
+  try {
+    loader.next();
+    ADD_FAILURE() << "nothing was thrown";
+  } catch (const Error& e) {
+    EXPECT_EQ(e.fault(), Fault::memory);
+    EXPECT_NE(std::string(e.what()).find("fewer --threads"), std::string::npos) << e.what();
+  }
+}
+
 TEST(sampler, a_loader_ends_with_batches_left) {
   const MemoryCase c({20, 22, 24}, 0, {10, 11, 12});
   Loader unused(small_plan({&c.view}, 3));

@@ -295,6 +295,7 @@ TEST(trainer, pretrained_weights_that_do_not_fit_leave_the_model_alone) {
   TrainRequest request = request_for(data, "misfit");
   request.epochs = 1;
   const Path final_checkpoint = run_to_the_end(request) / "checkpoint_final.safetensors";
+  request.overwrite = true;
   request.pretrained = request.results / "other.safetensors";
   write_safetensors(request.pretrained, {}, {});
   EXPECT_THROW(Trainer(request).run({}), Error);
@@ -331,6 +332,54 @@ TEST(trainer, resume_validates_what_is_missing_and_says_which_folds_hold) {
   run_to_the_end(request, &said);
   EXPECT_TRUE(std::filesystem::exists(mask));
   EXPECT_NE(said.find("--group-by changes nothing"), std::string::npos) << said;
+}
+
+TEST(trainer, what_was_trained_is_replaced_only_when_told_to) {
+  const Path data = preprocessed("replace_data");
+  TrainRequest request = request_for(data, "replace");
+  request.save_every = 2;
+  run_until(request, 0);  // leaves checkpoint_best alone
+  const Path fold = Trainer(request).fold_folder(), best = fold / "checkpoint_best.safetensors";
+  ASSERT_TRUE(std::filesystem::exists(best));
+  const auto refused = [&] {
+    const Bytes before = read_bytes(best);
+    try {
+      Trainer(request).run({});
+      ADD_FAILURE() << "replaced";
+    } catch (const Error& e) {
+      EXPECT_EQ(e.fault(), Fault::usage);
+      const std::string text = e.what();
+      EXPECT_NE(text.find("--resume"), std::string::npos) << text;
+      EXPECT_NE(text.find("--overwrite"), std::string::npos) << text;
+    }
+    EXPECT_EQ(read_bytes(best), before);
+  };
+  refused();
+  request.overwrite = true;
+  run_to_the_end(request);
+  request.overwrite = false;
+  refused();
+}
+
+TEST(trainer, validation_tells_every_case_that_failed) {
+  const Path data = preprocessed("failed_data");
+  TrainRequest request = request_for(data, "failed");
+  request.epochs = 1;
+  const Path fold = run_to_the_end(request), out = fold / "validation";
+  const Json ids = read_json(data / "splits_final.json")[0].at("val");
+  const auto again = [&] {
+    std::filesystem::remove_all(out);
+    request.resume = true;
+    return Trainer(request).run({});
+  };
+  // The labels of all of them are torn: no summary of nothing.
+  for (const Json& id : ids) write_text(data / "gt_segmentations" / (id.get<std::string>() + ".nii.gz"), "torn");
+  EXPECT_EQ(again().size(), ids.size());
+  EXPECT_FALSE(std::filesystem::exists(out / "summary.json"));
+  std::filesystem::remove_all(data / "gt_segmentations");
+  const auto faults = again();
+  ASSERT_EQ(faults.size(), 1u);
+  EXPECT_NE(faults[0].find("the labels to validate against are missing"), std::string::npos) << faults[0];
 }
 
 TEST(trainer, memory_is_known_before_the_run) {
