@@ -4,6 +4,7 @@
 #include "io/nifti.h"
 #include "segmentation/data/config_hash.h"
 #include "segmentation/data/resample.h"
+#include "segmentation/data/system_memory.h"
 #include "segmentation/inference/predict_cases.h"
 #include "tools/cli.h"
 #include "tools/progress.h"
@@ -50,7 +51,7 @@ Json resolved_config(const Request& r, const ModelFolder& model) {
           {"step_size", r.predictor.step_size},
           {"mirror", r.predictor.mirror},
           {"device", name_of(r.predictor.target.device)},
-          {"engine", r.predictor.target.engine},
+          {"engine", or_auto(r.predictor.target.engine)},
           {"precision", name_of(r.predictor.target.dtype)},
           {"spacing_mm", model.config().spacing_mm},
           {"patch_size", model.config().patch_size}};
@@ -86,6 +87,23 @@ CaseNeeds needs_of(const CaseFiles& files, const Predictor& predictor, const Mod
   needs.bytes =
       std::max(sizeof(float) * std::max(channels * (raw + std::max(raw, kept)), (channels + heads) * kept), restored);
   return needs;
+}
+
+void look_for_memory(const CommandLine& line, const Request& r, const Predictor& predictor, const ModelFolder& model,
+                     const std::vector<CaseFiles>& cases) {
+  const PredictorMemory m = predictor.memory();
+  const size_t own = m.arena + m.weights + m.packed + m.window;
+  const SystemMemory memory = system_memory();
+  if (!line.values().dry_run) require_memory("the model", own, memory);
+  size_t largest = 0;
+  std::string id;
+  for (const CaseFiles& files : cases) try {
+      const size_t bytes = needs_of(files, predictor, model, r.cases.probabilities).bytes;
+      if (bytes > largest) largest = bytes, id = files.id;
+    } catch (const Error&) {  // is told when it is the case's turn
+    }
+  const std::string warning = memory_warning(sentence("the model with case ", id), own + largest, memory);
+  if (!warning.empty()) line.warn("warning: ", warning);
 }
 
 int dry_run(const CommandLine& line, const Request& r, const Predictor& predictor, const ModelFolder& model,
@@ -164,6 +182,7 @@ int run(CommandLine& line) {
   const std::vector<CaseFiles> cases = find_inputs(r.input, model.dataset.channel_names, &faults);
   if (cases.empty()) return report(line, r, {}, faults);
   Predictor predictor(model, r.folds, r.checkpoint, r.predictor);
+  if (r.predictor.target.device.kind == Device::Kind::cpu) look_for_memory(line, r, predictor, model, cases);
   if (line.values().dry_run) return dry_run(line, r, predictor, model, cases, faults);
   make_folder(r.output);
   Json config = resolved_config(r, model);

@@ -3,6 +3,7 @@
 
 #include "layers/loss.h"
 #include "layers/named.h"
+#include "segmentation/data/system_memory.h"
 #include "segmentation/training/trainer.h"
 #include "tools/cli.h"
 #include "tools/progress.h"
@@ -27,6 +28,7 @@ TrainRequest parse_request(CommandLine& line, bool* go_on) {
   line.option("out,o", r.results, "RESULTS", "where the model folder goes", Need::required);
   line.option("pretrained", r.pretrained, "FILE",
               "checkpoint whose weights to start from, segmentation heads excepted");
+  line.option("overwrite", r.overwrite, "train a fold anew that has checkpoints, and replace them");
   line.option("resume", r.resume, "go on from the last checkpoint; from the beginning where there is none");
   line.choice("group-by", group_by, {"patient", "none"}, "keep the time points of one patient in one fold");
   line.common({Common::device, Common::engine, Common::precision, Common::seed, Common::threads, Common::json,
@@ -40,6 +42,7 @@ TrainRequest parse_request(CommandLine& line, bool* go_on) {
                                 {"--save-every", r.save_every}})
     if (n < 1 || n > kMost) fail(Fault::usage, name, " is ", n, "; it may be 1 to ", kMost);
   if (r.lr && !(std::isfinite(*r.lr) && *r.lr > 0)) fail(Fault::usage, "--lr is ", *r.lr, "; it is a number above 0");
+  if (r.resume && r.overwrite) fail(Fault::usage, "--resume goes on with a run, --overwrite replaces it; give one");
   r.loss = loss == "auto" ? "" : loss;
   if (line.given("group-by")) r.group_by = group_by_from(group_by);
   r.seed = line.values().seed;
@@ -102,11 +105,21 @@ TrainEvents events_for(const CommandLine& line, const TrainRequest& request, Pro
   return events;
 }
 
+// What must be there at once; the pages of mapped cases can be given back.
+void look_for_memory(const CommandLine& line, const TrainMemory& m) {
+  const size_t bytes = std::max(m.training() - (m.cases_resident ? m.cases : 0), m.final_validation);
+  const SystemMemory memory = system_memory();
+  if (!line.values().dry_run) require_memory("training", bytes, memory);
+  if (const std::string warning = memory_warning("training", bytes, memory); !warning.empty())
+    line.warn("warning: ", warning);
+}
+
 int run(CommandLine& line) {
   bool go_on = false;
   const TrainRequest request = parse_request(line, &go_on);
   if (!go_on) return 0;
   Trainer trainer(request);
+  if (request.target.device.kind == Device::Kind::cpu) look_for_memory(line, trainer.memory());
   if (line.values().dry_run) {
     if (line.values().json) print_json(to_json(trainer.memory()));
     else print_memory(trainer.memory());

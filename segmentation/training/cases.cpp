@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "segmentation/training/cases.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstring>
 #include <set>
 
+#include "segmentation/data/system_memory.h"
 #include "tensor/error.h"
 
 namespace metvox {
@@ -76,9 +75,7 @@ std::vector<std::string> preprocessed_ids(const Path& folder) {
 TrainingCases::TrainingCases(const Path& folder, const std::vector<std::string>& ids, int64_t channels) {
   const std::set<std::string> once(ids.begin(), ids.end());
   for (const std::string& id : once) bytes_ += std::filesystem::file_size(file_of(folder, id));
-  const size_t memory_bytes =
-      static_cast<size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<size_t>(sysconf(_SC_PAGE_SIZE));
-  resident_ = bytes_ <= memory_bytes / 2;
+  resident_ = bytes_ <= system_memory().total / 2;
   for (const std::string& id : once) {
     const Path path = file_of(folder, id);
     files_.push_back(std::make_unique<MappedSafeTensors>(path, resident_));

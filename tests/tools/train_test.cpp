@@ -79,10 +79,62 @@ TEST_F(train, refuses_numbers_that_cannot_be) {
 TEST_F(train, a_path_that_is_no_unicode_is_written_all_the_same) {
   const Path out = fresh_folder("out"), first = fresh_folder("first");
   ASSERT_EQ(metvox_run(arguments(first, {}, "1")).code, 0);
+  const Outcome again = metvox_run(arguments(first, {}, "1"));
+  EXPECT_EQ(again.code, 2);
+  EXPECT_TRUE(says(again.err, "go on with --resume, or replace it with --overwrite"));
+  EXPECT_EQ(metvox_run(arguments(first, {"--overwrite", "--resume"}, "1")).code, 2);
   const Path named = first / "caf\xe9.safetensors";
   fs::copy(first / kModel / "fold_0" / "checkpoint_final.safetensors", named);
   const Outcome o = metvox_run(arguments(out, {"--pretrained", named}, "1"));
   EXPECT_EQ(o.code, 0) << o.err;
+}
+
+TEST_F(train, one_broken_fold_hides_no_other) {
+  const Path out = fresh_folder("out"), predictions = fresh_folder("predictions");
+  ASSERT_EQ(metvox_run(arguments(out, {}, "1")).code, 0);
+  const Path model = out / kModel, broken = model / "fold_1" / "checkpoint_final.safetensors";
+  const Json sound = Json::parse(metvox_run({"inspect", model, "--json"}).out);
+  EXPECT_TRUE(sound["faults"].empty());
+  fs::copy(model / "fold_0", model / "fold_1");
+  write_text(broken, std::string(fs::file_size(broken), '\0'));
+  const Outcome o = metvox_run({"inspect", model, "--json"});
+  EXPECT_EQ(o.code, 5);
+  EXPECT_TRUE(says(o.err, broken.string() + ": is damaged"));
+  const Json found = Json::parse(o.out);
+  EXPECT_EQ(found["faults"].size(), 1u);
+  EXPECT_EQ(found["folds"].size(), 1u);
+  EXPECT_EQ(found["parameters"], sound["parameters"]);
+
+  const auto predict = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> all{"predict", "-i", raw() / "imagesTr", "-o", predictions, "-m", model, "--disable-tta"};
+    all.insert(all.end(), more.begin(), more.end());
+    return metvox_run(all);
+  };
+  const Outcome both = predict({});
+  EXPECT_EQ(both.code, 3);
+  EXPECT_TRUE(says(both.err, broken.string()));
+  EXPECT_TRUE(fs::is_empty(predictions));
+  const Outcome tiny = predict({"-f", "0", "--step-size", "1e-9"});
+  EXPECT_EQ(tiny.code, 2);
+  EXPECT_TRUE(says(tiny.err, "--step-size is a share of the patch from 0.05 to 1"));
+  EXPECT_EQ(predict({"-f", "0"}).code, 0);
+  EXPECT_EQ(Json::parse(read_text(predictions / "predict_config.json"))["engine"], "auto");
+}
+
+TEST_F(train, what_no_machine_holds_is_refused_with_the_numbers) {
+  const Path out = fresh_folder("out"), copy = fresh_folder("copy");
+  fs::copy(data(), copy, fs::copy_options::recursive);
+  Json plans = read_json(copy / "plans.json");
+  plans["configurations"]["3d_fullres"]["patch_size"] = {64, 64, 64};
+  plans["configurations"]["3d_fullres"]["batch_size"] = 1 << 16;
+  write_json(copy / "plans.json", plans);
+  auto all = arguments(out);
+  all[1] = copy;
+  const Outcome o = metvox_run(all);
+  EXPECT_EQ(o.code, 4);
+  EXPECT_TRUE(says(o.err, "training needs "));
+  EXPECT_TRUE(says(o.err, " MiB, but this machine"));
+  EXPECT_TRUE(fs::is_empty(out));
 }
 
 TEST_F(train, dry_run_writes_nothing) {
