@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Verifies, then times: an engine that gets one of an op's small test cases wrong is not timed, nor is a workload made
-// of it.
+// of it. With --check an op that is far below what the machine reaches, for no reason that memory gives, is a failure
+// too.
 #include <algorithm>
+#include <cmath>
 #include <map>
+#include <optional>
 #include <set>
 
 #include "autograd/op_check.h"
@@ -17,6 +20,7 @@ namespace {
 struct Request {
   std::string op, name, engine;
   int runs = 0;
+  bool check = false;
 };
 
 struct Chosen {
@@ -61,9 +65,10 @@ std::string first_wrong(const std::string& op, const Target& target, uint64_t se
   return "";
 }
 
+double rate(double amount, double ms) { return ms > 0 ? amount / ms / 1e6 : 0; }
+double bytes_of(const OpCase& c, const Target& target) { return c.values * static_cast<double>(size_of(target.dtype)); }
+
 Json row_of(const OpCase& c, const Target& target, const CaseTime& t, const std::string& reproduce) {
-  const auto rate = [](double amount, double ms) { return ms > 0 ? amount / ms / 1e6 : 0; };
-  const double bytes = c.values * static_cast<double>(size_of(target.dtype));
   return {{"op", c.op},
           {"case", c.name},
           {"engine", t.engine},
@@ -74,7 +79,7 @@ Json row_of(const OpCase& c, const Target& target, const CaseTime& t, const std:
           {"backward_ms_median", t.backward_ms_median},
           {"backward_ms_min", t.backward_ms_min},
           {"forward_gflops", rate(c.flops, t.forward_ms_min)},
-          {"forward_gb_per_s", rate(bytes, t.forward_ms_min)},
+          {"forward_gb_per_s", rate(bytes_of(c, target), t.forward_ms_min)},
           {"arena_bytes", t.arena_bytes},
           {"packed_bytes", t.packed_bytes},
           {"reproduce", reproduce}};
@@ -98,27 +103,30 @@ int runs_for(const OpCase& c, const Target& target) {
   return static_cast<int>(std::clamp(500 / std::max(step_ms, 1e-3), 3.0, 200.0));
 }
 
-// Times one case on one target; nothing where the op has no engine of that name, or where it declines.
-void bench_case(const OpCase& c, const Target& target, const Request& r, const CommandLine& line, Json* rows) {
-  try {
-    const CaseTime time = time_case(c, target, r.runs > 0 ? r.runs : runs_for(c, target));
-    if (!target.engine.empty() && time.engine != target.engine) return;
-    rows->push_back(row_of(c, target, time,
-                           sentence("metvox bench ", c.op, " '", c.name, "' --engine ", time.engine, " --precision ",
-                                    name_of(target.dtype), " --threads ", threads())));
-    if (!line.values().json) print_row(rows->back());
-  } catch (const Error& e) {
-    if (e.fault() != Fault::usage) throw;
-    line.say(c.line(), ": ", e.what());
-  }
+// What this machine reaches: in the largest convolution of the benchmark, and in its largest addition, which only moves
+// memory.
+struct Roof {
+  double gflops = 0, gb_per_s = 0;
+  double ridge() const { return gflops / gb_per_s; }  // operations a byte; what has fewer is bound by memory
+};
+
+Roof measure_roof(const Target& target) {
+  constexpr int kRuns = 10;
+  const auto largest = [](const char* op, double OpCase::*size) -> const OpCase& {
+    const auto smaller = [&](const OpCase& a, const OpCase& b) {
+      return (a.op == op ? a.*size : -1) < (b.op == op ? b.*size : -1);
+    };
+    return *std::max_element(op_cases().begin(), op_cases().end(), smaller);
+  };
+  const OpCase &work = largest("conv3d", &OpCase::flops), &move = largest("add", &OpCase::values);
+  return {rate(work.flops, time_case(work, target, kRuns).forward_ms_min),
+          rate(bytes_of(move, target), time_case(move, target, kRuns).forward_ms_min)};
 }
 
-std::string text_of(const Json& row, const char* key) { return row[key].get<std::string>(); }
-
-// Small tests of every op that is timed, once for each engine.
+// Small tests of every op that is timed, once for each engine; and, below a roof, its speed.
 class Verdicts {
  public:
-  explicit Verdicts(const CommandLine& line) : line_(line) {}
+  Verdicts(const CommandLine& line, const std::optional<Roof>& roof) : line_(line), roof_(roof) {}
   bool right(const std::string& op, const Target& target) {
     const auto [verdict, is_first] = verdicts_.try_emplace(op + " " + target.engine);
     if (is_first) verdict->second = first_wrong(op, target, line_.values().seed);
@@ -128,13 +136,50 @@ class Verdicts {
     }
     return verdict->second.empty();
   }
+  // Both passes; the backward one computes two gradients.
+  void judge_speed(const OpCase& c, const Target& target, const CaseTime& t) {
+    constexpr double kLeastShare = 0.1;
+    const double intensity = c.flops / bytes_of(c, target);
+    for (const auto& [pass, gflops] :
+         {std::pair{"forward", rate(c.flops, t.forward_ms_min)}, {"backward", rate(2 * c.flops, t.backward_ms_min)}}) {
+      if (!roof_ || gflops == 0 || gflops >= kLeastShare * roof_->gflops) continue;
+      const std::string text = sentence(c.line(), " ", pass, " reaches ", std::round(gflops), " of ",
+                                        std::round(roof_->gflops), " GFLOP/s, less than a tenth");
+      if (intensity < roof_->ridge()) {
+        line_.say(text, ", as memory bounds it: ", intensity, " operations a byte, the ridge is at ", roof_->ridge());
+        continue;
+      }
+      failures_.push_back(text + ", though memory does not bound it");
+      line_.warn(failures_.back().get<std::string>());
+    }
+  }
   const Json& failures() const { return failures_; }
 
  private:
   const CommandLine& line_;
+  std::optional<Roof> roof_;
   std::map<std::string, std::string> verdicts_;
   Json failures_ = Json::array();
 };
+
+// Times one case on one target; nothing where the op has no engine of that name, or where it declines.
+void bench_case(const OpCase& c, const Target& target, const Request& r, const CommandLine& line, Verdicts& verdicts,
+                Json* rows) {
+  try {
+    const CaseTime time = time_case(c, target, r.runs > 0 ? r.runs : runs_for(c, target));
+    if (!target.engine.empty() && time.engine != target.engine) return;
+    rows->push_back(row_of(c, target, time,
+                           sentence("metvox bench ", c.op, " '", c.name, "' --engine ", time.engine, " --precision ",
+                                    name_of(target.dtype), " --threads ", threads())));
+    if (!line.values().json) print_row(rows->back());
+    verdicts.judge_speed(c, target, time);
+  } catch (const Error& e) {
+    if (e.fault() != Fault::usage) throw;
+    line.say(c.line(), ": ", e.what());
+  }
+}
+
+std::string text_of(const Json& row, const char* key) { return row[key].get<std::string>(); }
 
 Json bench_ops(const std::vector<OpCase>& cases, const std::vector<Target>& targets, const Request& r,
                const CommandLine& line, Verdicts& verdicts) {
@@ -145,7 +190,7 @@ Json bench_ops(const std::vector<OpCase>& cases, const std::vector<Target>& targ
                 "type", "median", "min", "median", "min");
   for (const OpCase& c : cases)
     for (const Target& target : targets)
-      if (verdicts.right(c.op, target)) bench_case(c, target, r, line, &rows);
+      if (verdicts.right(c.op, target)) bench_case(c, target, r, line, verdicts, &rows);
   return rows;
 }
 
@@ -202,13 +247,18 @@ int run(CommandLine& line) {
   line.option("engine", r.engine, "NAME|all",
               "an engine, or every engine of the device; without it, the best that does not decline");
   line.option("runs", r.runs, "N", "timed runs; 0: enough for half a second (a workload: two), at least three");
+  line.option("check", r.check, "fail (exit 6) where an op is below a tenth of the peak and memory does not bound it");
   line.common({Common::device, Common::precision, Common::seed, Common::threads, Common::json, Common::quiet});
   if (!line.parse()) return 0;
+  if (r.check && !r.engine.empty())
+    fail(Fault::usage, "--check looks at the engine that would be taken; leave out --engine");
   const Chosen c = chosen(r);
   const std::vector<std::string> engines = r.engine == "all" ? cpu_engines() : std::vector<std::string>{r.engine};
   std::vector<Target> targets;
   for (const auto& engine : engines) targets.push_back(line.target(engine));
-  Verdicts verdicts(line);
+  const std::optional<Roof> roof = r.check ? std::optional(measure_roof(targets.front())) : std::nullopt;
+  if (roof) line.say("the peak is ", std::round(roof->gflops), " GFLOP/s and ", std::round(roof->gb_per_s), " GB/s");
+  Verdicts verdicts(line, roof);
   const Json rows = bench_ops(c.cases, targets, r, line, verdicts);
   const Json workload_rows = bench_workloads(c.workloads, r, line, verdicts);
   if (line.values().json) print_json({{"rows", rows}, {"workloads", workload_rows}, {"failures", verdicts.failures()}});

@@ -11,7 +11,11 @@
 #include <set>
 #include <sstream>
 
+#include "kernels/conv3d.h"
+#include "kernels/conv_transpose3d.h"
 #include "kernels/cpu/isa.h"
+#include "kernels/norm_act.h"
+#include "kernels/segmentation_loss.h"
 #include "tensor/threads.h"
 
 namespace metvox {
@@ -94,7 +98,19 @@ void start_threads(int threads) {
 }
 
 const std::vector<std::string>& cpu_engines() {
-  static const std::vector<std::string> names{"onednn", "native", "reference"};
+  static const std::vector<std::string> names = [] {
+    std::vector<std::string> all;
+    const auto add = [&](const auto& table) {
+      for (const auto& engine : table.engines())
+        if (engine.device == Device::Kind::cpu && std::find(all.begin(), all.end(), engine.name) == all.end())
+          all.emplace_back(engine.name);
+    };
+    add(conv3d_forward());
+    add(conv_transpose3d_forward());
+    add(norm_act());
+    add(segmentation_loss());
+    return all;
+  }();
   return names;
 }
 

@@ -19,7 +19,7 @@ int usable_cores();
 // its time.
 void start_threads(int threads);
 
-// What --engine may name on a CPU, best first.
+// What --engine may name on a CPU, best first: the engines of the ops that have several.
 const std::vector<std::string>& cpu_engines();
 
 // CPU, memory, engines and their versions: `metvox devices --json`.

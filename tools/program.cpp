@@ -71,9 +71,7 @@ int run_verb(const Verb& verb, std::vector<std::string> arguments) {
   const std::string where = "metvox " + verb.name;
   try {
     CommandLine line(verb, std::move(arguments));
-    const int result = verb.run(line);
-    if (std::fflush(stdout) != 0) fail(Fault::input, "cannot write to standard output: ", std::strerror(errno));
-    return result;
+    return verb.run(line);
   } catch (const Error& e) {
     return complain(where, e.what(), e.fault());
   } catch (const std::bad_alloc&) {
@@ -86,13 +84,7 @@ int run_verb(const Verb& verb, std::vector<std::string> arguments) {
   }
 }
 
-}  // namespace
-
-VerbEntry::VerbEntry(Verb verb) { verbs().push_back(std::move(verb)); }
-
-int run_program(int argc, char** argv) {
-  watch_signals();
-  const std::vector<std::string> arguments(argv + std::min(argc, 1), argv + argc);
+int run_arguments(const std::vector<std::string>& arguments) {
   if (arguments.empty()) {
     print_help(stderr);
     return code(Fault::usage);
@@ -115,6 +107,22 @@ int run_program(int argc, char** argv) {
                   sentence("there is no verb \"", arguments[0], "\"",
                            guess.empty() ? ";" : "; did you mean " + guess + "?", " metvox --help lists them"),
                   Fault::usage);
+}
+
+}  // namespace
+
+VerbEntry::VerbEntry(Verb verb) { verbs().push_back(std::move(verb)); }
+
+int run_program(int argc, char** argv) {
+  watch_signals();
+  const int result = run_arguments({argv + std::min(argc, 1), argv + argc});
+  // A write that failed before this last one has left its mark too, but not its reason.
+  const bool flushed = std::fflush(stdout) == 0;
+  if (flushed && std::ferror(stdout) == 0) return result;
+  const int unwritten = complain(
+      "metvox", sentence("cannot write to standard output", flushed ? "" : sentence(": ", std::strerror(errno))),
+      Fault::input);
+  return result == 0 ? unwritten : result;
 }
 
 }  // namespace metvox

@@ -82,11 +82,29 @@ TEST(cli, devices_describe_the_machine_as_json) {
 }
 
 TEST(cli, an_answer_that_cannot_be_written_is_an_error) {
-  Subprocess process{{"devices"}, 0, "/dev/full"};
-  process.start();
-  const Outcome o = process.wait();
-  EXPECT_EQ(o.code, 3);
-  EXPECT_TRUE(says(o.err, "standard output"));
+  for (const auto& arguments : std::vector<std::vector<std::string>>{{"devices"},
+                                                                     {"devices", "--json"},
+                                                                     {"--help"},
+                                                                     {"--version"},
+                                                                     {"train", "--help"},
+                                                                     {"bench", "add", "--runs", "1"}}) {
+    Subprocess process{arguments, 0, "/dev/full"};
+    process.start();
+    const Outcome o = process.wait();
+    EXPECT_EQ(o.code, 3) << arguments[0];
+    EXPECT_TRUE(says(o.err, "cannot write to standard output")) << arguments[0];
+  }
+}
+
+TEST(cli, every_engine_can_be_named) {
+  const Outcome o = metvox_run({"devices", "--json", "--threads", "1"});
+  ASSERT_EQ(o.code, 0);
+  const Json answer = Json::parse(o.out);
+  std::vector<std::string> names;
+  for (const Json& engine : answer["devices"][0]["engines"]) names.push_back(engine["name"]);
+  for (const char* name : {"native", "onednn", "reference"})
+    EXPECT_EQ(std::count(names.begin(), names.end(), name), 1) << name;
+  EXPECT_EQ(names.back(), "reference");
 }
 
 TEST(cli, bench_verifies_then_times) {
@@ -99,6 +117,13 @@ TEST(cli, bench_verifies_then_times) {
     EXPECT_GT(row["forward_ms_min"].get<double>(), 0);
     EXPECT_TRUE(begins(row["reproduce"].get<std::string>(), "metvox bench add"));
   }
+}
+
+TEST(cli, bench_checks_speed_against_what_the_machine_reaches) {
+  const Outcome o = metvox_run({"bench", "conv3d", "8>3 head 48^3", "--check", "--json"});
+  EXPECT_EQ(o.code, 0) << o.err;  // below the ridge, however slow
+  EXPECT_TRUE(says(o.err, "the peak is "));
+  EXPECT_EQ(metvox_run({"bench", "conv3d", "--check", "--engine", "reference"}).code, 2);
 }
 
 TEST(cli, bench_times_workloads) {

@@ -7,6 +7,7 @@
 
 #include "io/json.h"
 #include "io/nifti.h"
+#include "io/safetensors.h"
 #include "tests/tools/subprocess.h"
 
 namespace metvox {
@@ -123,6 +124,26 @@ TEST_F(pipeline, inspects_an_image) {
   EXPECT_EQ(metvox_run({"inspect", file, "--at", "0,0"}).code, 2);
   EXPECT_EQ(metvox_run({"inspect", file, "--at", "1e9,0,0"}).code, 3);
   EXPECT_EQ(metvox_run({"inspect", file.string() + ".not"}).code, 3);
+}
+
+TEST_F(pipeline, inspects_tensors_that_are_no_model) {
+  const Path file = fresh_folder("tensors") / "a.safetensors";
+  const Tensor x = Tensor::zeros({2, 3}, DType::f32);
+  write_safetensors(file, {{"x", x.view()}}, {});
+  const Json found = Json::parse(metvox_run({"inspect", file, "--json"}).out);
+  EXPECT_FALSE(found.contains("parameters"));
+  EXPECT_EQ(found["tensors"][0]["shape"], Json({2, 3}));
+}
+
+TEST_F(pipeline, evaluates_the_others_when_a_label_is_undefined) {
+  const Path data = raw(), out = fresh_folder("out"), pred = fresh_folder("pred");
+  fs::copy(data / "labelsTr", pred);
+  const Volume v = read_nifti_labels(label(data, 1));
+  v.voxels.data<uint8_t>()[v.voxels.size() / 2] = 9;
+  write_nifti(label(data, 1), v.voxels, v.geometry);
+  const Outcome o = metvox_run({"evaluate", "--pred", pred, "--truth", data / "labelsTr", "--out", out});
+  EXPECT_EQ(o.code, 5);
+  EXPECT_TRUE(says(o.err, label(data, 1).string() + " holds labels that the data set does not define: 9 (1 voxels)"));
 }
 
 TEST_F(pipeline, one_bad_case_does_not_stop_the_others) {
