@@ -30,9 +30,9 @@ char* map_memory(size_t bytes) {
   return static_cast<char*>(p);
 }
 
-thread_local Block* running = nullptr;
-
 }  // namespace
+
+thread_local constinit Block* running_block = nullptr;
 
 void ReadyQueue::push(Thread* t) { ring_[(head_ + count_++) % ring_.size()] = t; }
 
@@ -54,13 +54,13 @@ Block::~Block() {
 
 Block& Block::of_this_os_thread() {
   static thread_local Block block;
-  running = &block;
+  running_block = &block;
   return block;
 }
 
-ThreadView& self() { return *running->current()->view; }
+ThreadView& self() { return *running_block->current()->view; }
 
-void fail(const std::string& what) { running->fail(what); }
+void fail(const std::string& what) { running_block->fail(what); }
 
 // One slab of stacks with a guard page below each. Each view lies at the top of its thread's stack; tops differ by some
 // cache lines, or all of them would fall into the same cache set.
@@ -79,6 +79,7 @@ void Block::set_threads(size_t n) {
       t->view = new (top) ThreadView{};
       t->linear = static_cast<unsigned>(i), t->warp = t->linear / 32;
       t->view->lane = t->linear % 32;
+      t->stack_low = low, t->stack_high = low + kStackBytes;
       t->fiber.start(low + kPage, top, fiber_main);
       threads.push_back(std::move(t));
     }
@@ -120,7 +121,7 @@ void Block::reset(uint64_t i) {
   for (Barrier& b : barriers) b = Barrier{};
   for (size_t k = 0; k < count; ++k) {
     Thread& t = *threads[k];
-    t.state = State::ready;
+    t.state = State::ready, t.in_runtime = 0;
     t.copies.clear(), t.copy_groups.clear(), t.open_copies = 0;
     t.view->block_index = block_index;
     warps[t.warp].alive |= 1u << t.lane();
@@ -141,7 +142,7 @@ void Block::run(uint64_t i) {
 }
 
 void Block::fiber_main() {
-  Block& b = *running;
+  Block& b = *running_block;
   b.current_->fiber.arrived(b.home_);
   for (;;) {
     Thread& t = *b.current_;
@@ -157,6 +158,7 @@ void Block::fiber_main() {
 }
 
 void Block::exit(Thread& t) {
+  checked_thread_exits(t);
   if (!t.copies.empty()) fail("exited with cp.async copies that it never waited for");
   t.state = State::exited;
   warps[t.warp].alive &= ~(1u << t.lane());

@@ -31,6 +31,8 @@ struct Thread {
   State state = State::ready;
   Site site;  // where it waits, and for what
   const char* waits_for = "";
+  int in_runtime = 0;  // checked build: its accesses are the executor's own
+  const char *stack_low = nullptr, *stack_high = nullptr;
   std::vector<AsyncCopy> copies;  // cp.async, oldest first; the last open_copies are in no group yet
   std::vector<size_t> copy_groups;
   size_t open_copies = 0;
@@ -104,6 +106,7 @@ class Block {
   void finish_barrier(Barrier& barrier, Thread* last);
 
   // Shared memory.
+  bool in_stacks(const void* p) const { return p >= stacks_ && p < stacks_ + stacks_mapped_; }
   bool in_arena(const void* p) const { return p >= arena_ && p < arena_ + kArenaBytes; }
   uint32_t offset_of(const void* p) const { return static_cast<uint32_t>(static_cast<const char*>(p) - arena_); }
   char* arena() { return arena_; }
@@ -150,5 +153,8 @@ class Block {
   std::mt19937_64 random_;
   std::string error_;
 };
+
+// Of this OS thread, while it runs a launch.
+extern thread_local constinit Block* running_block;
 
 }  // namespace simt

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/sim/memory.h"
 
+#include <atomic>
 #include <cstdlib>
 #include <cstring>
 #include <map>
@@ -22,6 +23,7 @@ constexpr size_t kGuard = 256;
 struct Registry {
   std::mutex mutex;
   std::map<const char*, Allocation> by_begin;
+  std::atomic<uint64_t> changes{0};
 
   // The allocation that begins last at or before p.
   Allocation* before(const void* p) {
@@ -53,9 +55,9 @@ void* device_allocate(size_t bytes, const std::string& name) {
   std::memset(raw, 0xFF, bytes + 2 * kGuard);
   {
     std::lock_guard lock(registry().mutex);
-    registry().by_begin[begin] = {begin, bytes, name};
+    registry().by_begin[begin] = {begin, bytes, name, make_shadow(bytes)};
+    ++registry().changes;
   }
-  mark_initialised(begin, bytes, false);
   return begin;
 }
 
@@ -65,6 +67,7 @@ void device_free(void* p) {
     std::lock_guard lock(registry().mutex);
     metvox::check(registry().by_begin.erase(static_cast<char*>(p)) == 1,
                   "sim: free of a pointer that is no allocation");
+    ++registry().changes;
   }
   std::free(static_cast<char*>(p) - kGuard);
 }
@@ -83,13 +86,18 @@ void device_fill(void* to, unsigned char value, size_t bytes) {
 }
 
 void device_rename(void* p, const std::string& name) {
-  std::lock_guard lock(registry().mutex);
-  Allocation* a = registry().before(p);
-  metvox::check(a && a->begin == p, "sim: a name for what is no allocation");
-  a->name = name;
+  Allocation* a = nullptr;
+  {
+    std::lock_guard lock(registry().mutex);
+    a = registry().before(p);
+    metvox::check(a && a->begin == p, "sim: a name for what is no allocation");
+    a->name = name;
+  }
   std::memset(a->begin, 0xFF, a->bytes);
   mark_initialised(a->begin, a->bytes, false);
 }
+
+uint64_t allocation_changes() { return registry().changes; }
 
 const Allocation* find_allocation(const void* p) {
   std::lock_guard lock(registry().mutex);

@@ -3,6 +3,8 @@
 // reports, guard bytes around it, and poison inside (0xFF: NaN in every float type).
 #pragma once
 #include <cstddef>
+#include <cstdint>
+#include <memory>
 #include <string>
 
 namespace simt {
@@ -20,11 +22,13 @@ struct Allocation {
   char* begin;
   size_t bytes;
   std::string name;
+  std::shared_ptr<void> shadow = nullptr;  // of the checked build
   bool holds(const void* p, size_t n) const {
     const char* c = static_cast<const char*>(p);
     return c >= begin && c + n <= begin + bytes;
   }
 };
 const Allocation* find_allocation(const void* p);
+uint64_t allocation_changes();  // so far; what find_allocation gave stays true while it stands still
 
 }  // namespace simt

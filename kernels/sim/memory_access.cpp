@@ -26,23 +26,23 @@ void finish(AsyncCopy& c, Thread& t) {
 
 void* shared_static(const void* key, size_t bytes, size_t alignment, const char* name) {
   [[maybe_unused]] InRuntime guard;
-  return Block::of_this_os_thread().shared_static(key, bytes, alignment, name);
+  return running_block->shared_static(key, bytes, alignment, name);
 }
 
 void* shared_dynamic(size_t alignment) {
   [[maybe_unused]] InRuntime guard;
-  return Block::of_this_os_thread().shared_dynamic(alignment);
+  return running_block->shared_dynamic(alignment);
 }
 
 uint32_t shared_address(const void* p) {
-  Block& b = Block::of_this_os_thread();
+  Block& b = *running_block;
   if (!b.in_arena(p)) b.fail("an instruction that takes a shared address got a pointer to other memory");
   return b.offset_of(p);
 }
 
 void copy_async16(void* to, const void* from, bool ok) {
   [[maybe_unused]] InRuntime guard;
-  Block& b = Block::of_this_os_thread();
+  Block& b = *running_block;
   Thread& t = *b.current();
   AsyncCopy c{static_cast<char*>(to), static_cast<const char*>(from), ok, false, __builtin_return_address(0)};
   const auto bits = reinterpret_cast<uintptr_t>(to) | (ok ? reinterpret_cast<uintptr_t>(from) : 0);
@@ -64,13 +64,13 @@ void copy_async16(void* to, const void* from, bool ok) {
 
 void copy_async_commit() {
   if (options().arch < 800) return;
-  Thread& t = *Block::of_this_os_thread().current();
+  Thread& t = *running_block->current();
   t.copy_groups.push_back(std::exchange(t.open_copies, 0));
 }
 
 void copy_async_wait(int groups_left) {
   [[maybe_unused]] InRuntime guard;
-  Thread& t = *Block::of_this_os_thread().current();
+  Thread& t = *running_block->current();
   size_t copies = 0, groups = 0;
   for (; t.copy_groups.size() - groups > static_cast<size_t>(groups_left); ++groups) copies += t.copy_groups[groups];
   for (size_t i = 0; i < copies; ++i) finish(t.copies[i], t);
@@ -79,12 +79,12 @@ void copy_async_wait(int groups_left) {
 }
 
 uint32_t atomic_load32(const void* p) {
-  check_access(p, 4, Access::atomic, __builtin_return_address(0), *Block::of_this_os_thread().current());
+  check_access(p, 4, Access::atomic, __builtin_return_address(0), *running_block->current());
   return __atomic_load_n(static_cast<const uint32_t*>(p), __ATOMIC_RELAXED);
 }
 
 uint64_t atomic_load64(const void* p) {
-  check_access(p, 8, Access::atomic, __builtin_return_address(0), *Block::of_this_os_thread().current());
+  check_access(p, 8, Access::atomic, __builtin_return_address(0), *running_block->current());
   return __atomic_load_n(static_cast<const uint64_t*>(p), __ATOMIC_RELAXED);
 }
 
@@ -100,12 +100,12 @@ bool atomic_replace64(void* p, uint64_t& expected, uint64_t desired) {
 
 void thread_fence() {
   __atomic_thread_fence(__ATOMIC_SEQ_CST);
-  fence_reached(*Block::of_this_os_thread().current());
+  fence_reached(*running_block->current());
 }
 
 void touch(const void* p, size_t bytes, bool write) {
-  check_access(p, bytes, write ? Access::write : Access::read, __builtin_return_address(0),
-               *Block::of_this_os_thread().current());
+  check_alignment(p, bytes, write, __builtin_return_address(0), *running_block->current());
+  check_access(p, bytes, write ? Access::write : Access::read, __builtin_return_address(0), *running_block->current());
 }
 
 }  // namespace simt

@@ -14,7 +14,7 @@ namespace simt {
 namespace {
 
 void arrive(int id, int threads, Site at, int predicate) {
-  Block& b = Block::of_this_os_thread();
+  Block& b = *running_block;
   Barrier& barrier = b.barriers[id];
   Thread* const me = b.current();
   if (barrier.arrived && barrier.site != at)
@@ -48,7 +48,7 @@ Collective& join_collective(Block& b, Warp& warp, const char* what, uint32_t mas
 
 void collective(const char* what, uint32_t mask, void* arg, Combine combine, Site at, bool orders_memory) {
   [[maybe_unused]] InRuntime guard;
-  Block& b = Block::of_this_os_thread();
+  Block& b = *running_block;
   Thread* const me = b.current();
   Warp& warp = b.warps[me->warp];
   const uint32_t bit = 1u << me->lane();
@@ -125,7 +125,7 @@ void barrier(int id, int threads, Site at) {
 int barrier_reduce(Reduce op, int predicate, Site at) {
   [[maybe_unused]] InRuntime guard;
   arrive(0, 0, at, predicate);
-  const Barrier& b = Block::of_this_os_thread().barriers[0];
+  const Barrier& b = running_block->barriers[0];
   if (op == Reduce::count) return b.last_trues;
   return op == Reduce::any ? b.last_trues > 0 : b.last_trues == b.last_arrived;
 }

@@ -104,7 +104,7 @@ void multiply(void* const* args, uint32_t) {
 }  // namespace
 
 void load_matrix(int matrices, bool transposed, uint32_t* fragment, const void* row, Site at) {
-  Block& b = Block::of_this_os_thread();
+  Block& b = *running_block;
   LoadMatrix mine{matrices,   transposed, fragment, static_cast<const char*>(row), __builtin_return_address(0),
                   b.current()};
   if (static_cast<int>(b.current()->lane()) < matrices * 8 && shared_address(row) % 16)

@@ -90,10 +90,11 @@ __global__ void reverse_dynamic(const float* x, float* y) {
   if (threadIdx.x == 0) one_more = 1;
   s[threadIdx.x] = x[threadIdx.x];
   __syncthreads();
-  y[threadIdx.x] = s[blockDim.x - 1 - threadIdx.x] + static_cast<float>(one_more);
+  const unsigned i = blockIdx.x * blockDim.x;
+  y[i + threadIdx.x] = s[blockDim.x - 1 - threadIdx.x] + static_cast<float>(one_more);
 }
 
-__global__ void reads_poison(float* out) {
+[[maybe_unused]] __global__ void reads_poison(float* out) {
   METVOX_SHARED(float, s, [32]);
   out[threadIdx.x] = s[threadIdx.x] + __shfl_sync(0xffffu, 1.f, 20);
 }
@@ -170,18 +171,20 @@ TEST(executor, adds_atomically_in_shared_and_device_memory) {
 TEST(executor, gives_dynamic_shared_memory_beside_static) {
   std::vector<float> x(64);
   for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i);
-  SimBuffer<float> in("x", x), out("y", 64);
+  SimBuffer<float> in("x", x), out("y", 3 * 64);
   launch(reverse_dynamic, dim3(3), dim3(64), 64 * sizeof(float), stream, in.data(), out.data());
   EXPECT_EQ(out.host()[0], 64.f);
+  EXPECT_EQ(out.host()[191], 1.f);
 }
 
+#if !defined(METVOX_SIM_CHECKED)  // which reports it
 TEST(executor, poisons_what_nobody_wrote) {
-  if (std::getenv("METVOX_TEST_CHECKED")) GTEST_SKIP() << "the checked build reports it";
   SimBuffer<float> out("out", 32);
   EXPECT_TRUE(std::isnan(out.host()[0]));
   launch(reads_poison, dim3(1), dim3(16), 0, stream, out.data());
   EXPECT_TRUE(std::isnan(out.host()[0]));
 }
+#endif
 
 TEST(executor, refuses_what_a_device_refuses) {
   SimBuffer<int> out("out", 1);
