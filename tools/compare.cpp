@@ -95,13 +95,16 @@ void print_tests(const StudyComparison& c) {
         "studies.\n");
 }
 
-void print_notes(const CommandLine& line, const std::vector<Note>& notes) {
-  for (const Note& n : notes) {
+void print_notes(const CommandLine& line, const std::vector<Note>& notes, const Path& out) {
+  constexpr size_t most = 20;
+  for (size_t i = 0; i < std::min(most, notes.size()); ++i) {
+    const Note& n = notes[i];
     std::string about;
     for (const std::string& part : {n.system, n.sample, n.metric})
       if (!part.empty()) about += part + ": ";
     line.warn("note: ", about, n.text);
   }
+  if (notes.size() > most) line.warn(notes.size() - most, " more notes are in ", (out / "notes.csv").string());
 }
 
 int run(CommandLine& line) {
@@ -122,7 +125,7 @@ int run(CommandLine& line) {
   const StudyComparison result =
       compare(scores, mode == "paper" ? CompareMode::paper : CompareMode::paired, reference, line.values().seed);
   write_comparison(result, out);
-  print_notes(line, result.notes);
+  print_notes(line, result.notes, out);
   line.say(scores.systems.size(), " systems, ", result.cases, " cases; the tables are in ", out.string());
   if (line.values().json) {
     print_json(to_json(result));

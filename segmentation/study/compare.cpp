@@ -127,8 +127,10 @@ std::vector<Sides> regimes(const StudyScores& scores, CompareMode mode, std::vec
   for (const std::string& model : models_of(scores)) {
     const SystemScores *tuned = scores.find(model, Regime::fine_tuned), *scratch = scores.find(model, Regime::scratch);
     if (!tuned || !scratch) {
+      const bool apart = mode == CompareMode::paper || !tuned;
       notes.push_back({model + ":" + name_of(tuned ? Regime::fine_tuned : Regime::scratch), "", "",
-                       "the model's other regime is not there: no fine-tuned_vs_scratch"});
+                       std::string("the model's other regime is not there: left out of fine-tuned_vs_scratch") +
+                           (apart ? " and of what compares models" : "")});
       continue;
     }
     pooled.a.push_back(tuned);
@@ -139,13 +141,11 @@ std::vector<Sides> regimes(const StudyScores& scores, CompareMode mode, std::vec
   return out;
 }
 
-// The systems that stand for a model where models are compared: paper mode takes both regimes.
+// The systems that stand for a model where models are compared: paper mode takes both regimes. Empty: one is not there.
 Systems of_model(const StudyScores& scores, const std::string& model, CompareMode mode) {
-  Systems out;
-  if (const auto* tuned = scores.find(model, Regime::fine_tuned)) out.push_back(tuned);
-  if (const auto* scratch = scores.find(model, Regime::scratch); scratch && mode == CompareMode::paper)
-    out.push_back(scratch);
-  return out;
+  const SystemScores *tuned = scores.find(model, Regime::fine_tuned), *scratch = scores.find(model, Regime::scratch);
+  if (mode == CompareMode::paired) return tuned ? Systems{tuned} : Systems{};
+  return tuned && scratch ? Systems{tuned, scratch} : Systems{};
 }
 
 std::vector<Sides> architectures(const StudyScores& scores, CompareMode mode, const std::string& reference) {
@@ -153,7 +153,7 @@ std::vector<Sides> architectures(const StudyScores& scores, CompareMode mode, co
   std::vector<Sides> out;
   const auto add = [&](const std::string& a, const std::string& b) {
     const Systems of_a = of_model(scores, a, mode), of_b = of_model(scores, b, mode);
-    if (!of_a.empty() && of_a.size() == of_b.size()) out.push_back({"architecture", a + "_vs_" + b, of_a, of_b});
+    if (!of_a.empty() && !of_b.empty()) out.push_back({"architecture", a + "_vs_" + b, of_a, of_b});
   };
   if (!reference.empty()) {
     for (const std::string& other : models)
@@ -176,12 +176,12 @@ std::vector<OmnibusTest> omnibus(const StudyScores& scores) {
   std::vector<Systems> groups;
   std::string names;
   for (const std::string& model : models_of(scores)) {
-    groups.push_back(of_model(scores, model, CompareMode::paper));
+    const Systems systems = of_model(scores, model, CompareMode::paper);
+    if (systems.empty()) continue;
+    groups.push_back(systems);
     names += (names.empty() ? "" : "_vs_") + model;
   }
-  const bool alike =
-      std::all_of(groups.begin(), groups.end(), [&](const auto& g) { return g.size() == groups[0].size(); });
-  if (groups.size() < 2 || !alike) return {};
+  if (groups.size() < 2) return {};
   std::vector<OmnibusTest> out;
   for (const std::string& metric : tested_metrics(CompareMode::paper)) {
     std::vector<std::vector<double>> all, samples(groups.size());

@@ -257,6 +257,23 @@ TEST(compare, another_truth_is_told) {
   EXPECT_TRUE(has_note(scores.notes, "case2", "0.9 ml here and 0.5 ml in the first file"));
 }
 
+TEST(compare, a_model_without_its_other_regime_is_left_out_and_told) {
+  StudyScores scores = golden_study();
+  std::erase_if(scores.systems, [](const SystemScores& s) {
+    return (s.model == "a" && s.regime == Regime::fine_tuned) || (s.model == "c" && s.regime == Regime::scratch);
+  });
+  const StudyComparison paired = compare(scores, CompareMode::paired, "b", 1);
+  const StudyComparison paper = compare(scores, CompareMode::paper, "", 1);
+  ASSERT_EQ(paired.tests.size(), 9 + 9u);  // b itself, b against c
+  EXPECT_EQ(paired.tests[9].group, "b_vs_c");
+  EXPECT_EQ(paper.tests.size(), 12u);
+  EXPECT_TRUE(paper.omnibus.empty());
+  ASSERT_EQ(paired.notes.size(), 2u);
+  EXPECT_EQ(paired.notes[0].system, "a:scratch");
+  EXPECT_TRUE(says(paired.notes[0].text, "fine-tuned_vs_scratch and of what compares models"));
+  EXPECT_TRUE(paired.notes[1].text.ends_with("fine-tuned_vs_scratch"));
+}
+
 TEST(compare, forest_plot_has_a_mark_for_every_test) {
   StudyComparison c = compare(golden_study(), CompareMode::paired, "b", 1);
   const auto count = [&](const std::string& part) {

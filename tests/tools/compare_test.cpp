@@ -89,6 +89,20 @@ TEST(compare, bad_input_is_exit_3_and_writes_nothing) {
   }
 }
 
+TEST(compare, of_many_notes_the_first_are_said) {
+  const Path folder = fresh_folder("scores");
+  const std::string good = scores_file(folder, "good.csv", 0);
+  CsvTable empty = read_csv(good);
+  for (auto& row : empty.rows) row[1] = row[2] = row[3] = "nan";
+  write_csv(folder / "empty.csv", empty);
+  const Outcome o = metvox_run({"compare", "--scores", "a:fine-tuned=" + good,
+                                "a:scratch=" + (folder / "empty.csv").string(), "--out", folder / "out"});
+  EXPECT_EQ(o.code, 0);
+  EXPECT_TRUE(says(o.err, "note: a:scratch: case0: DICE_et: not a number"));
+  EXPECT_TRUE(says(o.err, "4 more notes are in"));
+  EXPECT_EQ(read_csv(folder / "out/notes.csv").rows.size(), 24u);
+}
+
 TEST(compare, wrong_usage_is_exit_2) {
   const struct {
     std::vector<std::string> arguments;
