@@ -13,7 +13,6 @@ namespace {
 constexpr double kSlope = 0.01;
 const Initial kWeight{Initial::Kind::kaiming, kSlope};
 const Initial kZero{Initial::Kind::constant, 0};
-const Initial kOne{Initial::Kind::constant, 1};
 
 }  // namespace
 
@@ -57,21 +56,21 @@ Value ConvTranspose3d::operator()(Value x) const {
   return conv_transpose3d(x, parameter(g, store_, name_ + ".weight"), parameter(g, store_, name_ + ".bias"));
 }
 
-NormAct3d::NormAct3d(ParameterStore& store, const std::string& name, int64_t channels, int64_t groups, double slope)
-    : store_(store), name_(name), groups_(groups), slope_(slope) {
-  store.add(name + ".weight", {channels}, kOne);
+NormAct3d::NormAct3d(ParameterStore& store, const std::string& name, int64_t channels, const NormOptions& options)
+    : store_(store), name_(name), options_(options) {
+  store.add(name + ".weight", {channels}, {Initial::Kind::constant, options.scale});
   store.add(name + ".bias", {channels}, kZero);
 }
 
 Value NormAct3d::operator()(Value x) const {
   Graph& g = *x.graph;
   g.scope(name_);
-  return norm_act(x, parameter(g, store_, name_ + ".weight"), parameter(g, store_, name_ + ".bias"), slope_, 1e-5,
-                  groups_);
+  return norm_act(x, parameter(g, store_, name_ + ".weight"), parameter(g, store_, name_ + ".bias"), options_.slope,
+                  1e-5, options_.groups);
 }
 
 ConvNormAct::ConvNormAct(ParameterStore& store, const std::string& name, int64_t in, int64_t out, const Int3& kernel,
                          const Int3& stride)
-    : conv_(store, name + ".conv", in, out, kernel, stride), norm_(store, name + ".norm", out, 0, kSlope) {}
+    : conv_(store, name + ".conv", in, out, kernel, stride), norm_(store, name + ".norm", out) {}
 
 }  // namespace metvox

@@ -35,18 +35,21 @@ class Conv3d {
   bool bias_;
 };
 
-// Instance norm (groups 0) or group norm, affine, "NAME.weight" and "NAME.bias", then leaky ReLU: slope 0 is ReLU,
-// slope 1 none.
+// Instance norm (groups 0) or group norm, affine, "NAME.weight" (which begins at `scale`) and "NAME.bias", then leaky
+// ReLU: slope 0 is ReLU, slope 1 none.
+struct NormOptions {
+  int64_t groups = 0;
+  double slope = 0.01, scale = 1;
+};
 class NormAct3d {
  public:
-  NormAct3d(ParameterStore& store, const std::string& name, int64_t channels, int64_t groups, double slope);
+  NormAct3d(ParameterStore& store, const std::string& name, int64_t channels, const NormOptions& options = {});
   Value operator()(Value x) const;
 
  private:
   const ParameterStore& store_;
   std::string name_;
-  int64_t groups_;
-  double slope_;
+  NormOptions options_;
 };
 
 // Up-sampling by the stride, "NAME.weight" and "NAME.bias".
