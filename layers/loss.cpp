@@ -118,7 +118,9 @@ class PreparedLoss final : public Prepared {
         }
       }
     const double* voxel = sums + p.n * heads * SegmentationLossProblem::kPerHead;
-    const double summands = std::max(voxel[1], 1.0);
+    // With an ignore label nnU-Net divides the BCE of all regions by the voxels that count, not by voxels and regions.
+    const bool by_voxels = !p.softmax && p.ignore_label >= 0;
+    const double summands = std::max(by_voxels ? voxel[1] / heads : voxel[1], 1.0);
     t.voxel = voxel[0] / summands;
     coefficients[2 * p.n * heads] = weight / summands;
     return t;

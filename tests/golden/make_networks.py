@@ -6,7 +6,7 @@ after ten steps of the network's own optimizer the same of every parameter's cha
 in float32 is from that, for a limit of what float32 may do: a ReLU that decides otherwise shows in the gradients. Run it
 where both packages, torch and numpy are installed: python3 make_networks.py > networks.json
 
-Numbers by formula: value i of a stream s is mixed(i, s) in [-1, 1); a tensor's stream is the FNV-1a hash of its name.
+A tensor's numbers are those of mixed() with its name.
 """
 import importlib.metadata
 import json
@@ -17,23 +17,10 @@ from dynamic_network_architectures.architectures.unet import PlainConvUNet, Resi
 from monai.networks.nets import SegResNet
 from torch import nn
 
+from mixed import mixed
+
 STEPS, CLIP, LOGITS = 10, 12, 48
 REGIONS = [(1, 2, 3), (1, 3), (3,)]
-
-
-def stream(name):
-    h = 0x811C9DC5
-    for letter in name.encode():
-        h = (h ^ letter) * 0x01000193 & 0xFFFFFFFF
-    return h
-
-
-def mixed(shape, name):
-    x = (np.arange(int(np.prod(shape)), dtype=np.uint64) + 1) * 2654435761 + stream(name) & 0xFFFFFFFF
-    x = (x ^ x >> 15) * 2246822519 & 0xFFFFFFFF
-    x = (x ^ x >> 13) * 3266489917 & 0xFFFFFFFF
-    x ^= x >> 16
-    return torch.from_numpy((x / 2**31 - 1).reshape(shape))
 
 
 def weights(name, shape):

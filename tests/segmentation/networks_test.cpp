@@ -10,24 +10,16 @@
 #include "layers/loss.h"
 #include "layers/optimizer.h"
 #include "segmentation/networks/network.h"
+#include "tests/support/mixed.h"
 
 namespace metvox {
 namespace {
 
+using test::mixed;
+
 const Json& golden() {
   static const Json json = read_json(Path(METVOX_SOURCE_DIR) / "tests/golden/networks.json");
   return json;
-}
-
-// Value i of a stream, in [-1, 1), as in make_networks.py.
-double mixed(int64_t i, const std::string& stream) {
-  uint32_t h = 0x811C9DC5u;
-  for (unsigned char letter : stream) h = (h ^ letter) * 0x01000193u;
-  uint32_t x = static_cast<uint32_t>(i + 1) * 2654435761u + h;
-  x = (x ^ x >> 15) * 2246822519u;
-  x = (x ^ x >> 13) * 3266489917u;
-  x ^= x >> 16;
-  return x / 2147483648.0 - 1;
 }
 
 double weight(const Parameter& p, int64_t i) {
