@@ -31,6 +31,21 @@ const SegmentationLoss& loss_for(const std::string& name, const Labels& labels) 
   return loss;
 }
 
+void require_divisible(const Configuration& configuration, const std::string& network, const Int3& divisor) {
+  const Int3 patch = configuration.patch();
+  bool divisible = true;
+  std::string larger;
+  for (size_t a = 0; a < 3; ++a) {
+    divisible = divisible && patch[a] % divisor[a] == 0;
+    larger += sentence(' ', (patch[a] + divisor[a] - 1) / divisor[a] * divisor[a]);
+  }
+  if (divisible) return;
+  const std::string remedy = configuration.patch_size.size() == 2 ? "use a 3-D configuration of the plan"
+                                                                  : "plan again with --patch-size" + larger;
+  fail(Fault::input, network, " needs a patch whose extents are multiples of ", Shape(divisor), ", but the plan's is ",
+       Shape(patch), "; ", remedy);
+}
+
 }  // namespace
 
 std::string default_loss(const Labels& labels) { return labels.has_regions() ? "dice-bce" : "dice-ce"; }
@@ -41,11 +56,8 @@ Learner::Learner(const LearnerOptions& options, const Configuration& configurati
   const RegionTable heads = heads_table(labels);
   network_ = kind_.make(store_, configuration, options.channels, heads.count);
   const DeepSupervision levels = DeepSupervision::halving(network_->outputs());
-  const Int3 patch = configuration.patch(), divisor = network_->divisor();
-  for (size_t a = 0; a < 3; ++a)
-    if (patch[a] % divisor[a] != 0)
-      fail(Fault::input, "the plan's patch ", Shape(patch), " is no multiple of ", Shape(divisor),
-           ", which the network needs");
+  require_divisible(configuration, options.network, network_->divisor());
+  const Int3 patch = configuration.patch();
   images_ = graph_.input(
       "images", {{configuration.batch_size, options.channels, patch[0], patch[1], patch[2]}, Kind::activation});
   labels_ = graph_.input("labels", {{configuration.batch_size, patch[0], patch[1], patch[2]}, Kind::labels});

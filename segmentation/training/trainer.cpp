@@ -196,8 +196,9 @@ struct Trainer::Impl {
     if (!request.pretrained.empty()) {  // before anything is removed: it may not fit
       const int64_t copied =
           load_pretrained(learner->store(), read_safetensors(request.pretrained), request.pretrained);
-      events.say(
-          sentence(copied, " tensors taken from ", request.pretrained.string(), ", the segmentation heads start anew"));
+      const bool all = copied == static_cast<int64_t>(learner->store().parameters().size());
+      events.say(sentence(copied, " tensors taken from ", request.pretrained.string(),
+                          all ? ", all that the network has" : ", the segmentation heads start anew"));
     }
     for (const char* name : {"final", "latest", "best"}) fs::remove(checkpoint(name));
     for (const char* name : {"metrics.jsonl", "progress.png", "validation"}) fs::remove_all(folder() / name);

@@ -92,7 +92,8 @@ TEST(segresnet, refuses_what_it_cannot_take) {
     }
     return std::string("no error");
   };
-  EXPECT_NE(sentence_of(plan(8, {16, 20, 16})).find("no multiple of"), std::string::npos);
+  EXPECT_NE(sentence_of(plan(8, {16, 20, 16})).find("--patch-size 16 24 16"), std::string::npos);
+  EXPECT_NE(sentence_of(plan(8, {16, 20})).find("3-D configuration"), std::string::npos);
   EXPECT_NE(sentence_of(plan(12, {16, 16, 16})).find("--base-features"), std::string::npos);
   EXPECT_EQ(sentence_of(plan(8, {16, 8, 8})), "no error");
 }
