@@ -109,11 +109,11 @@ int run(CommandLine& line) {
   line.common({Common::json});
   if (!line.parse()) return 0;
   if (!std::filesystem::exists(path)) fail(Fault::input, "there is no file or folder ", path.string());
-  const Json found = inspect(path, at);
-  if (line.values().json) print_json(found);
-  else print_text(found);
+  Json found = inspect(path, at);
   const Json faults = found.value("faults", Json::array());
   for (const Json& fault : faults) line.warn(fault.get<std::string>());
+  if (line.values().json) print_json(found);
+  else found.erase("faults"), print_text(found);
   return faults.empty() ? 0 : code(Fault::partial);
 }
 

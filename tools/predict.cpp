@@ -144,11 +144,11 @@ int dry_run(const CommandLine& line, const Request& r, const Predictor& predicto
 // Notes how the predictions were made; says so when those that are kept were made in another way.
 void write_config(const CommandLine& line, const Path& path, const Json& config) {
   if (std::filesystem::exists(path)) {
-    const Json before = read_json(path);
-    if (before.value("hash", "") != config["hash"])
+    const auto now = get<std::string>(config, "hash", path), then = get<std::string>(read_json(path), "hash", path);
+    if (then != now)
       line.say("note: finished cases in ", path.parent_path().string(),
-               " are kept though another configuration made them (hash ", before.value("hash", "none"), ", now ",
-               config["hash"].get<std::string>(), "); --overwrite predicts them again");
+               " are kept though another configuration made them (hash ", then, ", now ", now,
+               "); --overwrite predicts them again");
   }
   write_json(path, config);
 }
