@@ -111,7 +111,7 @@ struct Roof {
 };
 
 Roof measure_roof(const Target& target) {
-  constexpr int kRuns = 10;
+  constexpr int kRuns = 4;
   const auto largest = [](const char* op, double OpCase::*size) -> const OpCase& {
     const auto smaller = [&](const OpCase& a, const OpCase& b) {
       return (a.op == op ? a.*size : -1) < (b.op == op ? b.*size : -1);
