@@ -8,7 +8,26 @@
 
 namespace metvox {
 
-Tensor Tensor::empty(const Shape& shape, DType dtype) {
+void transfer(Stream& stream, const View& from, const View& to) {
+  check(from.shape == to.shape && from.dtype == to.dtype, "transfer: ", from.shape, ' ', name_of(from.dtype), " to ",
+        to.shape, ' ', name_of(to.dtype));
+  if (from.device.is_cpu() && to.device.is_cpu()) {
+    std::memcpy(to.data, from.data, to.bytes());
+    return;
+  }
+  const Device device = from.device.is_cpu() ? to.device : from.device;
+  check(stream.device() == device, "transfer: between ", name_of(from.device), " and ", name_of(to.device),
+        " on a stream of ", name_of(stream.device()));
+  driver(device).copy(to.data, from.data, to.bytes(), stream.handle());
+  if (from.device.is_cpu() || to.device.is_cpu()) stream.synchronize();
+}
+
+void fill_bytes(Stream& stream, const View& to, int byte) {
+  if (to.device.is_cpu()) std::memset(to.data, byte, to.bytes());
+  else driver(to.device).fill(to.data, byte, to.bytes(), stream.handle());
+}
+
+Tensor Tensor::empty(const Shape& shape, DType dtype, Device device, std::string_view name) {
   // Extents may come from hostile files: their product must not wrap round to a small block.
   int64_t bytes_needed = static_cast<int64_t>(size_of(dtype));
   for (int i = 0; i < shape.rank(); ++i)
@@ -18,6 +37,14 @@ Tensor Tensor::empty(const Shape& shape, DType dtype) {
   Tensor t;
   t.shape_ = shape;
   t.dtype_ = dtype;
+  t.device_ = device;
+  if (!device.is_cpu()) {
+    const DeviceDriver& d = driver(device);
+    auto* memory = static_cast<std::byte*>(d.allocate(device.index, t.bytes(), name));
+    const auto release = [&d, index = device.index](std::byte* p) { d.release(index, p); };
+    t.storage_ = std::shared_ptr<std::byte[]>(memory, release);
+    return t;
+  }
   const size_t bytes = aligned(t.bytes());
   void* memory = std::aligned_alloc(kAlign, bytes == 0 ? kAlign : bytes);
   if (!memory)
@@ -26,16 +53,28 @@ Tensor Tensor::empty(const Shape& shape, DType dtype) {
   return t;
 }
 
-Tensor Tensor::zeros(const Shape& shape, DType dtype) {
-  Tensor t = empty(shape, dtype);
-  std::memset(t.view().data, 0, t.bytes());
+Tensor Tensor::zeros(const Shape& shape, DType dtype, Device device, std::string_view name) {
+  Tensor t = empty(shape, dtype, device, name);
+  Stream stream(device);
+  fill_bytes(stream, t.view(), 0);
+  stream.synchronize();
   return t;
 }
 
 Tensor Tensor::clone() const {
   if (!storage_) return {};
-  Tensor t = empty(shape_, dtype_);
-  std::memcpy(t.view().data, view().data, bytes());
+  Tensor t = empty(shape_, dtype_, device_);
+  Stream stream(device_);
+  transfer(stream, view(), t.view());
+  stream.synchronize();
+  return t;
+}
+
+Tensor Tensor::to(Device device) const {
+  if (!storage_ || device == device_) return *this;
+  Tensor t = empty(shape_, dtype_, device);
+  Stream stream(device.is_cpu() ? device_ : device);
+  transfer(stream, view(), t.view());
   return t;
 }
 

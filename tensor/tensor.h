@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Tensor owns (shares) memory; View looks at memory that someone else keeps alive. Both are dense: no strides.
+// Tensor owns (shares) memory on one device; View looks at memory that someone else keeps alive. Both are dense: no
+// strides.
 #pragma once
 #include <memory>
+#include <string_view>
 
+#include "tensor/device.h"
 #include "tensor/dtype.h"
 #include "tensor/shape.h"
 
@@ -20,6 +23,7 @@ struct View {
   void* data = nullptr;
   Shape shape;
   DType dtype = DType::f32;
+  Device device{};
 
   int64_t size() const { return shape.size(); }
   size_t bytes() const { return static_cast<size_t>(size()) * size_of(dtype); }
@@ -31,26 +35,35 @@ struct View {
   }
 };
 
+// Copies bytes between views of equal shape and type, on whichever devices they lie. When one of them is the host's,
+// the call returns with the copy done.
+void transfer(Stream&, const View& from, const View& to);
+// Every byte of the view.
+void fill_bytes(Stream&, const View& to, int byte);
+
 // Cheap to copy; copies share the memory. Memory is 64-byte aligned and not initialised by empty().
-// Throws Error (Fault::memory) with the bytes asked for when there are none.
+// Throws Error (Fault::memory) with the bytes asked for when there are none. `name` is for a device's reports.
 class Tensor {
  public:
   Tensor() = default;
-  static Tensor empty(const Shape& shape, DType dtype);
-  static Tensor zeros(const Shape& shape, DType dtype);
+  static Tensor empty(const Shape& shape, DType dtype, Device device = {}, std::string_view name = "tensor");
+  static Tensor zeros(const Shape& shape, DType dtype, Device device = {}, std::string_view name = "tensor");
 
   const Shape& shape() const { return shape_; }
   DType dtype() const { return dtype_; }
   int64_t size() const { return shape_.size(); }
   size_t bytes() const { return static_cast<size_t>(size()) * size_of(dtype_); }
+  Device device() const { return device_; }
   explicit operator bool() const { return storage_ != nullptr; }
   Tensor clone() const;
+  // A copy on that device; shares the memory where it lies there already.
+  Tensor to(Device device) const;
   // The same memory under another shape of equal size.
   Tensor reshape(const Shape& shape) const;
   // Entries [first, first + count) of the slowest axis; shares the memory.
   Tensor slice(int64_t first, int64_t count) const;
 
-  View view() const { return {storage_ ? storage_.get() + offset_bytes_ : nullptr, shape_, dtype_}; }
+  View view() const { return {storage_ ? storage_.get() + offset_bytes_ : nullptr, shape_, dtype_, device_}; }
   template <class T>
   T* data() const {
     return view().as<T>();
@@ -61,6 +74,7 @@ class Tensor {
   size_t offset_bytes_ = 0;
   Shape shape_;
   DType dtype_ = DType::f32;
+  Device device_;
 };
 
 }  // namespace metvox
