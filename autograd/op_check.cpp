@@ -11,12 +11,20 @@
 namespace metvox {
 namespace {
 
-double eps_of(DType t) { return t == DType::f64 ? 0x1p-52 : t == DType::f32 ? 0x1p-23 : 0x1p-7; }
+double eps_of(DType t) {
+  switch (t) {
+    case DType::f64: return 0x1p-52;
+    case DType::f32: return 0x1p-23;
+    case DType::f16: return 0x1p-10;
+    default: return 0x1p-7;
+  }
+}
 
 double read(const View& v, int64_t i) {
   switch (v.dtype) {
     case DType::f64: return v.as<double>()[i];
     case DType::f32: return v.as<float>()[i];
+    case DType::f16: return static_cast<double>(static_cast<float>(v.as<f16>()[i]));
     default: return static_cast<double>(static_cast<float>(v.as<bf16>()[i]));
   }
 }
@@ -30,23 +38,25 @@ class CaseRun {
     if (twice) output_ = metvox::add(output_, c.build(builder_));
     loss_ = graph_.nodes()[output_.id].spec.kind == Kind::activation ? weighted_sum(output_) : output_;
     const DType master = target.dtype == DType::f64 ? DType::f64 : DType::f32;
-    values_ = Tensor::zeros({builder_.parameter_count()}, master);
-    grads_ = Tensor::zeros({builder_.parameter_count()}, master);
-    fill_leaves(seed, rounding);
+    const Tensor leaves = Tensor::zeros({builder_.parameter_count()}, master);
+    fill_leaves(leaves, seed, rounding);
+    values_ = leaves.to(target.device);
+    grads_ = Tensor::zeros({builder_.parameter_count()}, master, target.device, "gradients");
     program_ = std::make_unique<Program>(graph_, std::vector<Value>{loss_, output_}, Mode::train, target,
                                          ParameterBuffers{values_.view(), grads_.view(), &version_},
-                                         std::make_shared<Arena>(), placement);
+                                         std::make_shared<Arena>(target.device), placement);
     fill_labels(seed);
   }
 
   void run() { program_->run(stream_); }
   double loss() {
     program_->forward(stream_);
-    return read(program_->view(loss_), 0);
+    return read(program_->read(stream_, loss_).view(), 0);
   }
-  View output() const { return program_->view(output_); }
+  // On the host.
+  Tensor output() { return program_->read(stream_, output_); }
+  Tensor grads() const { return grads_.to({}); }
   View values() const { return values_.view(); }
-  View grads() const { return grads_.view(); }
   void changed() { ++version_; }
   Program& program() { return *program_; }
   Stream& stream() { return stream_; }
@@ -59,7 +69,7 @@ class CaseRun {
   }
 
  private:
-  void fill_leaves(uint64_t seed, DType rounding) {
+  void fill_leaves(const Tensor& to, uint64_t seed, DType rounding) {
     uint64_t stream = 0;
     for (const Node& leaf : leaves()) {
       Random random(seed, ++stream);
@@ -67,9 +77,10 @@ class CaseRun {
         double x = random.normal();
         x = static_cast<double>(static_cast<float>(x));
         if (rounding == DType::bf16) x = static_cast<double>(static_cast<float>(bf16(static_cast<float>(x))));
+        if (rounding == DType::f16) x = static_cast<double>(static_cast<float>(f16(static_cast<float>(x))));
         const int64_t at = leaf.first + i;
-        if (values_.dtype() == DType::f64) values_.data<double>()[at] = x;
-        else values_.data<float>()[at] = static_cast<float>(x);
+        if (to.dtype() == DType::f64) to.data<double>()[at] = x;
+        else to.data<float>()[at] = static_cast<float>(x);
       }
     }
   }
@@ -78,7 +89,7 @@ class CaseRun {
       Random random(seed, 1000);
       Tensor t = Tensor::empty(input.value.shape(), DType::u8);
       for (int64_t i = 0; i < t.size(); ++i) t.data<uint8_t>()[i] = static_cast<uint8_t>(random.below(input.labels));
-      program_->set(input.value, t.view());
+      program_->set(stream_, input.value, t.view());
     }
   }
 
@@ -122,19 +133,22 @@ CheckResult check_case(const OpCase& c, const Target& target, uint64_t seed) {
   for (const auto& step : tried->program().time(tried->stream()))
     if (step.op == c.op) result.engine = step.engine;
   const double unit = 4 * c.slack * eps_of(target.dtype);
-  result.forward_error = excess(tried->output(), judge.output(), 0, judge.output().size(), unit * std::sqrt(c.terms));
+  const Tensor expected = judge.output(), got = tried->output();
+  const Tensor expected_grads = judge.grads(), got_grads = tried->grads();
+  result.forward_error = excess(got.view(), expected.view(), 0, expected.size(), unit * std::sqrt(c.terms));
   for (const Node& leaf : judge.leaves())
-    result.gradient_error = std::max(
-        result.gradient_error,
-        excess(tried->grads(), judge.grads(), leaf.first, leaf.spec.shape.size(), unit * std::sqrt(c.gradient_terms)));
+    result.gradient_error =
+        std::max(result.gradient_error, excess(got_grads.view(), expected_grads.view(), leaf.first,
+                                               leaf.spec.shape.size(), unit * std::sqrt(c.gradient_terms)));
   return result;
 }
 
 double gradient_error(const OpCase& c, uint64_t seed) {
   CaseRun run(c, {{}, DType::f64, "reference"}, Placement::guarded, seed, DType::f64);
   run.run();
-  const View values = run.values(), grads = run.grads();
-  std::vector<double> gradient(grads.as<double>(), grads.as<double>() + grads.size());
+  const View values = run.values();
+  const Tensor grads = run.grads();
+  const std::vector<double> gradient(grads.data<double>(), grads.data<double>() + grads.size());
   const std::vector<double> start(values.as<double>(), values.as<double>() + values.size());
   double worst = 0;
   uint64_t stream = 0;
@@ -168,12 +182,13 @@ double accumulation_error(const OpCase& c, const Target& target, uint64_t seed) 
   CaseRun twice(c, target, Placement::guarded, seed, target.dtype, true);
   once.run();
   twice.run();
+  const Tensor single_grads = once.grads(), twice_grads = twice.grads();
   double worst = 0;
   for (const Node& leaf : once.leaves()) {
     double square = 0, difference = 0;
     for (int64_t i = leaf.first; i < leaf.first + leaf.spec.shape.size(); ++i) {
-      const double single = read(once.grads(), i);
-      const double d = std::abs(read(twice.grads(), i) - 2 * single);
+      const double single = read(single_grads.view(), i);
+      const double d = std::abs(read(twice_grads.view(), i) - 2 * single);
       difference = std::max(difference, std::isnan(d) ? INFINITY : d);
       square += single * single;
     }

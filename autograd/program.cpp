@@ -2,8 +2,10 @@
 #include "autograd/program.h"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstring>
+#include <map>
 
 #include "autograd/layout.h"
 #include "kernels/pointwise.h"
@@ -27,12 +29,13 @@ double milliseconds() {
 
 std::byte* Arena::memory() {
   if (!memory_) {
-    memory_ = Tensor::empty({static_cast<int64_t>(bytes_ + kAlign)}, DType::u8);
-    std::memset(static_cast<std::byte*>(memory_.view().data) + bytes_, kSentinel, kAlign);
+    memory_ = Tensor::empty({static_cast<int64_t>(bytes_ + kAlign)}, DType::u8, device_, "arena");
+    if (device_.is_cpu()) std::memset(static_cast<std::byte*>(memory_.view().data) + bytes_, kSentinel, kAlign);
   }
   auto* base = static_cast<std::byte*>(memory_.view().data);
   check(memory_.bytes() == bytes_ + kAlign, "Arena: a program asked for ", bytes_, " bytes after the first run");
-  check(intact(base + bytes_), "Arena: something wrote beyond the ", bytes_, " bytes that were planned");
+  check(!device_.is_cpu() || intact(base + bytes_), "Arena: something wrote beyond the ", bytes_,
+        " bytes that were planned");
   return base;
 }
 
@@ -40,13 +43,18 @@ struct Program::Impl : Layout {
   ParameterBuffers parameters;
   std::shared_ptr<Arena> arena;
   Placement placement;
+  Device device;
+  View loss_scale;
   Tensor packed;
   uint64_t packed_version = 0;
-  std::vector<Tensor> guarded;  // Placement::guarded: one a buffer
+  std::vector<Tensor> guarded;   // Placement::guarded: one a buffer
+  std::map<int, Tensor> staged;  // inputs converted on the host for another device
 
   Impl(const Graph& g, const std::vector<Value>& out, Mode m, const Target& t, const ParameterBuffers& p,
        std::shared_ptr<Arena> a, Placement place)
-      : Layout(g, out, m, t), parameters(p), arena(std::move(a)), placement(place) {
+      : Layout(g, out, m, t), parameters(p), arena(std::move(a)), placement(place), device(t.device) {
+    check(arena->device() == device && (!p.values || p.values.device == device), "Program: for ", name_of(device),
+          ", but its arena lies on ", name_of(arena->device()), " and its parameters on ", name_of(p.values.device));
     if (placement == Placement::arena) arena->require(plan->arena_bytes());
   }
 
@@ -57,27 +65,33 @@ struct Program::Impl : Layout {
     if (guarded.empty()) guarded.resize(plan->buffers().size());
     Tensor& t = guarded[buffer];
     if (!t) {
-      t = Tensor::empty({static_cast<int64_t>(kAlign + aligned(b.bytes) + kAlign)}, DType::u8);
-      auto* p = static_cast<std::byte*>(t.view().data);
-      std::memset(p, kSentinel, t.bytes());
-      std::memset(p + kAlign, kPoison, b.bytes);
+      t = Tensor::empty({static_cast<int64_t>(kAlign + aligned(b.bytes) + kAlign)}, DType::u8, device,
+                        node(b.node).name);
+      Stream stream(device);
+      fill_bytes(stream, t.view(), kSentinel);
+      fill_bytes(stream, inside(t, b), kPoison);
+      stream.synchronize();
     }
     return static_cast<std::byte*>(t.view().data) + kAlign;
+  }
+  // Of a guarded block: the buffer between its sentinels.
+  View inside(const Tensor& t, const Buffer& b) const {
+    return {static_cast<std::byte*>(t.view().data) + kAlign, {static_cast<int64_t>(b.bytes)}, DType::u8, device};
   }
 
   View view(int i) {
     if (is_parameter(i)) return flat(parameters.values, i);
-    return {memory(value[i]), spec(i).shape, spec(i).dtype};
+    return {memory(value[i]), spec(i).shape, spec(i).dtype, device};
   }
   View flat(const View& all, int i) const {
     if (!all) return {};
     const Node& nd = node(i);
     return {static_cast<std::byte*>(all.data) + static_cast<size_t>(nd.first) * size_of(all.dtype), nd.spec.shape,
-            all.dtype};
+            all.dtype, device};
   }
   View gradient_view(int i) {
     if (is_parameter(i)) return flat(parameters.grads, i);
-    return {memory(gradient[i]), spec(i).shape, spec(i).dtype};
+    return {memory(gradient[i]), spec(i).shape, spec(i).dtype, device};
   }
 
   // Views change only with the memory, so steps are bound once.
@@ -91,7 +105,7 @@ struct Program::Impl : Layout {
   void bind() {
     if (!bound.empty()) return;
     bound.resize(n);
-    if (packed_bytes) packed = Tensor::empty({static_cast<int64_t>(packed_bytes)}, DType::u8);
+    if (packed_bytes) packed = Tensor::empty({static_cast<int64_t>(packed_bytes)}, DType::u8, device, "packed");
     for (int i = 0; i < n; ++i) {
       const Node& nd = node(i);
       if (!prepared[i]) continue;
@@ -132,7 +146,7 @@ struct Program::Impl : Layout {
   void forward_step(Stream& stream, int i) {
     if (!prepared[i]) return;
     prepared[i]->forward(step(stream, i, false));
-    retire(i);
+    retire(stream, i);
   }
   void backward_step(Stream& stream, int i) {
     if (!prepared[i] || gradient[i] < 0) return;
@@ -140,26 +154,34 @@ struct Program::Impl : Layout {
     const Bound& s = bound[i];
     for (size_t k = 0; k < s.target_dx.size(); ++k)
       if (s.target_dx[k]) add(stream, s.target_dx[k], s.dx[k], s.target_dx[k]);
-    retire(backward_time(i));
+    retire(stream, backward_time(i));
   }
   void start_backward(Stream& stream) {
     for (int i : unread) fill(stream, gradient_view(i), 0);
     View seed = gradient_view(outputs[0]);
     fill(stream, seed, 0);
-    fill(stream, {seed.data, {1}, seed.dtype}, 1);
+    const View first{seed.data, {1}, seed.dtype, device};
+    if (loss_scale) convert(stream, loss_scale, first);
+    else fill(stream, first, 1);
   }
 
   // In guarded placement: what died at this time becomes NaN, and no step has written outside its buffers.
-  void retire(int time) {
+  void retire(Stream& stream, int time) {
     if (placement != Placement::guarded) return;
     for (size_t k = 0; k < plan->buffers().size(); ++k) {
       const Buffer& b = plan->buffers()[k];
       if (!b.lives() || guarded.size() <= k || !guarded[k]) continue;
-      auto* p = static_cast<std::byte*>(guarded[k].view().data);
-      check(intact(p) && intact(p + kAlign + aligned(b.bytes)), "Program: a step wrote outside a buffer of ",
-            node(b.node).name, " at time ", time);
-      if (b.last == time) std::memset(p + kAlign, kPoison, b.bytes);
+      const size_t end = kAlign + aligned(b.bytes);
+      check(intact_at(stream, guarded[k], 0) && intact_at(stream, guarded[k], end),
+            "Program: a step wrote outside a buffer of ", node(b.node).name, " at time ", time);
+      if (b.last == time) fill_bytes(stream, inside(guarded[k], b), kPoison);
     }
+  }
+  bool intact_at(Stream& stream, const Tensor& t, size_t offset) const {
+    std::array<std::byte, kAlign> seen;
+    transfer(stream, {static_cast<std::byte*>(t.view().data) + offset, {kAlign}, DType::u8, device},
+             {seen.data(), {kAlign}, DType::u8});
+    return intact(seen.data());
   }
 };
 
@@ -168,17 +190,18 @@ Program::Program(const Graph& graph, const std::vector<Value>& outputs, Mode mod
     : impl_(std::make_unique<Impl>(graph, outputs, mode, target, parameters, std::move(arena), placement)) {}
 Program::~Program() = default;
 
-void Program::set(Value input, View data) {
+void Program::set(Stream& stream, Value input, View data) {
   check(!impl_->node(input.id).op && impl_->value[input.id] >= 0, "Program::set: ", impl_->node(input.id).name,
         " is no input of this program");
   const View to = impl_->view(input.id);
   check(to.shape == data.shape, "Program::set: ", impl_->node(input.id).name, " is ", to.shape, ", got ", data.shape);
-  if (data.dtype == to.dtype) {
-    std::memcpy(to.data, data.data, to.bytes());
-    return;
-  }
-  Stream stream(impl_->target.device);
-  convert(stream, data, to);
+  if (data.dtype == to.dtype) return transfer(stream, data, to);
+  if (data.device == to.device) return convert(stream, data, to);
+  Tensor& staged = impl_->staged[input.id];
+  if (!staged) staged = Tensor::empty(to.shape, to.dtype, data.device);
+  Stream there(data.device);
+  convert(there, data, staged.view());
+  transfer(stream, staged.view(), to);
 }
 
 View Program::view(Value value) const {
@@ -186,6 +209,15 @@ View Program::view(Value value) const {
   check(readable, "Program::view: ", impl_->node(value.id).name, " is not among the outputs, so its bytes are reused");
   return impl_->view(value.id);
 }
+
+Tensor Program::read(Stream& stream, Value value) const {
+  const View from = view(value);
+  const Tensor host = Tensor::empty(from.shape, from.dtype);
+  transfer(stream, from, host.view());
+  return host;
+}
+
+void Program::scale_loss(View factor) { impl_->loss_scale = factor; }
 
 void Program::run(Stream& stream) {
   forward(stream);
@@ -214,6 +246,7 @@ std::vector<Program::Timing> Program::time(Stream& stream) {
   for (int i = 0; i < impl_->n; ++i) {
     const double start = milliseconds();
     impl_->forward_step(stream, i);
+    stream.synchronize();
     all[i].forward_ms = milliseconds() - start;
   }
   if (impl_->mode == Mode::train) {
@@ -221,6 +254,7 @@ std::vector<Program::Timing> Program::time(Stream& stream) {
     for (int i = impl_->n - 1; i >= 0; --i) {
       const double start = milliseconds();
       impl_->backward_step(stream, i);
+      stream.synchronize();
       all[i].backward_ms = milliseconds() - start;
     }
   }

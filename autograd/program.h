@@ -12,19 +12,23 @@
 
 namespace metvox {
 
-// Memory that several programs take turns in; as large as the largest. Taken at the first run, not before.
+// Memory on one device that several programs take turns in; as large as the largest. Taken at the first run, not
+// before.
 class Arena {
  public:
+  explicit Arena(Device device = {}) : device_(device) {}
+  Device device() const { return device_; }
   void require(size_t bytes) { bytes_ = std::max(bytes_, bytes); }
   size_t bytes() const { return bytes_; }
   std::byte* memory();  // allocated at the first call; no require() beyond it afterwards
 
  private:
+  Device device_;
   size_t bytes_ = 0;
   Tensor memory_;
 };
 
-// The parameters' flat buffers, owned by a store. version changes with the values.
+// The parameters' flat buffers on the target's device, owned by a store. version changes with the values.
 struct ParameterBuffers {
   View values, grads;  // master type; grads empty at inference
   const uint64_t* version = nullptr;
@@ -46,9 +50,15 @@ class Program {
   Program(const Program&) = delete;
   Program& operator=(const Program&) = delete;
 
-  void set(Value input, View data);  // copies, converting f32 to the target's type
-  View view(Value value) const;      // an input, or a value named in outputs
-  void run(Stream&);                 // forward, then backward in train mode
+  // Copies from the host or the device, converting on the side of the data.
+  void set(Stream&, Value input, View data);
+  // An input, or a value named in outputs, on the target's device.
+  View view(Value value) const;
+  // The same, waited for and copied to the host where it is not there.
+  Tensor read(Stream&, Value value) const;
+  // Backward begins with this number (f64 (1), on the target's device) instead of 1.
+  void scale_loss(View factor);
+  void run(Stream&);  // forward, then backward in train mode
   void forward(Stream&);
   void backward(Stream&);  // overwrites the gradients of every parameter of the graph
 

@@ -17,6 +17,7 @@ struct Conv3dProblem {
   Int3 in{}, kernel{3, 3, 3}, stride{1, 1, 1}, pad{1, 1, 1};
   bool bias = false;
   DType dtype = DType::f32;
+  Device device{};
 
   Int3 out() const;
   Shape x_shape() const { return {n, c, in[0], in[1], in[2]}; }

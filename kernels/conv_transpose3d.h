@@ -13,6 +13,7 @@ struct ConvTranspose3dProblem {
   Int3 in{}, stride{2, 2, 2};
   bool bias = true;
   DType dtype = DType::f32;
+  Device device{};
 
   Int3 out() const { return {in[0] * stride[0], in[1] * stride[1], in[2] * stride[2]}; }
   Shape x_shape() const { return {n, c, in[0], in[1], in[2]}; }

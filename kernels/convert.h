@@ -8,6 +8,7 @@ namespace metvox {
 inline double to_double(double v) { return v; }
 inline double to_double(float v) { return static_cast<double>(v); }
 inline double to_double(bf16 v) { return static_cast<double>(static_cast<float>(v)); }
+inline double to_double(f16 v) { return static_cast<double>(static_cast<float>(v)); }
 
 template <class T>
 T from_double(double v) {

@@ -56,6 +56,8 @@ class EngineTable {
   // the best that neither declines nor yields. METVOX_VERBOSE=dispatch tells each refusal and the choice; that large
   // work fell to the slow loops of `reference` is told in any case, once per op.
   Choice prepare(const Problem& problem, const Target& target) const {
+    check(problem.device == target.device, op_, ": prepared for ", name_of(problem.device), ", to run on ",
+          name_of(target.device));
     const bool forced = find(target.engine, target) != nullptr;
     std::string reasons;
     for (const auto& e : engines_) {

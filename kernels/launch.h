@@ -11,8 +11,7 @@ namespace metvox {
 
 template <class F>
 void for_each(Stream& stream, int64_t n, F f) {
-  check(stream.device().kind == Device::Kind::cpu, "for_each: built without CUDA, asked for ",
-        name_of(stream.device()));
+  check(stream.device().is_cpu(), "for_each: built without CUDA, asked for ", name_of(stream.device()));
   parallel_for(n, 4096, [&](int64_t first, int64_t last) {
     for (int64_t i = first; i < last; ++i) f(i);
   });

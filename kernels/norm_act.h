@@ -20,6 +20,7 @@ struct NormActProblem {
   double eps = 1e-5, slope = 0.01;
   DType dtype = DType::f32;
   int64_t groups = 0;  // of neighbouring channels; 0: each channel alone (instance norm)
+  Device device{};
 
   int64_t channels_per_group() const { return groups == 0 ? 1 : c / groups; }
   std::string describe() const;  // "norm_act n2 c32 48x48x48 groups 8 f32"

@@ -3,6 +3,7 @@
 
 #include <cmath>
 
+#include "kernels/check_view.h"
 #include "kernels/optimize_loops.h"
 #include "tensor/threads.h"
 
@@ -58,31 +59,35 @@ void dispatch_master(const char* op, DType dtype, F f) {
 
 }  // namespace
 
-double squared_norm(Stream&, View g, std::span<const Range> ranges) {
-  check_ranges("squared_norm", g, ranges);
-  constexpr int64_t kPieces = 256;  // whatever the number of threads: the same bits
-  double piece[kPieces] = {};
+void measure_gradients(Stream& stream, View g, std::span<const Range> ranges, const StepRules& rules,
+                       StepControl* control) {
+  check_cpu("measure_gradients", stream);
+  check_ranges("measure_gradients", g, ranges);
+  constexpr int64_t kPieces = StepControl::kPieces;  // whatever the number of threads: the same bits
   const int64_t n = total(ranges);
-  dispatch_master("squared_norm", g.dtype, [&]<class T>() {
+  dispatch_master("measure_gradients", g.dtype, [&]<class T>() {
     const T* data = g.as<T>();
     parallel_for(kPieces, std::max<int64_t>(1, kPieces * 16384 / std::max<int64_t>(1, n)),
                  [&](int64_t first, int64_t last) {
-                   for (int64_t p = first; p < last; ++p)
+                   for (int64_t p = first; p < last; ++p) {
+                     double& piece = control->piece[p] = 0;
                      walk(ranges, n * p / kPieces, n * (p + 1) / kPieces,
-                          [&](int64_t begin, int64_t end) { piece[p] += squared_norm(data, begin, end); });
+                          [&](int64_t begin, int64_t end) { piece += squared_norm(data, begin, end); });
+                   }
                  });
   });
-  double sum = 0;
-  for (double s : piece) sum += s;
-  return sum;
+  decide_step(*control, rules);
 }
 
-void sgd_nesterov(Stream&, View w, View g, View v, std::span<const Range> ranges, const SgdNesterov& o) {
+void sgd_nesterov(Stream& stream, View w, View g, View v, std::span<const Range> ranges, const SgdNesterov& o,
+                  const StepControl* control) {
+  check_cpu("sgd_nesterov", stream);
   check_ranges("sgd_nesterov", w, ranges);
+  if (control->skip) return;
   dispatch_master("sgd_nesterov", w.dtype, [&]<class T>() {
     T *weight = w.as<T>(), *velocity = v.as<T>();
     const T* gradient = g.as<T>();
-    const T lr = T(o.lr), momentum = T(o.momentum), decay = T(o.weight_decay), scale = T(o.g_scale);
+    const T lr = T(control->lr), momentum = T(o.momentum), decay = T(o.weight_decay), scale = T(control->g_scale);
     for_ranges(ranges, [=](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         const T step = gradient[i] * scale + decay * weight[i];
@@ -93,18 +98,22 @@ void sgd_nesterov(Stream&, View w, View g, View v, std::span<const Range> ranges
   });
 }
 
-void adam(Stream&, View w, View g, View m, View v, std::span<const Range> ranges, const Adam& o) {
+void adam(Stream& stream, View w, View g, View m, View v, std::span<const Range> ranges, const Adam& o,
+          const StepControl* control) {
+  check_cpu("adam", stream);
   check_ranges("adam", w, ranges);
-  check(o.step >= 1, "adam: step ", o.step, " is below 1");
-  const double correction1 = 1 - std::pow(o.beta1, o.step), correction2 = 1 - std::pow(o.beta2, o.step);
+  if (control->skip) return;
+  check(control->steps >= 1, "adam: step ", control->steps, " is below 1");
+  const auto steps = static_cast<double>(control->steps);
+  const double correction1 = 1 - std::pow(o.beta1, steps), correction2 = 1 - std::pow(o.beta2, steps);
   dispatch_master("adam", w.dtype, [&]<class T>() {
     T *weight = w.as<T>(), *first = m.as<T>(), *second = v.as<T>();
     const T* gradient = g.as<T>();
-    const AdamConstants<T> k{T(o.lr / correction1),
+    const AdamConstants<T> k{T(control->lr / correction1),
                              T(std::sqrt(correction2)),
                              T(o.eps),
                              T(o.weight_decay),
-                             T(o.g_scale),
+                             T(control->g_scale),
                              T(o.beta1),
                              T(1 - o.beta1),
                              T(o.beta2),

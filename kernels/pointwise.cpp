@@ -3,6 +3,7 @@
 
 #include <cstring>
 
+#include "kernels/check_view.h"
 #include "kernels/convert.h"
 #include "kernels/launch.h"
 #include "kernels/pointwise_loops.h"
@@ -29,6 +30,13 @@ void convert_elements(Stream& stream, View x, View y) {
   });
 }
 
+template <class To>
+void convert_from(Stream& stream, View x, View y) {
+  if (x.dtype == DType::u8) return convert_elements<uint8_t, To>(stream, x, y);
+  if (x.dtype == DType::f16) return convert_elements<f16, To>(stream, x, y);
+  dispatch_float(x.dtype, [&]<class From>() { convert_elements<From, To>(stream, x, y); });
+}
+
 void copy_bytes(View x, View y) {
   const char* from = static_cast<const char*>(x.data);
   char* to = static_cast<char*>(y.data);
@@ -40,6 +48,7 @@ void copy_bytes(View x, View y) {
 }  // namespace
 
 void add(Stream& stream, View a, View b, View y) {
+  check_cpu("add", stream);
   check_same("add", a, b);
   check_same("add", a, y);
   if (y.dtype == DType::bf16)
@@ -56,12 +65,14 @@ void add(Stream& stream, View a, View b, View y) {
 }
 
 void copy(Stream& stream, View x, View y, Grad grad) {
+  check_cpu("copy", stream);
   check_same("copy", x, y);
   if (grad == Grad::accumulate) add(stream, y, x, y);
   if (grad == Grad::overwrite && x.data != y.data) copy_bytes(x, y);
 }
 
 void fill(Stream& stream, View y, double value) {
+  check_cpu("fill", stream);
   dispatch_float(y.dtype, [&]<class T>() {
     T* to = y.as<T>();
     const T filling = from_double<T>(value);
@@ -70,6 +81,7 @@ void fill(Stream& stream, View y, double value) {
 }
 
 void convert(Stream& stream, View x, View y) {
+  check_cpu("convert", stream);
   check(x.shape == y.shape, "convert: ", x.shape, " against ", y.shape);
   if (x.dtype == y.dtype) return copy(stream, x, y, Grad::overwrite);
   if (x.dtype == DType::bf16 && y.dtype == DType::f32)
@@ -80,9 +92,24 @@ void convert(Stream& stream, View x, View y) {
     return parallel_for(y.size(), kGrain, [=](int64_t first, int64_t last) {
       METVOX_ISA_CALL(f32_to_bf16)(x.as<float>() + first, last - first, bits(y) + first);
     });
-  dispatch_float(y.dtype, [&]<class To>() {
-    if (x.dtype == DType::u8) return convert_elements<uint8_t, To>(stream, x, y);
-    dispatch_float(x.dtype, [&]<class From>() { convert_elements<From, To>(stream, x, y); });
+  if (y.dtype == DType::f16) return convert_from<f16>(stream, x, y);
+  dispatch_float(y.dtype, [&]<class To>() { convert_from<To>(stream, x, y); });
+}
+
+void weighted_sum(Stream& stream, View x, View w, View y) {
+  check_cpu("weighted_sum", stream);
+  dispatch_float(x.dtype, [&]<class T>() {
+    double sum = 0;
+    for (int64_t i = 0; i < x.size(); ++i) sum += to_double(w.as<float>()[i]) * to_double(x.as<T>()[i]);
+    y.as<Master<T>>()[0] = static_cast<Master<T>>(sum);
+  });
+}
+
+void weighted_sum_backward(Stream& stream, View w, View dy, View dx, Grad grad) {
+  check_cpu("weighted_sum_backward", stream);
+  dispatch_float(dx.dtype, [&]<class T>() {
+    for (int64_t i = 0; i < dx.size(); ++i)
+      put(dx.as<T>()[i], to_double(w.as<float>()[i]) * to_double(dy.as<Master<T>>()[0]), grad);
   });
 }
 

@@ -3,6 +3,7 @@
 //   sums():     for each sample n and head r: I = sum p g, P = sum p, G = sum g, and TP, FP, FN of the decided voxels;
 //               and the sum of the voxel term (BCE or CE) with the number of its summands
 //   gradient(): dlogits = d(loss)/d(logits), given dL/dI and dL/dP for each (n, r) and the weight of one voxel term
+// Sums and coefficients lie on the stream's device; kernels/loss_finish.h goes from the one to the other.
 // p = sigmoid(z) (regions) or softmax(z) (exclusive labels, background among the heads). g comes from one u8 label map
 // at full resolution: a head is a set of labels, a level reads label floor((o + 0.5) in / out). Nothing is one-hot in
 // memory.
@@ -36,6 +37,7 @@ struct SegmentationLossProblem {
   double positive_weight = 0;
   int ignore_label = -1;
   DType dtype = DType::f32;
+  Device device{};
   std::string describe() const;  // "segmentation_loss n2 r3 48x48x48 of 96x96x96 softmax bf16"
   void validate() const;
   void check_views(View logits, View labels) const;
@@ -43,6 +45,7 @@ struct SegmentationLossProblem {
   // Doubles written by sums(): n * heads.count rows of kPerHead, then voxel sum, number of its summands.
   static constexpr int kPerHead = 6;  // I, P, G, TP, FP, FN
   int64_t sums_count() const { return n * heads.count * kPerHead + 2; }
+  int64_t coefficients_count() const { return 2 * n * heads.count + 1; }
   // The label voxel that position o of `axis` reads.
   int64_t label_index(int axis, int64_t o) const { return (2 * o + 1) * label_extent[axis] / (2 * extent[axis]); }
 };
@@ -52,9 +55,10 @@ class SegmentationLossKernel {
   virtual ~SegmentationLossKernel() = default;
   virtual size_t scratch_bytes() const { return 0; }
   virtual void sums(Stream&, View logits, View labels, double* sums, void* scratch) const = 0;
-  // coefficients: for each (n, r) dL/dI then dL/dP; voxel_weight: dL/d(one summand of the voxel term).
-  virtual void gradient(Stream&, View logits, View labels, const double* coefficients, double voxel_weight,
-                        View dlogits, Grad, void* scratch) const = 0;
+  // coefficients: for each (n, r) dL/dI then dL/dP, last dL/d(one summand of the voxel term); all are taken times dy,
+  // which is (1) of the master type.
+  virtual void gradient(Stream&, View logits, View labels, const double* coefficients, View dy, View dlogits, Grad,
+                        void* scratch) const = 0;
 };
 
 using SegmentationLossTable = EngineTable<SegmentationLossProblem, SegmentationLossKernel>;

@@ -58,17 +58,19 @@ class NativeLoss final : public SegmentationLossKernel {
     }
   }
 
-  void gradient(Stream&, View logits, View labels, const double* coefficients, double voxel_weight, View dlogits,
-                Grad grad, void* scratch) const override {
+  void gradient(Stream&, View logits, View labels, const double* coefficients, View dy, View dlogits, Grad grad,
+                void* scratch) const override {
     if (grad == Grad::ignore) return;
     q_.check_views(logits, labels);
+    const auto times = static_cast<double>(dy.as<float>()[0]);
     float* of_heads = static_cast<float*>(scratch);
-    for (int64_t i = 0; i < q_.n * r_ * 2; ++i) of_heads[i] = static_cast<float>(coefficients[i]);
+    for (int64_t i = 0; i < q_.n * r_ * 2; ++i) of_heads[i] = static_cast<float>(times * coefficients[i]);
+    const auto voxel_weight = static_cast<float>(times * coefficients[q_.n * r_ * 2]);
     const B* z = reinterpret_cast<const B*>(logits.as<T>());
     B* dz = reinterpret_cast<B*>(dlogits.as<T>());
     each_piece(labels, [&](int64_t chunk, int64_t voxel, int64_t count, const uint8_t* label) {
       METVOX_ISA_CALL(loss_gradient<B>)
-      (z + voxel * r_, label, count, heads_, of_heads + chunk / chunks_ * r_ * 2, static_cast<float>(voxel_weight),
+      (z + voxel * r_, label, count, heads_, of_heads + chunk / chunks_ * r_ * 2, voxel_weight,
        grad == Grad::accumulate, dz + voxel * r_);
     });
   }

@@ -21,7 +21,9 @@ class ReferenceLoss final : public SegmentationLossKernel {
  public:
   explicit ReferenceLoss(const SegmentationLossProblem& problem) : q_(problem), heads_(problem.heads.count) {}
 
-  size_t scratch_bytes() const override { return q_.n * 2 * sizeof(double); }
+  size_t scratch_bytes() const override {
+    return static_cast<size_t>(std::max(q_.n * 2, q_.coefficients_count())) * sizeof(double);
+  }
 
   void sums(Stream&, View logits, View labels, double* sums, void* scratch) const override {
     q_.check_views(logits, labels);
@@ -41,14 +43,18 @@ class ReferenceLoss final : public SegmentationLossKernel {
       for (int k = 0; k < 2; ++k) total[k] += voxel_sums[n * 2 + k];
   }
 
-  void gradient(Stream&, View logits, View labels, const double* coefficients, double voxel_weight, View dlogits,
-                Grad grad, void*) const override {
+  void gradient(Stream&, View logits, View labels, const double* coefficients, View dy, View dlogits, Grad grad,
+                void* scratch) const override {
     if (grad == Grad::ignore) return;
     q_.check_views(logits, labels);
     T* to = dlogits.as<T>();
+    double* scaled = static_cast<double*>(scratch);
+    for (int64_t i = 0; i < q_.coefficients_count(); ++i)
+      scaled[i] = coefficients[i] * to_double(dy.as<Master<T>>()[0]);
+    const double voxel_weight = scaled[q_.coefficients_count() - 1];
     parallel_for(q_.n, 1, [&](int64_t first, int64_t last) {
       for (int64_t n = first; n < last; ++n) {
-        const double* c = coefficients + n * heads_ * 2;
+        const double* c = scaled + n * heads_ * 2;
         const auto valid = [&](int64_t i, const Voxel& x) {
           for (int r = 0; r < heads_; ++r)
             put(to[i + r],

@@ -15,6 +15,7 @@ struct UpsampleProblem {
   int64_t n = 1, c = 1;
   Int3 in{};
   DType dtype = DType::f32;
+  Device device{};
 
   Int3 out() const { return {2 * in[0], 2 * in[1], 2 * in[2]}; }
   Shape x_shape() const { return {n, c, in[0], in[1], in[2]}; }

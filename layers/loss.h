@@ -1,27 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 // Losses, found by name because plans and command lines name them. A loss is an overlap term on sums over voxels and a
-// voxel term (BCE or CE), the same at every level of deep supervision; see kernels/segmentation_loss.h.
+// voxel term (BCE or CE), the same at every level of deep supervision; see kernels/segmentation_loss.h and
+// kernels/loss_finish.h.
 #pragma once
 #include <map>
 #include <string>
 #include <vector>
 
 #include "autograd/graph.h"
-#include "kernels/segmentation_loss.h"
+#include "kernels/loss_finish.h"
 
 namespace metvox {
-
-struct OverlapSums {
-  double intersection = 0, prediction = 0, truth = 0;
-};
-struct OverlapTerm {
-  double value = 0, d_intersection = 0, d_prediction = 0;
-};
 
 struct SegmentationLoss {
   bool softmax = false;        // exclusive labels: softmax and cross-entropy; else sigmoid and BCE
   double positive_weight = 0;  // BCE times 1 + positive_weight * g
-  OverlapTerm (*overlap)(const OverlapSums&) = nullptr;
+  OverlapRatio overlap{};
   bool over_batch = false;            // does a plan's batch_dice apply?
   bool overlap_of_first_head = true;  // false: the background head has no overlap term
 };

@@ -50,18 +50,19 @@ const Parameter* ParameterStore::find(const std::string& name) const {
 void ParameterStore::initialize(uint64_t seed) {
   for (const Parameter& p : parameters_) {
     Random random(seed, stream_of(p.name));
-    const View v = value(p);
+    const Tensor v = Tensor::empty(p.shape, master_);
     for (int64_t i = 0; i < v.size(); ++i) {
       const double x = draw(p, random);
-      if (master_ == DType::f64) v.as<double>()[i] = x;
-      else v.as<float>()[i] = static_cast<float>(x);
+      if (master_ == DType::f64) v.data<double>()[i] = x;
+      else v.data<float>()[i] = static_cast<float>(x);
     }
+    write(p, v);
   }
   changed();
 }
 
 void ParameterStore::allocate() const {
-  if (!values_) values_ = Tensor::zeros({size_}, master_);
+  if (!values_) values_ = Tensor::zeros({size_}, master_, device_, "weights");
 }
 
 View ParameterStore::values() const {
@@ -69,15 +70,25 @@ View ParameterStore::values() const {
   return values_.view();
 }
 View ParameterStore::grads() const {
-  if (!grads_) grads_ = Tensor::zeros({size_}, master_);
+  if (!grads_) grads_ = Tensor::zeros({size_}, master_, device_, "gradients");
   return grads_.view();
 }
 
-View ParameterStore::value(const Parameter& p) const {
-  return {static_cast<std::byte*>(values().data) + static_cast<size_t>(p.first) * size_of(master_), p.shape, master_};
+View ParameterStore::part(const View& all, const Parameter& p) const {
+  return {static_cast<std::byte*>(all.data) + static_cast<size_t>(p.first) * size_of(master_), p.shape, master_,
+          device_};
 }
-View ParameterStore::grad(const Parameter& p) const {
-  return {static_cast<std::byte*>(grads().data) + static_cast<size_t>(p.first) * size_of(master_), p.shape, master_};
+View ParameterStore::value(const Parameter& p) const { return part(values(), p); }
+View ParameterStore::grad(const Parameter& p) const { return part(grads(), p); }
+
+Tensor ParameterStore::read(const Parameter& p) const {
+  allocate();
+  return values_.slice(p.first, p.shape.size()).reshape(p.shape).to({});
+}
+
+void ParameterStore::write(const Parameter& p, const Tensor& value) {
+  Stream stream(device_);
+  transfer(stream, value.view(), this->value(p));
 }
 
 ParameterBuffers ParameterStore::buffers(Mode mode) const {

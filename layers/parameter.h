@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// ParameterStore: every parameter of a network in one flat buffer, every gradient in another, found by PyTorch's names.
+// ParameterStore: every parameter of a network in one flat buffer on one device, every gradient in another, found by
+// PyTorch's names.
 #pragma once
 #include <string>
 #include <unordered_map>
@@ -25,7 +26,7 @@ struct Parameter {
 
 class ParameterStore {
  public:
-  explicit ParameterStore(DType master = DType::f32) : master_(master) {}
+  explicit ParameterStore(DType master = DType::f32, Device device = {}) : master_(master), device_(device) {}
   ParameterStore(const ParameterStore&) = delete;
   ParameterStore& operator=(const ParameterStore&) = delete;
 
@@ -37,11 +38,17 @@ class ParameterStore {
   int64_t size() const { return size_; }
   size_t bytes() const { return static_cast<size_t>(size_) * size_of(master_); }
   DType master() const { return master_; }
+  Device device() const { return device_; }
 
   // Values as a function of (seed, parameter's name) alone.
   void initialize(uint64_t seed);
+  // On the store's device.
   View value(const Parameter&) const;
   View grad(const Parameter&) const;
+  // On the host: sharing the store's memory where that lies there, else a copy.
+  Tensor read(const Parameter&) const;
+  // Of the parameter's shape and the master type, on the host; changed() is the caller's.
+  void write(const Parameter&, const Tensor& value);
   View values() const;
   View grads() const;
   // To be called after every change of the values: programs pack their copies again.
@@ -50,7 +57,9 @@ class ParameterStore {
 
  private:
   void allocate() const;
+  View part(const View& all, const Parameter&) const;
   DType master_;
+  Device device_;
   std::vector<Parameter> parameters_;
   std::unordered_map<std::string, size_t> index_;
   int64_t size_ = 0;

@@ -56,7 +56,7 @@ struct DrawnNetwork {
   std::unique_ptr<Network> network;
   Graph graph;
   Value x, y;
-  DrawnNetwork(const Configuration& c, int heads, int levels) {
+  DrawnNetwork(const Configuration& c, int heads, int levels, Device device = {}) : store(DType::f32, device) {
     network = find_network("nnunet").make(store, c, kChannels, heads);
     const Int3 patch = c.patch();
     x = graph.input("x", {{c.batch_size, kChannels, patch[0], patch[1], patch[2]}, Kind::activation});
@@ -126,7 +126,7 @@ LoaderPlan loader_plan(const Configuration& c, const TrainingCase& one_case, con
   plan.iterations = std::numeric_limits<int32_t>::max();
   plan.seed = seed;
   plan.workers = threads();
-  plan.yield_to_step = target.device.kind == Device::Kind::cpu;
+  plan.yield_to_step = target.device.is_cpu();
   return plan;
 }
 
@@ -166,12 +166,16 @@ WorkloadTime time_step(const Configuration& c, bool with_loader, const Target& t
 }
 
 WorkloadTime time_forward(const Configuration& c, const Target& target, int runs, uint64_t seed) {
-  DrawnNetwork net(c, 3, 1);
+  DrawnNetwork net(c, 3, 1, target.device);
   net.store.initialize(seed);
-  Program program(net.graph, {net.y}, Mode::infer, target, net.store.buffers(Mode::infer), std::make_shared<Arena>());
+  Program program(net.graph, {net.y}, Mode::infer, target, net.store.buffers(Mode::infer),
+                  std::make_shared<Arena>(target.device));
   Stream stream(target.device);
-  program.set(net.x, noise(net.x.shape(), Random(seed, 0)).view());
-  WorkloadTime time = time_runs(runs, [&] { program.run(stream); });
+  program.set(stream, net.x, noise(net.x.shape(), Random(seed, 0)).view());
+  WorkloadTime time = time_runs(runs, [&] {
+    program.run(stream);
+    stream.synchronize();
+  });
   time.arena_bytes = program.arena_bytes();
   time.packed_bytes = program.packed_bytes();
   time.flops = convolution_flops(net.graph, [](const Node&) { return 1; });

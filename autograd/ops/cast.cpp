@@ -12,7 +12,7 @@ class PreparedCast final : public Prepared {
   size_t backward_scratch_bytes() const override { return master_bytes_; }
   void forward(const Step& s) const override { convert(s.stream, s.x[0], s.y); }
   void backward(const Step& s) const override {
-    const View wide{s.scratch, s.dx[0].shape, s.dx[0].dtype};
+    const View wide{s.scratch, s.dx[0].shape, s.dx[0].dtype, s.dx[0].device};
     convert(s.stream, s.dy, wide);
     copy(s.stream, wide, s.dx[0], s.grad[0]);
   }

@@ -80,6 +80,7 @@ class Conv3dOp final : public Op {
   std::unique_ptr<Prepared> prepare(const Setting& setting) const override {
     Conv3dProblem p = problem([&](int i) { return setting.x[i].shape; });
     p.dtype = setting.target.dtype;
+    p.device = setting.target.device;
     return std::make_unique<PreparedConv3d>(p, in_, setting);
   }
 

@@ -64,6 +64,7 @@ class ConvTranspose3dOp final : public Op {
   std::unique_ptr<Prepared> prepare(const Setting& setting) const override {
     ConvTranspose3dProblem p = problem(setting.x[0].shape, setting.x[1].shape);
     p.dtype = setting.target.dtype;
+    p.device = setting.target.device;
     return std::make_unique<PreparedConvTranspose3d>(p, setting);
   }
 

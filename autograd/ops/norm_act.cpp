@@ -31,7 +31,7 @@ class PreparedNormAct final : public Prepared {
 
  private:
   Shape saved_shape() const { return {problem_.n, problem_.c, 2}; }
-  View saved(const Step& s) const { return {s.saved, saved_shape(), problem_.master()}; }
+  View saved(const Step& s) const { return {s.saved, saved_shape(), problem_.master(), problem_.device}; }
   NormActProblem problem_;
   std::string_view engine_;
   std::unique_ptr<NormAct> kernel_;
@@ -51,6 +51,7 @@ class NormActOp final : public Op {
   std::unique_ptr<Prepared> prepare(const Setting& setting) const override {
     NormActProblem p = problem(setting.x[0].shape);
     p.dtype = setting.target.dtype;
+    p.device = setting.target.device;
     return std::make_unique<PreparedNormAct>(p, setting.target);
   }
 

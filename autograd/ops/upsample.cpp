@@ -36,6 +36,7 @@ class UpsampleOp final : public Op {
   std::unique_ptr<Prepared> prepare(const Setting& setting) const override {
     UpsampleProblem p = problem(setting.x[0].shape);
     p.dtype = setting.target.dtype;
+    p.device = setting.target.device;
     return std::make_unique<PreparedUpsample>(p, setting.target);
   }
 

@@ -1,42 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "autograd/ops/weighted_sum.h"
 
+#include "kernels/pointwise.h"
 #include "tensor/random.h"
 
 namespace metvox {
 namespace {
 
-double weight(Random& random) { return static_cast<double>(random.below(9) - 4) / 4; }
-
 class PreparedWeightedSum final : public Prepared {
  public:
-  void forward(const Step& s) const override {
+  explicit PreparedWeightedSum(const Setting& setting) {
+    const Tensor host = Tensor::empty(setting.x[0].shape, DType::f32);
     Random random(1, 1);
-    double sum = 0;
-    dispatch_float(s.x[0].dtype, [&]<class T>() {
-      const T* x = s.x[0].as<T>();
-      for (int64_t i = 0; i < s.x[0].size(); ++i)
-        sum += weight(random) * static_cast<double>(static_cast<Wide<T>>(x[i]));
-    });
-    if (s.y.dtype == DType::f64) s.y.as<double>()[0] = sum;
-    else s.y.as<float>()[0] = static_cast<float>(sum);
+    for (int64_t i = 0; i < host.size(); ++i) host.data<float>()[i] = static_cast<float>(random.below(9) - 4) / 4;
+    weights_ = host.to(setting.target.device);
   }
+  void forward(const Step& s) const override { metvox::weighted_sum(s.stream, s.x[0], weights_.view(), s.y); }
   void backward(const Step& s) const override {
-    if (s.grad[0] == Grad::ignore) return;
-    const double dy = s.dy.dtype == DType::f64 ? s.dy.as<double>()[0] : static_cast<double>(s.dy.as<float>()[0]);
-    Random random(1, 1);
-    dispatch_float(s.dx[0].dtype, [&]<class T>() {
-      T* dx = s.dx[0].as<T>();
-      for (int64_t i = 0; i < s.dx[0].size(); ++i) {
-        const auto term = static_cast<Wide<T>>(weight(random) * dy);
-        dx[i] = T(s.grad[0] == Grad::accumulate ? static_cast<Wide<T>>(dx[i]) + term : term);
-      }
-    });
+    weighted_sum_backward(s.stream, weights_.view(), s.dy, s.dx[0], s.grad[0]);
   }
 
  private:
-  template <class T>
-  using Wide = std::conditional_t<std::is_same_v<T, double>, double, float>;
+  Tensor weights_;
 };
 
 class WeightedSum final : public Op {
@@ -44,7 +29,9 @@ class WeightedSum final : public Op {
   std::string_view name() const override { return "weighted_sum"; }
   ValueSpec infer(std::span<const ValueSpec>) const override { return {{1}, Kind::result}; }
   bool reads_input(int) const override { return false; }
-  std::unique_ptr<Prepared> prepare(const Setting&) const override { return std::make_unique<PreparedWeightedSum>(); }
+  std::unique_ptr<Prepared> prepare(const Setting& setting) const override {
+    return std::make_unique<PreparedWeightedSum>(setting);
+  }
 };
 
 }  // namespace

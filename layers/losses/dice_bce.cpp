@@ -7,7 +7,7 @@
 namespace metvox {
 namespace {
 
-const LossEntry entry{"dice-bce", {false, 0, soft_dice, true, true}};
+const LossEntry entry{"dice-bce", {false, 0, kSoftDice, true, true}};
 const OpCaseEntry odd{loss_case("dice-bce", "odd", Use::test, {3, 5, 4, 7})};
 const OpCaseEntry large{loss_case("dice-bce", "48^3", Use::bench, {2, 48, 48, 48})};
 

@@ -7,7 +7,7 @@
 namespace metvox {
 namespace {
 
-const LossEntry entry{"dice-ce", {true, 0, soft_dice, true, false}};
+const LossEntry entry{"dice-ce", {true, 0, kSoftDice, true, false}};
 const OpCaseEntry odd{loss_case("dice-ce", "odd", Use::test, {2, 3, 4, 5})};
 const OpCaseEntry large{loss_case("dice-ce", "48^3", Use::bench, {2, 48, 48, 48})};
 

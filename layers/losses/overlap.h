@@ -6,6 +6,7 @@
 namespace metvox {
 
 // -(2 I + s) / max(P + G + s, 1e-8) with s = 1e-5: nnU-Net's soft Dice, to be minimised.
-OverlapTerm soft_dice(const OverlapSums& sums);
+constexpr OverlapRatio kSoftDice{
+    .base = 0, .top_i = 2, .top_0 = 1e-5, .bottom_i = 0, .bottom_p = 1, .bottom_g = 1, .bottom_0 = 1e-5, .floor = 1e-8};
 
 }  // namespace metvox

@@ -7,17 +7,18 @@
 namespace metvox {
 namespace {
 
-OverlapTerm tversky(const OverlapSums& s) {
-  constexpr double kAlpha = 0.3, kBeta = 0.7, kSmooth = 1e-5;
-  // TP = I, FP = P - I, FN = G - I
-  const double top = s.intersection + kSmooth;
-  const double bottom =
-      s.intersection + kAlpha * (s.prediction - s.intersection) + kBeta * (s.truth - s.intersection) + kSmooth;
-  const double d_bottom = 1 - kAlpha - kBeta;
-  return {1 - top / bottom, -(bottom - top * d_bottom) / (bottom * bottom), top * kAlpha / (bottom * bottom)};
-}
+constexpr double kAlpha = 0.3, kBeta = 0.7, kSmooth = 1e-5;
+// 1 - (TP + s) / (TP + alpha FP + beta FN + s), where TP = I, FP = P - I, FN = G - I.
+constexpr OverlapRatio kTversky{.base = 1,
+                                .top_i = 1,
+                                .top_0 = kSmooth,
+                                .bottom_i = 1 - kAlpha - kBeta,
+                                .bottom_p = kAlpha,
+                                .bottom_g = kBeta,
+                                .bottom_0 = kSmooth,
+                                .floor = 0};
 
-const LossEntry entry{"tversky-bce", {false, 10, tversky, false, true}};
+const LossEntry entry{"tversky-bce", {false, 10, kTversky, false, true}};
 const OpCaseEntry odd{loss_case("tversky-bce", "odd", Use::test, {3, 5, 4, 7})};
 const OpCaseEntry large{loss_case("tversky-bce", "48^3", Use::bench, {2, 48, 48, 48})};
 

@@ -8,27 +8,21 @@ namespace {
 class AdamOptimizer final : public Optimizer {
  public:
   AdamOptimizer(const ParameterStore& store, const OptimizerOptions& options)
-      : options_(options),
-        first_(Tensor::zeros({store.size()}, store.master())),
-        second_(Tensor::zeros({store.size()}, store.master())) {}
-  void step(Stream& stream, ParameterStore& store, const std::vector<Range>& trained, double lr,
-            double g_scale) override {
-    ++steps;
-    Adam a;
-    a.lr = lr;
-    a.eps = options_.eps;
-    a.weight_decay = options_.weight_decay;
-    a.g_scale = g_scale;
-    a.step = steps;
-    adam(stream, store.values(), store.grads(), first_.view(), second_.view(), trained, a);
-    store.changed();
-  }
+      : Optimizer(store, options),
+        first_(Tensor::zeros({store.size()}, store.master(), store.device(), "exp_avg")),
+        second_(Tensor::zeros({store.size()}, store.master(), store.device(), "exp_avg_sq")) {}
   std::vector<std::pair<std::string, Tensor>> state() const override {
     return {{"exp_avg", first_}, {"exp_avg_sq", second_}};
   }
 
  private:
-  OptimizerOptions options_;
+  void update(Stream& stream, const ParameterStore& store, const std::vector<Range>& trained,
+              const StepControl* control) override {
+    Adam a;
+    a.eps = options_.eps;
+    a.weight_decay = options_.weight_decay;
+    adam(stream, store.values(), store.grads(), first_.view(), second_.view(), trained, a, control);
+  }
   Tensor first_, second_;
 };
 

@@ -8,18 +8,16 @@ namespace {
 class Sgd final : public Optimizer {
  public:
   Sgd(const ParameterStore& store, const OptimizerOptions& options)
-      : options_(options), momentum_(Tensor::zeros({store.size()}, store.master())) {}
-  void step(Stream& stream, ParameterStore& store, const std::vector<Range>& trained, double lr,
-            double g_scale) override {
-    ++steps;
-    sgd_nesterov(stream, store.values(), store.grads(), momentum_.view(), trained,
-                 {lr, options_.momentum, options_.weight_decay, g_scale});
-    store.changed();
-  }
+      : Optimizer(store, options),
+        momentum_(Tensor::zeros({store.size()}, store.master(), store.device(), "momentum")) {}
   std::vector<std::pair<std::string, Tensor>> state() const override { return {{"momentum", momentum_}}; }
 
  private:
-  OptimizerOptions options_;
+  void update(Stream& stream, const ParameterStore& store, const std::vector<Range>& trained,
+              const StepControl* control) override {
+    sgd_nesterov(stream, store.values(), store.grads(), momentum_.view(), trained,
+                 {options_.momentum, options_.weight_decay}, control);
+  }
   Tensor momentum_;
 };
 

@@ -36,7 +36,11 @@ struct Predictor::Impl {
 
   Impl(const ModelFolder& model, const std::vector<std::string>& wanted, const std::string& checkpoint,
        const PredictorOptions& o)
-      : options(o), patch(model.config().patch()), mirror_axes(model.mirror_axes), folds(wanted) {
+      : options(o),
+        patch(model.config().patch()),
+        mirror_axes(model.mirror_axes),
+        folds(wanted),
+        store(DType::f32, o.target.device) {
     const int64_t channels = static_cast<int64_t>(model.dataset.channel_names.size());
     const int64_t heads = static_cast<int64_t>(model.dataset.labels.heads().size());
     network =
@@ -45,7 +49,7 @@ struct Predictor::Impl {
     x = graph.input("x", {{1, channels, patch[0], patch[1], patch[2]}, Kind::activation});
     y = network->build(x, 1).front();
     program = std::make_unique<Program>(graph, std::vector<Value>{y}, Mode::infer, options.target,
-                                        store.buffers(Mode::infer), std::make_shared<Arena>());
+                                        store.buffers(Mode::infer), std::make_shared<Arena>(options.target.device));
     window_in = Tensor::empty(x.shape(), DType::f32);
     window_out = Tensor::empty(y.shape(), DType::f32);
   }
@@ -58,14 +62,16 @@ struct Predictor::Impl {
       const Path file = checkpoint_path(model, fold, checkpoint);
       load_parameters(store, read_safetensors(file), file);
       if (folds.size() == 1) continue;
-      waiting.push_back(Tensor::empty({store.size()}, store.master()));
-      std::memcpy(waiting.back().view().data, store.values().data, store.bytes());
+      waiting.push_back(Tensor::empty({store.size()}, store.master(), store.device(), "fold"));
+      Stream stream(store.device());
+      transfer(stream, store.values(), waiting.back().view());
     }
   }
 
   void use_fold(size_t k) {
     if (waiting.empty()) return;
-    std::memcpy(store.values().data, waiting[k].view().data, store.bytes());
+    Stream stream(store.device());
+    transfer(stream, waiting[k].view(), store.values());
     store.changed();
   }
 
@@ -112,16 +118,16 @@ Tensor Predictor::logits(const Tensor& data, const std::function<void(int64_t, i
   const int64_t total = runs({n[1], n[2], n[3]});
   const float share = 1.f / static_cast<float>(flips.size() * impl_->folds.size());
   Tensor sum = Tensor::zeros({heads(), n[1], n[2], n[3]}, DType::f32);
-  Stream stream(impl_->options.target.device);
+  Stream stream(impl_->options.target.device), cpu;
   int64_t done = 0;
   for (size_t k = 0; k < impl_->folds.size(); ++k) {
     impl_->use_fold(k);
     for (int64_t window = 0; window < windows.count(); ++window)
       for (int set : flips) {
         windows.cut(data, window, set, impl_->window_in.view());
-        impl_->program->set(impl_->x, impl_->window_in.view());
+        impl_->program->set(stream, impl_->x, impl_->window_in.view());
         impl_->program->run(stream);
-        convert(stream, impl_->program->view(impl_->y), impl_->window_out.view());
+        convert(cpu, impl_->program->read(stream, impl_->y).view(), impl_->window_out.view());
         windows.blend(impl_->window_out.view(), window, set, share, sum);
         progress(++done, total);
       }

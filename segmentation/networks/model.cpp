@@ -143,7 +143,7 @@ void require_folds(const Path& model, const std::string& checkpoint, const std::
   }
 }
 
-void copy_parameter(const ParameterStore& store, const Parameter& parameter, const Tensor& from, const Path& named) {
+void copy_parameter(ParameterStore& store, const Parameter& parameter, const Tensor& from, const Path& named) {
   if (from.shape() != parameter.shape)
     fail(Fault::input, named.string(), ": ", parameter.name, " is ", from.shape(), ", the network needs ",
          parameter.shape, "; the file belongs to another plan or network");
@@ -151,7 +151,9 @@ void copy_parameter(const ParameterStore& store, const Parameter& parameter, con
   if (t != DType::f64 && t != DType::f32 && t != DType::bf16)
     fail(Fault::input, named.string(), ": ", parameter.name, " is ", name_of(t), "; weights are f32, f64 or bf16");
   Stream cpu;
-  convert(cpu, from.view(), store.value(parameter));
+  const Tensor value = Tensor::empty(parameter.shape, store.master());
+  convert(cpu, from.view(), value.view());
+  store.write(parameter, value);
 }
 
 const Tensor* find_tensor(const SafeTensors& file, const std::string& name) {

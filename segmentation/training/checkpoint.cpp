@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "segmentation/training/checkpoint.h"
 
-#include <cstring>
-
 #include "segmentation/networks/model.h"
 
 namespace metvox {
@@ -16,16 +14,20 @@ void write_checkpoint(const Path& path, Learner& learner, const TrainingState& s
   Json json = {{"format", 1}};
   json.update(facts.facts);
   json["epoch"] = state.epoch();
-  json["optimizer_steps"] = learner.optimizer().steps;
+  json["optimizer_steps"] = learner.optimizer().steps();
   json["ema_dice"] = state.ema_dice;
   json["best_ema_dice"] = state.best_ema;
   json["inference_allowed_mirroring_axes"] = {0, 1, 2};
   json["logging"] = Json::array();
   for (const EpochRecord& r : state.history) json["logging"].push_back(to_json(r, facts.targets));
+  std::vector<Tensor> on_host;  // what the views look at
   std::vector<NamedView> tensors;
-  for (const Parameter& p : learner.store().parameters()) tensors.push_back({p.name, learner.store().value(p)});
-  const auto buffers = learner.optimizer().state();
-  for (const auto& [name, tensor] : buffers) tensors.push_back({kStatePrefix + name, tensor.view()});
+  const auto add = [&](const std::string& name, const Tensor& tensor) {
+    on_host.push_back(tensor.to({}));
+    tensors.push_back({name, on_host.back().view()});
+  };
+  for (const Parameter& p : learner.store().parameters()) add(p.name, learner.store().read(p));
+  for (const auto& [name, tensor] : learner.optimizer().state()) add(kStatePrefix + name, tensor);
   write_safetensors(path, tensors,
                     {{"metvox", json_text(json, -1)},
                      {"plans", json_text(facts.plans, -1)},
@@ -46,9 +48,10 @@ ResumedRun read_checkpoint(const Path& path, Learner& learner) {
         found->second.dtype() != tensor.dtype())
       fail(Fault::input, path.string(), ": the optimizer's \"", name,
            "\" is missing or of another size than the network needs");
-    std::memcpy(tensor.view().data, found->second.view().data, tensor.bytes());
+    Stream stream(tensor.device());
+    transfer(stream, found->second.view(), tensor.view());
   }
-  learner.optimizer().steps = get<int64_t>(run.facts, "optimizer_steps", path);
+  learner.optimizer().set_steps(get<int64_t>(run.facts, "optimizer_steps", path));
   for (const Json& line : get<Json>(run.facts, "logging", path))
     run.state.history.push_back(record_from_json(line, path));
   if (run.state.epoch() != get<int64_t>(run.facts, "epoch", path))

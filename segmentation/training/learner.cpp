@@ -4,8 +4,6 @@
 namespace metvox {
 namespace {
 
-constexpr double kLargestNorm = 12;
-
 RegionTable heads_table(const Labels& labels) {
   RegionTable table;
   for (const LabelTarget& head : labels.heads()) {
@@ -51,7 +49,10 @@ void require_divisible(const Configuration& configuration, const std::string& ne
 std::string default_loss(const Labels& labels) { return labels.has_regions() ? "dice-bce" : "dice-ce"; }
 
 Learner::Learner(const LearnerOptions& options, const Configuration& configuration, const Labels& labels)
-    : kind_(find_network(options.network)), background_head_(!labels.has_regions()), stream_(options.target.device) {
+    : kind_(find_network(options.network)),
+      background_head_(!labels.has_regions()),
+      store_(DType::f32, options.target.device),
+      stream_(options.target.device) {
   const SegmentationLoss& loss = loss_for(options.loss, labels);
   const RegionTable heads = heads_table(labels);
   network_ = kind_.make(store_, configuration, options.channels, heads.count);
@@ -63,7 +64,7 @@ Learner::Learner(const LearnerOptions& options, const Configuration& configurati
   labels_ = graph_.input("labels", {{configuration.batch_size, patch[0], patch[1], patch[2]}, Kind::labels});
   const auto logits = network_->build(images_, static_cast<int>(levels.weights.size()));
   loss_ = segmentation_loss(logits, labels_, loss, heads, levels, configuration.batch_dice, labels.ignore_label());
-  const auto arena = std::make_shared<Arena>();
+  const auto arena = std::make_shared<Arena>(options.target.device);
   const auto program = [&](Mode mode) {
     return std::make_unique<Program>(graph_, std::vector<Value>{loss_}, mode, options.target, store_.buffers(mode),
                                      arena);
@@ -71,29 +72,34 @@ Learner::Learner(const LearnerOptions& options, const Configuration& configurati
   train_ = program(Mode::train);
   validate_ = program(Mode::infer);
   const TrainingDefaults& d = kind_.defaults;
-  optimizer_ = make_optimizer(d.optimizer, store_, {d.momentum, d.weight_decay, d.eps});
+  OptimizerOptions o{d.momentum, d.weight_decay, d.eps};
+  o.rules.adapt_loss_scale = options.target.dtype == DType::f16;
+  optimizer_ = make_optimizer(d.optimizer, store_, o);
+  if (o.rules.adapt_loss_scale) train_->scale_loss(optimizer_->loss_scale());
 }
 
 StepResult Learner::train(const Batch& batch, double lr) {
-  train_->set(images_, batch.images.view());
-  train_->set(labels_, batch.labels.view());
+  train_->set(stream_, images_, batch.images.view());
+  train_->set(stream_, labels_, batch.labels.view());
   train_->run(stream_);
+  optimizer_->step(stream_, store_, train_->trained(), lr);
   StepResult r = result(*train_);
-  const double factor = clip_factor(stream_, store_, train_->trained(), kLargestNorm, &r.gradient_norm);
-  optimizer_->step(stream_, store_, train_->trained(), lr, factor);
+  const StepControl control = optimizer_->control(stream_);
+  r.gradient_norm = control.norm;
+  r.skipped = control.skip != 0;
   return r;
 }
 
 StepResult Learner::validate(const Batch& batch) {
-  validate_->set(images_, batch.images.view());
-  validate_->set(labels_, batch.labels.view());
+  validate_->set(stream_, images_, batch.images.view());
+  validate_->set(stream_, labels_, batch.labels.view());
   validate_->run(stream_);
   return result(*validate_);
 }
 
-StepResult Learner::result(const Program& program) const {
-  const View y = program.view(loss_);
-  const float* values = y.as<float>();
+StepResult Learner::result(const Program& program) {
+  const Tensor y = program.read(stream_, loss_);
+  const float* values = y.data<float>();
   const int64_t heads = (y.size() - 3) / 3;
   StepResult r;
   r.loss = static_cast<double>(values[0]);

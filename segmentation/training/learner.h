@@ -13,6 +13,7 @@ namespace metvox {
 struct StepResult {
   double loss = 0;
   double gradient_norm = 0;  // before clipping; 0 in validation
+  bool skipped = false;      // a gradient was not finite, the weights are as before (f16 lowers its loss scale)
   std::vector<double> tp, fp, fn;
 };
 
@@ -42,7 +43,7 @@ class Learner {
   LearnerMemory memory() const;
 
  private:
-  StepResult result(const Program& program) const;
+  StepResult result(const Program& program);
   const NetworkKind& kind_;
   bool background_head_;  // the first head is background and not reported
   ParameterStore store_;

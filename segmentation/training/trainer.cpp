@@ -134,7 +134,7 @@ struct Trainer::Impl {
     loader_plan.val_iterations = request.val_iterations;
     loader_plan.seed = request.seed;
     loader_plan.workers = threads();
-    loader_plan.yield_to_step = request.target.device.kind == Device::Kind::cpu;
+    loader_plan.yield_to_step = request.target.device.is_cpu();
   }
 
   // All that the bits of a run depend on, the data excepted.
@@ -270,7 +270,9 @@ struct Trainer::Impl {
       const bool training = step < request.iterations;
       const StepResult result = training ? learner->train(batch, r.lr) : learner->validate(batch);
       require_finite(result.loss, training ? "loss" : "validation loss", r.epoch, step);
-      require_finite(result.gradient_norm, "gradient", r.epoch, step);
+      // In f16 a gradient that is not finite lowers the loss scale; elsewhere it is the end.
+      if (!(result.skipped && request.target.dtype == DType::f16))
+        require_finite(result.gradient_norm, "gradient", r.epoch, step);
       (training ? train : val).add(result);
       if (training) {
         waited += ready - before;
@@ -320,13 +322,13 @@ struct Trainer::Impl {
   size_t final_validation_bytes() const {
     const int heads = static_cast<int>(dataset.labels.heads().size()),
               channels = static_cast<int>(dataset.channel_names.size());
-    ParameterStore store;
+    ParameterStore store(DType::f32, request.target.device);
     const auto network = find_network(request.network).make(store, configuration, channels, heads);
     Graph graph;
     const Int3 patch = configuration.patch();
     const Value x = graph.input("images", {{1, channels, patch[0], patch[1], patch[2]}, Kind::activation});
     const Program program(graph, {network->build(x, 1).front()}, Mode::infer, request.target,
-                          store.buffers(Mode::infer), std::make_shared<Arena>());
+                          store.buffers(Mode::infer), std::make_shared<Arena>(request.target.device));
     const size_t windows = static_cast<size_t>(volume(patch)) * static_cast<size_t>(channels + heads) * sizeof(float);
     return program.arena_bytes() + program.packed_bytes() + store.bytes() + windows +
            largest_validation_case_bytes(validation(), heads);

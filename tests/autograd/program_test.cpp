@@ -54,8 +54,8 @@ TEST(program, guarded_and_arena_placement_give_the_same_bits) {
   Program one(a.graph, {a.loss, a.y}, Mode::train, kFloat, a.buffers(), std::make_shared<Arena>());
   Program two(b.graph, {b.loss, b.y}, Mode::train, kFloat, b.buffers(), std::make_shared<Arena>(), Placement::guarded);
   for (int repeat = 0; repeat < 2; ++repeat) {
-    one.set(a.x, a.data().view());
-    two.set(b.x, b.data().view());
+    one.set(stream, a.x, a.data().view());
+    two.set(stream, b.x, b.data().view());
     one.run(stream);
     two.run(stream);
     EXPECT_EQ(std::memcmp(one.view(a.y).data, two.view(b.y).data, one.view(a.y).bytes()), 0);
@@ -87,7 +87,7 @@ TEST(program, a_shared_arena_is_fixed_by_the_first_run) {
   auto arena = std::make_shared<Arena>();
   Program infer(s.graph, {s.y}, Mode::infer, kFloat, s.buffers(), arena);
   Stream stream;
-  infer.set(s.x, s.data().view());
+  infer.set(stream, s.x, s.data().view());
   infer.run(stream);
   Program train(s.graph, {s.loss}, Mode::train, kFloat, s.buffers(), arena);
   EXPECT_THROW(train.run(stream), Error);
@@ -97,7 +97,7 @@ TEST(program, weights_are_packed_again_when_their_version_changes) {
   Small s;
   Stream stream;
   Program infer(s.graph, {s.y}, Mode::infer, {{}, DType::f32, ""}, s.buffers(), std::make_shared<Arena>());
-  infer.set(s.x, s.data().view());
+  infer.set(stream, s.x, s.data().view());
   infer.run(stream);
   const float before = infer.view(s.y).as<float>()[0];
   for (int i = 0; i < 324; ++i) s.values.data<float>()[i] *= -1.5f;
@@ -114,7 +114,7 @@ TEST(program, a_parameter_that_no_op_reads_has_a_zero_gradient_and_one_left_out_
   for (int i = 0; i < 2048; ++i) s.grads.data<float>()[i] = NAN;
   Program train(s.graph, {s.loss}, Mode::train, kFloat, s.buffers(), std::make_shared<Arena>());
   Stream stream;
-  train.set(s.x, s.data().view());
+  train.set(stream, s.x, s.data().view());
   train.run(stream);
   EXPECT_EQ(s.grads.data<float>()[1100], 0);
   int64_t trained = 0;

@@ -9,6 +9,7 @@ namespace {
 struct Problem {
   bool hard = false, large = false;
   DType dtype = DType::f32;
+  Device device{};
   double flops() const { return large ? 1e9 : 1e3; }
   std::string describe() const { return "sum of 3"; }
 };

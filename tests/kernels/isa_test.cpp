@@ -62,9 +62,11 @@ void report_loss(DType t, bool softmax) {
   const Tensor labels = Tensor::zeros({1, 5, 6, 7}, DType::u8), sums = Tensor::zeros({p.sums_count()}, DType::f64);
   for (int64_t i = 0; i < labels.size(); ++i) labels.data<uint8_t>()[i] = static_cast<uint8_t>(random.below(4));
   const test::Guarded scratch(kernel->scratch_bytes());
-  const double coefficients[] = {1, -0.5, 0.25, 0.125, -2, 1};
+  const double coefficients[] = {1, -0.5, 0.25, 0.125, -2, 1, 0.5};
+  const Tensor one = test::filled({1}, DType::f32, 1);
   kernel->sums(stream, z.view(), labels.view(), sums.data<double>(), scratch.data());
-  kernel->gradient(stream, z.view(), labels.view(), coefficients, 0.5, dz.view(), Grad::overwrite, scratch.data());
+  kernel->gradient(stream, z.view(), labels.view(), coefficients, one.view(), dz.view(), Grad::overwrite,
+                   scratch.data());
   report(softmax ? "softmax_sums" : "sigmoid_sums", sums.view());
   report(softmax ? "softmax_dz" : "sigmoid_dz", dz.view());
 }

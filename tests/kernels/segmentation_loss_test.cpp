@@ -56,8 +56,14 @@ Tensor gradient(const SegmentationLossKernel& kernel, const Problem& p, const Da
   Stream stream;
   const GuardedTensor logits(d.logits, p.dtype), dlogits(d.start, p.dtype);
   const test::Guarded scratch(kernel.scratch_bytes());
-  kernel.gradient(stream, logits.view(), d.labels.view(), d.coefficients.data<double>(), d.voxel_weight, dlogits.view(),
-                  grad, scratch.data());
+  // The coefficients halved, times 2: exact, and dy counts.
+  std::vector<double> coefficients(d.coefficients.data<double>(),
+                                   d.coefficients.data<double>() + d.coefficients.size());
+  coefficients.push_back(d.voxel_weight);
+  for (double& c : coefficients) c /= 2;
+  const Tensor dy = test::converted(test::filled({1}, DType::f64, 2), p.master());
+  kernel.gradient(stream, logits.view(), d.labels.view(), coefficients.data(), dy.view(), dlogits.view(), grad,
+                  scratch.data());
   return dlogits.in_double();
 }
 

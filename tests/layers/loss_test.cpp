@@ -30,8 +30,8 @@ Result evaluate(const std::string& loss, const Shape& shape, const std::vector<d
                   std::make_shared<Arena>(), Placement::guarded);
   Tensor labels_tensor = Tensor::empty(l.shape(), DType::u8);
   std::copy(labels.begin(), labels.end(), labels_tensor.data<uint8_t>());
-  program.set(l, labels_tensor.view());
   Stream stream;
+  program.set(stream, l, labels_tensor.view());
   program.run(stream);
   const View out = program.view(y);
   return {{out.as<double>(), out.as<double>() + out.size()},

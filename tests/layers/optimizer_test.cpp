@@ -19,9 +19,11 @@ TEST(optimizer, clips_the_global_norm_of_what_is_trained) {
   s.grad(a).as<float>()[1] = 40;
   s.grad(b).as<float>()[0] = 1e6f;
   Stream stream;
-  double norm = 0;
-  EXPECT_NEAR(clip_factor(stream, s, {{a.first, 2}}, 12, &norm), 12 / (50 + 1e-6), 1e-9);
-  EXPECT_NEAR(norm, 50, 1e-6);
+  const auto optimizer = make_optimizer("sgd", s, {});
+  optimizer->step(stream, s, {{a.first, 2}}, 0.1);
+  const StepControl control = optimizer->control(stream);
+  EXPECT_NEAR(control.g_scale, 12 / (50 + 1e-6), 1e-9);
+  EXPECT_NEAR(control.norm, 50, 1e-6);
 }
 
 TEST(optimizer, leaves_alone_what_has_no_gradient) {
@@ -33,10 +35,48 @@ TEST(optimizer, leaves_alone_what_has_no_gradient) {
     s.grad(a).as<float>()[0] = s.grad(b).as<float>()[0] = 0.5f;
     auto optimizer = make_optimizer(name, s, {});
     Stream stream;
-    optimizer->step(stream, s, {{a.first, 1}}, 0.1, 1);
+    optimizer->step(stream, s, {{a.first, 1}}, 0.1);
     EXPECT_NE(s.value(a).as<float>()[0], 1);
     EXPECT_EQ(s.value(b).as<float>()[0], 1);
   }
+}
+
+TEST(optimizer, a_gradient_that_is_not_finite_changes_nothing) {
+  for (const char* name : {"sgd", "adam"}) {
+    ParameterStore s;
+    const Parameter a = s.add("a", {2}, {Initial::Kind::constant, 1});
+    s.initialize(0);
+    const auto optimizer = make_optimizer(name, s, {});
+    Stream stream;
+    for (float bad : {INFINITY, NAN}) {
+      s.grad(a).as<float>()[0] = 0.5f;
+      s.grad(a).as<float>()[1] = bad;
+      optimizer->step(stream, s, {{a.first, 2}}, 0.1);
+      EXPECT_EQ(optimizer->control(stream).skip, 1);
+      EXPECT_EQ(optimizer->steps(), 0);
+      EXPECT_EQ(s.value(a).as<float>()[0], 1);
+      for (const auto& [state, tensor] : optimizer->state()) EXPECT_EQ(tensor.data<float>()[0], 0) << state;
+    }
+  }
+}
+
+// f16: 65536 at first, halved by a gradient that is not finite, doubled after so many clean steps.
+TEST(optimizer, adapts_the_loss_scale) {
+  ParameterStore s;
+  const Parameter a = s.add("a", {1}, {});
+  OptimizerOptions options;
+  options.rules.adapt_loss_scale = true;
+  options.rules.growth_steps = 2;
+  const auto optimizer = make_optimizer("sgd", s, options);
+  Stream stream;
+  std::vector<double> scales;
+  for (float gradient : {INFINITY, 1.0f, 1.0f, 1.0f}) {
+    s.grad(a).as<float>()[0] = gradient;
+    optimizer->step(stream, s, {{a.first, 1}}, 0.1);
+    scales.push_back(optimizer->control(stream).loss_scale);
+  }
+  EXPECT_EQ(scales, (std::vector<double>{32768, 32768, 65536, 65536}));
+  EXPECT_EQ(*optimizer->loss_scale().as<double>(), 65536);
 }
 
 }  // namespace metvox
