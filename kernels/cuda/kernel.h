@@ -50,6 +50,12 @@ namespace metvox {
 struct f16;
 namespace METVOX_KERNEL_NS {
 
+#if defined(__CUDACC__)
+inline constexpr Device::Kind kKernelDevice = Device::Kind::cuda;
+#else
+inline constexpr Device::Kind kKernelDevice = Device::Kind::sim;
+#endif
+
 // ---- numbers: stored as f32, bf16 or f16, computed as float ----
 
 template <class To, class From>
