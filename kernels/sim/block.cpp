@@ -121,7 +121,7 @@ void Block::reset(uint64_t i) {
   for (Barrier& b : barriers) b = Barrier{};
   for (size_t k = 0; k < count; ++k) {
     Thread& t = *threads[k];
-    t.state = State::ready, t.in_runtime = 0;
+    t.state = State::ready;
     t.copies.clear(), t.copy_groups.clear(), t.open_copies = 0;
     t.view->block_index = block_index;
     warps[t.warp].alive |= 1u << t.lane();
@@ -135,6 +135,7 @@ void Block::run(uint64_t i) {
   for (size_t k = 0; k < count; ++k) all[k] = threads[k].get();
   wake(all.data(), count);
   dispatch(nullptr);
+  if (error_.empty()) error_ = checked_block_ends();
   if (error_.empty()) check_red_zones();
   if (error_.empty()) return;
   threads.clear();  // their fibers were abandoned half-way
@@ -147,11 +148,13 @@ void Block::fiber_main() {
   for (;;) {
     Thread& t = *b.current_;
     std::string thrown;
+    t.in_runtime = 0;
     try {
       b.launch->run(b.launch->args);
     } catch (const std::exception& e) {
       thrown = e.what();
     }
+    t.in_runtime = 1;
     if (!thrown.empty()) b.fail(thrown);
     b.exit(t);
   }
@@ -218,13 +221,14 @@ void Block::add_job(std::function<void()> job) {
 }
 
 void Block::fail(const std::string& what) {
+  [[maybe_unused]] InRuntime guard;
   if (!current_) throw metvox::Error(metvox::Fault::internal, what);
   fail_as_told(metvox::sentence(what, "\n  ", name(*current_)));
 }
 
 // Leaves every fiber of the block where it is, for good.
 void Block::fail_as_told(const std::string& report) {
-  if (error_.empty()) error_ = metvox::sentence(report, "\n  in kernel ", function_at(launch->kernel), ", ", name());
+  if (error_.empty()) error_ = with_kernel(report);
   Thread* const from = current_;
   if (!from) throw metvox::Error(metvox::Fault::internal, error_);
   current_ = nullptr;
@@ -247,12 +251,14 @@ std::string Block::deadlock() const {
   std::string report = "deadlock: no thread can run";
   for (const auto& [what, group] : groups)
     report += metvox::sentence("\n  ", group.size, " thread(s) ", what, ", first: ", name(*group.first));
-  return metvox::sentence(report, "\n  in kernel ", function_at(launch->kernel), ", ", name());
+  return with_kernel(report);
 }
 
-std::string Block::name() const {
-  return metvox::sentence("block (", block_index.x, ",", block_index.y, ",", block_index.z, ")");
+std::string Block::with_kernel(const std::string& report) const {
+  return metvox::sentence(report, "\n  in kernel ", function_at(launch->kernel), ", block (", block_index.x, ",",
+                          block_index.y, ",", block_index.z, ")");
 }
+
 std::string Block::name(const Thread& t) const { return name_of_thread(t.linear); }
 std::string Block::name_of_thread(unsigned l) const {
   const dim3 b = launch->block;
@@ -314,9 +320,9 @@ void Block::check_red_zones() {
     for (uint32_t k = 0; k < kRedZone; ++k) {
       const bool above = arena_[v.offset + v.bytes + k] != '\xFF', below = arena_[v.offset - 1 - k] != '\xFF';
       if (!above && !below) continue;
-      error_ = metvox::sentence("shared memory out of bounds: something wrote ", k + (above ? 0 : 1), " bytes ",
-                                above ? "after" : "before", " `", v.name, "` (", v.bytes, " bytes)\n  in kernel ",
-                                function_at(launch->kernel), ", ", name());
+      error_ =
+          with_kernel(metvox::sentence("out of bounds: something wrote ", k + (above ? 0 : 1), " bytes ",
+                                       above ? "after" : "before", " shared `", v.name, "` (", v.bytes, " bytes)"));
       return;
     }
 }

@@ -116,7 +116,7 @@ class Block {
   const SharedVariable* nearest_variable(uint32_t offset) const;
 
   // Names for reports.
-  std::string name() const;
+  std::string with_kernel(const std::string& report) const;
   std::string name(const Thread& t) const;
   std::string name_of_thread(unsigned linear) const;
 

@@ -52,7 +52,10 @@ struct State_ {
   std::map<uint32_t, Acquired> acquired;             // by block
   std::map<const void*, std::map<uint32_t, std::shared_ptr<const Clock>>> released;  // at atomics, by block
   std::vector<Cell> arena = std::vector<Cell>(Block::kArenaBytes);
-  std::vector<std::optional<std::string>> left_indices;
+  std::vector<std::optional<std::string>> left_indices;  // by thread
+  // The first read of what nobody had written. Told at the end of the block, or before any other report: it may turn
+  // out that another thread writes there, and then a race is the better report.
+  std::string uninitialised;
   const Allocation* recent[4] = {};
   uint64_t recent_changes = 0;
 };
@@ -96,7 +99,9 @@ struct Attempt {
 };
 
 [[noreturn]] void report(const std::string& what, const Attempt& a, const std::string& other = "") {
-  running_block->fail_as_told(metvox::sentence(what, a.describe(), other));
+  const std::string& earlier = state().uninitialised;
+  const bool race = what.starts_with("race");
+  running_block->fail_as_told(earlier.empty() || race ? metvox::sentence(what, a.describe(), other) : earlier);
 }
 
 std::string name_of(uint32_t who) {
@@ -140,7 +145,8 @@ void judge(Cell& c, const Place& place, const char* p, const Attempt& a) {
   }
   const Thread& t = a.thread;
   const bool atomic = a.access == Access::atomic, writes = a.writes();
-  if ((!writes || atomic) && !c.initialised) report("uninitialised read of " + place.describe(p), a);
+  if ((!writes || atomic) && !c.initialised && state().uninitialised.empty())
+    state().uninitialised = metvox::sentence("uninitialised read of ", place.describe(p), a.describe());
   if (c.write.who && !(atomic && c.atomic) && !happened_before(c.write, t))
     report_race(writes ? "write after write" : "read after write", c.write, " wrote at ", place, p, a);
   if (a.access == Access::async_read && c.write.who && !c.async && !proxy_fenced(c.write, t))
@@ -294,6 +300,12 @@ void checked_block_begins(Block& b) {
   s.proxy_fences.assign(b.count, {});
   s.left_indices.assign(b.count, std::nullopt);
   s.acquired.clear();
+  s.uninitialised.clear();
+}
+
+std::string checked_block_ends() {
+  const std::string& what = state().uninitialised;
+  return what.empty() ? "" : running_block->with_kernel(what);
 }
 
 void fence_reached(Thread& t) {

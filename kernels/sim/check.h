@@ -29,6 +29,7 @@ void mark_initialised(const void* p, size_t bytes,
 std::shared_ptr<void> make_shadow(size_t bytes);
 void checked_launch_begins();
 void checked_block_begins(Block& b);
+std::string checked_block_ends();                    // what is to be reported after all, or ""
 void fence_reached(Thread& t);                       // __threadfence
 void proxy_fence_reached(Thread& t);                 // fence.proxy.async
 void join_clocks(Thread* const* threads, size_t n);  // all of them are ordered with all
@@ -58,6 +59,7 @@ inline void mark_initialised(const void*, size_t, bool) {}
 inline std::shared_ptr<void> make_shadow(size_t) { return nullptr; }
 inline void checked_launch_begins() {}
 inline void checked_block_begins(Block&) {}
+inline std::string checked_block_ends() { return ""; }
 inline void fence_reached(Thread&) {}
 inline void proxy_fence_reached(Thread&) {}
 inline void join_clocks(Thread* const*, size_t) {}

@@ -24,6 +24,7 @@ Thread* kernel_thread() {
 void accessed(const void* p, size_t bytes, Access access, bool aligned, const void* pc) {
   Thread* t = kernel_thread();
   if (!t) return;
+  const simt::InRuntime guard;
   if (aligned) simt::check_alignment(p, bytes, access == Access::write, pc, *t);
   simt::check_access(p, bytes, access, pc, *t);
 }
@@ -94,16 +95,20 @@ void __tsan_atomic_thread_fence(int) { __atomic_thread_fence(__ATOMIC_SEQ_CST); 
 
 void __ubsan_handle_type_mismatch_v1(TypeMismatch* what, uintptr_t p) {
   Thread* t = kernel_thread();
+  if (!t) return;
+  const simt::InRuntime guard;
   const size_t alignment = size_t{1} << what->log_alignment;
-  if (t && p % alignment)
+  if (p % alignment)
     simt::check_alignment(reinterpret_cast<const void*>(p), alignment, what->check_kind == 1,
                           __builtin_return_address(0), *t);
 }
 
 void __ubsan_handle_out_of_bounds(OutOfBounds* what, uintptr_t index) {
-  if (Thread* t = kernel_thread())
-    simt::index_left(metvox::sentence("index ", static_cast<intptr_t>(index), " out of bounds of ", what->array.name),
-                     *t);
+  Thread* t = kernel_thread();
+  if (!t) return;
+  const simt::InRuntime guard;
+  simt::index_left(metvox::sentence("index ", static_cast<intptr_t>(index), " out of bounds of ", what->array.name),
+                   *t);
 }
 }
 

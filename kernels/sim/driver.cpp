@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The sim device as the tensor room sees it: memory of kernels/sim/memory.h, and work that is done when a call returns.
 #include "kernels/sim/memory.h"
+#include "kernels/sim/simt.h"
 #include "tensor/device.h"
 
 namespace metvox {
@@ -9,6 +10,7 @@ namespace {
 class SimDriver final : public DeviceDriver {
  public:
   int count() const override { return 1; }
+  DeviceFacts facts(int) const override { return {"simulated GPU", simt::options().arch, 0, 0}; }
   void* allocate(int, size_t bytes, std::string_view name) const override {
     return simt::device_allocate(bytes, std::string(name));
   }
