@@ -3,9 +3,9 @@
 
 #include <cstring>
 
-#include "kernels/check_view.h"
-#include "kernels/convert.h"
+#include "kernels/cuda/pointwise.h"
 #include "kernels/launch.h"
+#include "kernels/pointwise_bodies.h"
 #include "kernels/pointwise_loops.h"
 
 namespace metvox {
@@ -22,12 +22,7 @@ uint16_t* bits(View v) { return reinterpret_cast<uint16_t*>(v.as<bf16>()); }
 
 template <class From, class To>
 void convert_elements(Stream& stream, View x, View y) {
-  const From* from = x.as<From>();
-  To* to = y.as<To>();
-  for_each(stream, x.size(), [=](int64_t i) {
-    if constexpr (std::is_same_v<From, uint8_t>) to[i] = To(static_cast<float>(from[i]));
-    else to[i] = from_double<To>(to_double(from[i]));
-  });
+  for_each(stream, x.size(), ConvertBody<From, To>{x.as<From>(), y.as<To>()});
 }
 
 template <class To>
@@ -48,9 +43,9 @@ void copy_bytes(View x, View y) {
 }  // namespace
 
 void add(Stream& stream, View a, View b, View y) {
-  check_cpu("add", stream);
   check_same("add", a, b);
   check_same("add", a, y);
+  METVOX_ON_DEVICE(stream, add(stream, a, b, y))
   if (y.dtype == DType::bf16)
     return parallel_for(y.size(), kGrain, [=](int64_t first, int64_t last) {
       METVOX_ISA_CALL(add_bf16)(bits(a) + first, bits(b) + first, last - first, bits(y) + first);
@@ -65,25 +60,24 @@ void add(Stream& stream, View a, View b, View y) {
 }
 
 void copy(Stream& stream, View x, View y, Grad grad) {
-  check_cpu("copy", stream);
   check_same("copy", x, y);
   if (grad == Grad::accumulate) add(stream, y, x, y);
-  if (grad == Grad::overwrite && x.data != y.data) copy_bytes(x, y);
+  if (grad != Grad::overwrite || x.data == y.data) return;
+  if (stream.device().is_cpu()) copy_bytes(x, y);
+  else transfer(stream, x, y);
 }
 
 void fill(Stream& stream, View y, double value) {
-  check_cpu("fill", stream);
+  METVOX_ON_DEVICE(stream, fill(stream, y, value))
   dispatch_float(y.dtype, [&]<class T>() {
-    T* to = y.as<T>();
-    const T filling = from_double<T>(value);
-    for_each(stream, y.size(), [=](int64_t i) { to[i] = filling; });
+    for_each(stream, y.size(), FillBody<T>{y.as<T>(), from_double<T>(value)});
   });
 }
 
 void convert(Stream& stream, View x, View y) {
-  check_cpu("convert", stream);
   check(x.shape == y.shape, "convert: ", x.shape, " against ", y.shape);
   if (x.dtype == y.dtype) return copy(stream, x, y, Grad::overwrite);
+  METVOX_ON_DEVICE(stream, convert(stream, x, y))
   if (x.dtype == DType::bf16 && y.dtype == DType::f32)
     return parallel_for(y.size(), kGrain, [=](int64_t first, int64_t last) {
       METVOX_ISA_CALL(bf16_to_f32)(bits(x) + first, last - first, y.as<float>() + first);
@@ -97,7 +91,7 @@ void convert(Stream& stream, View x, View y) {
 }
 
 void weighted_sum(Stream& stream, View x, View w, View y) {
-  check_cpu("weighted_sum", stream);
+  METVOX_ON_DEVICE(stream, weighted_sum(stream, x, w, y))
   dispatch_float(x.dtype, [&]<class T>() {
     double sum = 0;
     for (int64_t i = 0; i < x.size(); ++i) sum += to_double(w.as<float>()[i]) * to_double(x.as<T>()[i]);
@@ -106,10 +100,10 @@ void weighted_sum(Stream& stream, View x, View w, View y) {
 }
 
 void weighted_sum_backward(Stream& stream, View w, View dy, View dx, Grad grad) {
-  check_cpu("weighted_sum_backward", stream);
+  if (grad == Grad::ignore) return;
+  METVOX_ON_DEVICE(stream, weighted_sum_backward(stream, w, dy, dx, grad))
   dispatch_float(dx.dtype, [&]<class T>() {
-    for (int64_t i = 0; i < dx.size(); ++i)
-      put(dx.as<T>()[i], to_double(w.as<float>()[i]) * to_double(dy.as<Master<T>>()[0]), grad);
+    for_each(stream, dx.size(), WeightedSumBackwardBody<T>{w.as<float>(), dy.as<Master<T>>(), dx.as<T>(), grad});
   });
 }
 
