@@ -47,6 +47,8 @@ int device_count(Device::Kind kind) {
   return found ? found->count() : 0;
 }
 
+bool built_for(Device::Kind kind) { return kind == Device::Kind::cpu || find(kind); }
+
 Stream::Stream(Device device) : device_(device) {
   if (!device.is_cpu()) handle_ = driver(device).make_stream(device.index);
 }

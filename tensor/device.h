@@ -20,6 +20,12 @@ struct Device {
 
 std::string name_of(Device d);  // "cpu", "cuda:1", "sim"
 
+struct DeviceFacts {
+  std::string model;
+  int arch = 0;  // of CUDA: 10 times the compute capability, 900 for 9.0
+  size_t memory_bytes = 0, free_bytes = 0;
+};
+
 // Calls on memory and streams of one kind of device. Addresses may be the host's or the device's; work is ordered on
 // the stream, whose handle is the driver's own (a cudaStream_t). Errors are Error with Fault::memory, Fault::usage (no
 // such device) or Fault::internal.
@@ -27,6 +33,7 @@ class DeviceDriver {
  public:
   virtual ~DeviceDriver() = default;
   virtual int count() const = 0;  // devices there are
+  virtual DeviceFacts facts(int index) const = 0;
   // 256-byte aligned; `name` is for reports. Throws Error (Fault::memory) with the bytes asked for and those free.
   virtual void* allocate(int index, size_t bytes, std::string_view name) const = 0;
   virtual void release(int index, void* memory) const noexcept = 0;
@@ -46,6 +53,7 @@ struct DriverEntry {
 const DeviceDriver& driver(Device device);
 // Devices of a kind: 1 for the CPU, 0 where there is no driver.
 int device_count(Device::Kind kind);
+bool built_for(Device::Kind kind);
 
 class Stream {
  public:

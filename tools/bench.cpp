@@ -253,7 +253,9 @@ int run(CommandLine& line) {
   if (r.check && !r.engine.empty())
     fail(Fault::usage, "--check looks at the engine that would be taken; leave out --engine");
   const Chosen c = chosen(r);
-  const std::vector<std::string> engines = r.engine == "all" ? cpu_engines() : std::vector<std::string>{r.engine};
+  const Target target = line.target(r.engine == "all" ? "" : r.engine);
+  const std::vector<std::string> engines =
+      r.engine == "all" ? engines_of(target.device.kind) : std::vector<std::string>{r.engine};
   std::vector<Target> targets;
   for (const auto& engine : engines) targets.push_back(line.target(engine));
   const std::optional<Roof> roof = r.check ? std::optional(measure_roof(targets.front())) : std::nullopt;

@@ -86,6 +86,23 @@ void print_row(const std::string& left, const std::string& text) {
   std::printf("%s\n", line.c_str());
 }
 
+DType cpu_type(const std::string& precision) {
+  if (precision == "f16")
+    fail(Fault::usage, "--precision f16: a CPU computes in f32 or, where it has the instructions, bf16");
+  if (precision == "bf16" && !has_bf16_instructions())
+    fail(Fault::usage,
+         "--precision bf16: this CPU has neither avx512_bf16 nor AMX, so bf16 would be slower than f32; use f32");
+  return precision == "bf16" ? DType::bf16 : DType::f32;
+}
+
+DType gpu_type(const std::string& precision, Device device) {
+  const bool has_bf16 = driver(device).facts(device.index).arch >= 800;
+  if (precision == "bf16" && !has_bf16)
+    fail(Fault::usage, "--precision bf16: ", name_of(device), " has no bf16 instructions; use f16 or f32");
+  if (precision == "f32") return DType::f32;
+  return precision == "f16" || !has_bf16 ? DType::f16 : DType::bf16;
+}
+
 }  // namespace
 
 std::string nearest(const std::string& word, const std::vector<std::string>& words) {
@@ -176,7 +193,7 @@ void CommandLine::common(const std::vector<Common>& which) {
   for (Common c : which) switch (c) {
       case Common::device: option("device", common_.device, "auto|cpu|cuda[:N]", "where to compute"); break;
       case Common::engine:
-        option("engine", common_.engine, join(cpu_engines(), "|"),
+        option("engine", common_.engine, join(engines_of(Device::Kind::cpu), "|"),
                "use this engine where an op has it, and never fall back from it");
         break;
       case Common::precision:
@@ -306,20 +323,12 @@ void CommandLine::print_help() const {
 }
 
 Target CommandLine::target(const std::string& engine) const {
-  if (common_.device != "auto" && common_.device != "cpu") {
-    if (common_.device.rfind("cuda", 0) == 0)
-      fail(Fault::usage, "--device ", common_.device, ": this build of metvox has no CUDA; use --device cpu");
-    fail(Fault::usage, "--device: \"", common_.device, "\" is not one of auto, cpu, cuda, cuda:N");
-  }
-  const auto& engines = cpu_engines();
+  const Device device = find_device(common_.device);
+  const auto engines = engines_of(device.kind);
   if (!engine.empty() && std::find(engines.begin(), engines.end(), engine) == engines.end())
-    fail(Fault::usage, "--engine: \"", engine, "\" is not an engine of the CPU; there are ", join(engines, ", "));
-  if (common_.precision == "f16")
-    fail(Fault::usage, "--precision f16: a CPU computes in f32 or, where it has the instructions, bf16");
-  if (common_.precision == "bf16" && !has_bf16_instructions())
-    fail(Fault::usage,
-         "--precision bf16: this CPU has neither avx512_bf16 nor AMX, so bf16 would be slower than f32; use f32");
-  return {Device{}, common_.precision == "bf16" ? DType::bf16 : DType::f32, engine};
+    fail(Fault::usage, "--engine: \"", engine, "\" is not an engine of ", device.is_cpu() ? "the CPU" : name_of(device),
+         "; there are ", join(engines, ", "));
+  return {device, device.is_cpu() ? cpu_type(common_.precision) : gpu_type(common_.precision, device), engine};
 }
 
 void print_json(const Json& value) { std::printf("%s\n", json_text(value, 2).c_str()); }

@@ -5,6 +5,8 @@
 #include <sched.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <cstdlib>
 #include <fstream>
@@ -97,47 +99,91 @@ void start_threads(int threads) {
   unsetenv("OMP_PROC_BIND");  // no /proc: go on, unpinned
 }
 
-const std::vector<std::string>& cpu_engines() {
-  static const std::vector<std::string> names = [] {
-    std::vector<std::string> all;
-    const auto add = [&](const auto& table) {
-      for (const auto& engine : table.engines())
-        if (engine.device == Device::Kind::cpu && std::find(all.begin(), all.end(), engine.name) == all.end())
-          all.emplace_back(engine.name);
-    };
-    add(conv3d_forward());
-    add(conv_transpose3d_forward());
-    add(norm_act());
-    add(segmentation_loss());
-    return all;
-  }();
-  return names;
+std::vector<std::string> engines_of(Device::Kind kind) {
+  std::vector<std::string> all;
+  const auto add = [&](const auto& table) {
+    for (const auto& engine : table.engines())
+      if (engine.device == kind && std::find(all.begin(), all.end(), engine.name) == all.end())
+        all.emplace_back(engine.name);
+  };
+  add(conv3d_forward());
+  add(conv_transpose3d_forward());
+  add(norm_act());
+  add(segmentation_loss());
+  return all;
 }
 
-Json describe_machine() {
-  const std::string memory = value_of("/proc/meminfo", "MemTotal"), free = value_of("/proc/meminfo", "MemAvailable");
-  const auto gib = [](const std::string& kib) { return std::round(std::atof(kib.c_str()) / 1048576 * 10) / 10; };
+Device find_device(const std::string& name) {
+  if (name == "cpu") return {};
+  if (name == "sim") return {Device::Kind::sim};
+  if (name == "auto") return device_count(Device::Kind::cuda) > 0 ? Device{Device::Kind::cuda} : Device{};
+  Device device{Device::Kind::cuda};
+  if (name.rfind("cuda:", 0) == 0) {
+    const char* end = name.data() + name.size();
+    const auto parsed = std::from_chars(name.data() + 5, end, device.index);
+    if (parsed.ec != std::errc() || parsed.ptr != end || device.index < 0) device.index = -1;
+  }
+  if ((name != "cuda" && name.rfind("cuda:", 0) != 0) || device.index < 0)
+    fail(Fault::usage, "--device: \"", name, "\" is not one of auto, cpu, cuda, cuda:N");
+  driver(device);  // says what is missing
+  return device;
+}
+
+namespace {
+
+Json describe_engines(Device::Kind kind) {
   Json engines = Json::array();
-  for (const auto& name : cpu_engines())
+  for (const auto& name : engines_of(kind))
     engines.push_back({{"name", name}, {"version", name == "onednn" ? onednn_version() : METVOX_VERSION}});
-  return {{"version", METVOX_VERSION},
-          {"devices", Json::array({{{"device", "cpu"},
-                                    {"model", value_of("/proc/cpuinfo", "model name")},
-                                    {"cores", usable_cores()},
-                                    {"threads", threads()},
-                                    {"memory_gib", gib(memory)},
-                                    {"memory_available_gib", gib(free)},
-                                    {"isa", sentence("x86-64-", name_of(isa()))},
-                                    {"bf16", has_bf16_instructions()},
-                                    {"engines", engines}}})},
-          {"cuda", nullptr}};
+  return engines;
+}
+
+double gib(double bytes) { return std::round(bytes / (1 << 30) * 10) / 10; }
+
+Json describe_cpu() {
+  const auto kib = [](const char* key) { return 1024 * std::atof(value_of("/proc/meminfo", key).c_str()); };
+  return {{"device", "cpu"},
+          {"model", value_of("/proc/cpuinfo", "model name")},
+          {"cores", usable_cores()},
+          {"threads", threads()},
+          {"memory_gib", gib(kib("MemTotal"))},
+          {"memory_available_gib", gib(kib("MemAvailable"))},
+          {"isa", sentence("x86-64-", name_of(isa()))},
+          {"bf16", has_bf16_instructions()},
+          {"engines", describe_engines(Device::Kind::cpu)}};
+}
+
+Json describe_cuda(Device device) {
+  const DeviceFacts facts = driver(device).facts(device.index);
+  return {{"device", name_of(device)},
+          {"model", facts.model},
+          {"compute_capability", sentence(facts.arch / 100, '.', facts.arch / 10 % 10)},
+          {"memory_gib", gib(static_cast<double>(facts.memory_bytes))},
+          {"memory_available_gib", gib(static_cast<double>(facts.free_bytes))},
+          {"bf16", facts.arch >= 800},
+          {"engines", describe_engines(Device::Kind::cuda)}};
+}
+
+}  // namespace
+
+Json describe_machine() {
+  Json devices = Json::array({describe_cpu()});
+  const int gpus = device_count(Device::Kind::cuda);
+  for (int i = 0; i < gpus; ++i) devices.push_back(describe_cuda({Device::Kind::cuda, i}));
+  return {{"version", METVOX_VERSION}, {"devices", devices}, {"cuda", cuda_line()}};
+}
+
+std::string cuda_line() {
+  if (!built_for(Device::Kind::cuda)) return "not in this build";
+  const int gpus = device_count(Device::Kind::cuda);
+  return gpus == 0 ? "in this build, but no device or driver" : sentence(gpus, gpus == 1 ? " device" : " devices");
 }
 
 std::string engines_line() {
   std::string line = "engines:";
-  for (const auto& name : cpu_engines())
+  for (const auto& name : engines_of(Device::Kind::cpu))
     line += sentence(line.back() == ':' ? " " : ", ", name, name == "onednn" ? " " + onednn_version() : "");
-  return line + "; no CUDA in this build";
+  return line + "; cuda: " + cuda_line();
 }
 
 }  // namespace metvox

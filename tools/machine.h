@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "io/json.h"
+#include "tensor/device.h"
 
 namespace metvox {
 
@@ -19,12 +20,17 @@ int usable_cores();
 // its time.
 void start_threads(int threads);
 
-// What --engine may name on a CPU, best first: the engines of the ops that have several.
-const std::vector<std::string>& cpu_engines();
+// What --engine may name on such a device, best first: the engines of the ops that have several.
+std::vector<std::string> engines_of(Device::Kind kind);
+// The device that --device names: auto (a CUDA device where there is one), cpu, cuda, cuda:N, and sim, which no help
+// text tells. Throws Error (Fault::usage).
+Device find_device(const std::string& name);
 
-// CPU, memory, engines and their versions: `metvox devices --json`.
+// CPU, GPUs, memory, engines and their versions: `metvox devices --json`.
 Json describe_machine();
-// One line: "engines: onednn 2.6.3, native, reference; no CUDA in this build".
+// "not in this build", "in this build, but no device or driver", "1 device".
+std::string cuda_line();
+// One line: "engines: onednn 2.6.3, native, reference; cuda: not in this build".
 std::string engines_line();
 
 }  // namespace metvox
