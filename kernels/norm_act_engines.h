@@ -5,6 +5,12 @@
 
 namespace metvox {
 
+namespace ksim {
+Engine<NormActProblem, NormAct> norm_act_native();
+}
+namespace kgpu {
+Engine<NormActProblem, NormAct> norm_act_native();
+}
 namespace native {
 Engine<NormActProblem, NormAct> norm_act();
 }

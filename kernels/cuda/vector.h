@@ -31,12 +31,13 @@ struct Pack {
     else *p = bits_as<T>(static_cast<uint16_t>(word[0]));
   }
 
+  METVOX_DEVICE float get(int i) const {  // i known to the compiler, lest the words leave their registers
+    if constexpr (sizeof(T) == 4) return bits_as<float>(word[i]);
+    else return to_float(bits_as<T>(static_cast<uint16_t>(word[i / 2] >> i % 2 * 16)));
+  }
   METVOX_DEVICE void get(float (&v)[V]) const {
 #pragma unroll
-    for (int i = 0; i < V; ++i) {
-      if constexpr (sizeof(T) == 4) v[i] = bits_as<float>(word[i]);
-      else v[i] = to_float(bits_as<T>(static_cast<uint16_t>(word[i / 2] >> i % 2 * 16)));
-    }
+    for (int i = 0; i < V; ++i) v[i] = get(i);
   }
   // Rounded to nearest.
   METVOX_DEVICE void set(const float (&v)[V]) {
