@@ -46,9 +46,7 @@
 
 #define METVOX_DEVICE __device__ __forceinline__
 
-namespace metvox {
-struct f16;
-namespace METVOX_KERNEL_NS {
+namespace metvox::METVOX_KERNEL_NS {
 
 #if defined(__CUDACC__)
 inline constexpr Device::Kind kKernelDevice = Device::Kind::cuda;
@@ -68,31 +66,24 @@ METVOX_DEVICE To bits_as(const From& from) {
 
 template <class T>
 METVOX_DEVICE float to_float(T v) {
-  if constexpr (std::is_same_v<T, bf16>) return bits_as<float>(static_cast<uint32_t>(v.bits) << 16);
-#if defined(__CUDACC__)
-  else if constexpr (std::is_same_v<T, f16>) return __half2float(__ushort_as_half(v.bits));
-#else
-  else if constexpr (std::is_same_v<T, f16>) return simt::half_to_float(v.bits);
+#if defined(__CUDA_ARCH__)
+  if constexpr (std::is_same_v<T, f16>) return __half2float(__ushort_as_half(v.bits));
 #endif
-  else return static_cast<float>(v);
+  return static_cast<float>(v);
 }
 
 // Rounds to nearest, ties to even.
 template <class T>
 METVOX_DEVICE T from_float(float v) {
-  if constexpr (std::is_same_v<T, float>) {
-    return v;
-  } else {
+#if defined(__CUDA_ARCH__)
+  if constexpr (!std::is_same_v<T, float>) {
     T t;
-#if defined(__CUDACC__)
     if constexpr (std::is_same_v<T, bf16>) t.bits = __bfloat16_as_ushort(__float2bfloat16_rn(v));
     else t.bits = __half_as_ushort(__float2half_rn(v));
-#else
-    if constexpr (std::is_same_v<T, bf16>) t = bf16(v);
-    else t.bits = simt::float_to_half(v);
-#endif
     return t;
   }
+#endif
+  return static_cast<T>(v);
 }
 
 // Two neighbours in one register, the first in the low half.
@@ -172,5 +163,4 @@ void launch(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes, St
 
 #endif
 
-}  // namespace METVOX_KERNEL_NS
-}  // namespace metvox
+}  // namespace metvox::METVOX_KERNEL_NS

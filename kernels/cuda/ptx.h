@@ -110,6 +110,8 @@ METVOX_DEVICE void named_barrier(int id, int threads) {
 
 #else
 
+METVOX_DEVICE uint32_t shared_address(const void* p) { return simt::shared_address(p); }
+
 METVOX_DEVICE void ldmatrix_x4(uint32_t (&r)[4], const void* row, simt::Site at = simt::Site::here()) {
   simt::load_matrix(4, false, r, row, at);
 }

@@ -163,6 +163,7 @@ void Block::fiber_main() {
 void Block::exit(Thread& t) {
   checked_thread_exits(t);
   if (!t.copies.empty()) fail("exited with cp.async copies that it never waited for");
+  if (products_under_way(t)) fail("exited with wgmma products that it never waited for");
   t.state = State::exited;
   warps[t.warp].alive &= ~(1u << t.lane());
   --alive;

@@ -13,7 +13,7 @@
 
 namespace simt {
 
-struct HopperState;  // mbarriers and warpgroup products (hopper.cpp)
+struct HopperState;  // mbarriers and warpgroup products (hopper_state.h)
 
 struct AsyncCopy {
   char* to;
@@ -153,6 +153,8 @@ class Block {
   std::mt19937_64 random_;
   std::string error_;
 };
+
+bool products_under_way(const Thread& t);  // of its warpgroup
 
 // Of this OS thread, while it runs a launch.
 extern thread_local constinit Block* running_block;

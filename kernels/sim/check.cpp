@@ -337,15 +337,21 @@ void join_clocks(Thread* const* threads, size_t n) {
 
 void release_clock(std::vector<uint32_t>& to, Thread& from) {
   Clock& c = state().clocks[from.linear];
-  to.resize(c.size());
-  for (size_t k = 0; k < c.size(); ++k) to[k] = std::max(to[k], c[k]);
+  merge_clock(to, c);
   ++c[from.linear];
 }
 
-void acquire_clock(const std::vector<uint32_t>& from, Thread& by) {
-  Clock& c = state().clocks[by.linear];
-  for (size_t k = 0; k < from.size(); ++k) c[k] = std::max(c[k], from[k]);
+void acquire_clock(const std::vector<uint32_t>& from, Thread& by) { merge_clock(state().clocks[by.linear], from); }
+
+void merge_clock(std::vector<uint32_t>& to, const std::vector<uint32_t>& from) {
+  to.resize(std::max(to.size(), from.size()));
+  for (size_t k = 0; k < from.size(); ++k) to[k] = std::max(to[k], from[k]);
 }
+
+AsIssued::AsIssued(Thread& t, const std::vector<uint32_t>& clock) : thread_(t), now_(state().clocks[t.linear]) {
+  state().clocks[t.linear] = clock;
+}
+AsIssued::~AsIssued() { std::swap(state().clocks[thread_.linear], now_); }
 
 }  // namespace simt
 

@@ -36,6 +36,17 @@ void join_clocks(Thread* const* threads, size_t n);  // all of them are ordered 
 // One direction: what `from` did so far comes before what happens after acquire_clock.
 void release_clock(std::vector<uint32_t>& to, Thread& from);
 void acquire_clock(const std::vector<uint32_t>& from, Thread& by);
+void merge_clock(std::vector<uint32_t>& to, const std::vector<uint32_t>& from);
+// While one lives, the thread has the clock that it had when it issued an asynchronous operation.
+class AsIssued {
+ public:
+  AsIssued(Thread& t, const std::vector<uint32_t>& clock);
+  ~AsIssued();
+
+ private:
+  Thread& thread_;
+  std::vector<uint32_t> now_;
+};
 // While one lives, accesses of instrumented code by this thread are the executor's own.
 class InRuntime {
  public:
@@ -65,6 +76,10 @@ inline void proxy_fence_reached(Thread&) {}
 inline void join_clocks(Thread* const*, size_t) {}
 inline void release_clock(std::vector<uint32_t>&, Thread&) {}
 inline void acquire_clock(const std::vector<uint32_t>&, Thread&) {}
+inline void merge_clock(std::vector<uint32_t>&, const std::vector<uint32_t>&) {}
+struct AsIssued {
+  AsIssued(Thread&, const std::vector<uint32_t>&) {}
+};
 struct InRuntime {};
 
 #endif

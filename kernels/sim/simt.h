@@ -86,9 +86,6 @@ enum class Format { f16, bf16, tf32 };
 // D = A B + D, 16 x 8 in f32; K = 16 for the 16-bit formats, 8 for tf32.
 void multiply_matrix(Format format, float* d, const uint32_t* a, const uint32_t* b, Site at);
 
-float half_to_float(uint16_t bits);
-uint16_t float_to_half(float value);
-
 // Atomics go through these, so that the checked build sees one event.
 uint32_t atomic_load32(const void* p);
 uint64_t atomic_load64(const void* p);

@@ -7,10 +7,14 @@
 #include "kernels/sim/block.h"
 #include "kernels/sim/check.h"
 #include "kernels/sim/report.h"
+#include "tensor/dtype.h"
 #include "tensor/error.h"
 
 namespace simt {
 namespace {
+
+using metvox::bf16;
+using metvox::f16;
 
 constexpr uint32_t kWholeWarp = ~0u;
 
@@ -47,7 +51,6 @@ struct Multiply {
   const uint32_t *a, *b;
 };
 
-float bf16_to_float(uint16_t bits) { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }
 float tf32_to_float(uint32_t bits) { return std::bit_cast<float>(bits & ~0x1fffu); }  // the device ignores the rest
 
 // A fragment's register q holds two neighbours in a row (16 bits each) or one number (tf32).
@@ -56,8 +59,8 @@ struct Pair {
 };
 Pair unpack(Format f, uint32_t bits) {
   const auto low = static_cast<uint16_t>(bits), high = static_cast<uint16_t>(bits >> 16);
-  if (f == Format::bf16) return {bf16_to_float(low), bf16_to_float(high)};
-  return {half_to_float(low), half_to_float(high)};
+  if (f == Format::bf16) return {float(std::bit_cast<bf16>(low)), float(std::bit_cast<bf16>(high))};
+  return {float(std::bit_cast<f16>(low)), float(std::bit_cast<f16>(high))};
 }
 
 void gather16(Format f, const Multiply& lane, int g, int t, float (&a)[16][16], float (&b)[16][8]) {
@@ -116,26 +119,6 @@ void multiply_matrix(Format format, float* d, const uint32_t* a, const uint32_t*
   if (options().arch < 800 && format != Format::f16) fail("mma: bf16 and tf32 need sm_80");
   Multiply mine{format, d, a, b};
   warp_collective("mma", kWholeWarp, &mine, multiply, at);
-}
-
-float half_to_float(uint16_t bits) {
-  const uint32_t sign = static_cast<uint32_t>(bits & 0x8000u) << 16, rest = bits & 0x7fffu;
-  if (rest >= 0x7c00u) return std::bit_cast<float>(sign | 0x7f800000u | (rest & 0x3ffu) << 13);  // infinity, NaN
-  if (rest >= 0x400u) return std::bit_cast<float>(sign | ((rest << 13) + (112u << 23)));
-  const float tiny = static_cast<float>(rest) * 0x1p-24f;  // subnormal
-  return sign ? -tiny : tiny;
-}
-
-uint16_t float_to_half(float value) {
-  const uint32_t u = std::bit_cast<uint32_t>(value), sign = u >> 16 & 0x8000u, rest = u & 0x7fffffffu;
-  if (rest > 0x7f800000u) return static_cast<uint16_t>(sign | 0x7e00u);   // NaN
-  if (rest >= 0x477ff000u) return static_cast<uint16_t>(sign | 0x7c00u);  // rounds to infinity
-  if (rest < 0x38800000u) {  // subnormal: adding 0.5 leaves multiples of 2^-24 in the low bits, rounded to nearest even
-    const float shifted = std::bit_cast<float>(rest) + 0.5f;
-    return static_cast<uint16_t>(sign | (std::bit_cast<uint32_t>(shifted) - 0x3f000000u));
-  }
-  const uint32_t rounded = rest + 0xfffu + (rest >> 13 & 1u);
-  return static_cast<uint16_t>(sign | ((rounded - (112u << 23)) >> 13));
 }
 
 }  // namespace simt

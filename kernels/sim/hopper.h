@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+// The executor's side of kernels/cuda/hopper.h: mbarriers, tiled TMA loads and warpgroup products, at the level of
+// those wrappers. All of it works as late as is legal: TMA when no thread can run, wgmma at its wait.
+#pragma once
+#include <cstdint>
+
+#include "kernels/sim/simt.h"
+
+namespace metvox::sim {
+
+// What a tensor map says; the innermost dimension first, its stride being one element.
+struct TensorMap {
+  const char* base = nullptr;
+  int rank = 0;
+  uint32_t element_bytes = 0, swizzle_bytes = 0;  // of the span: 0 or 128
+  uint64_t extent[5] = {}, stride_bytes[5] = {};
+  uint32_t box[5] = {};
+};
+
+}  // namespace metvox::sim
+
+namespace simt {
+
+void mbarrier_init(uint64_t* barrier, uint32_t arrivals);
+void mbarrier_arrive(uint64_t* barrier, uint32_t expected_bytes);
+void mbarrier_wait(uint64_t* barrier, uint32_t parity, Site at);
+void proxy_fence();
+// The map's box at these coordinates, zeros outside of the tensor; then box bytes arrive at the barrier.
+void tma_load(void* to, const metvox::sim::TensorMap& map, uint64_t* barrier, const int* coordinates);
+
+// D (64 x n, f32) = A B (+ D where accumulate), K = 16. A from a descriptor, or from registers where a_registers.
+struct WarpgroupProduct {
+  Format format;
+  int n;
+  float* d;
+  const uint32_t* a_registers;
+  uint64_t a, b;  // descriptors
+  bool a_mn_major, b_mn_major, accumulate;
+};
+void wgmma(const WarpgroupProduct& product, Site at);
+void wgmma_commit(Site at);
+void wgmma_wait(int groups_left, Site at);
+
+}  // namespace simt
