@@ -2,6 +2,7 @@
 #include "kernels/loss_finish.h"
 
 #include "kernels/check_view.h"
+#include "kernels/cuda/loss_finish.h"
 #include "kernels/loss_finish_body.h"
 
 namespace metvox {
@@ -9,7 +10,7 @@ namespace metvox {
 void finish_loss(Stream& stream, const LossFinish& f, const double* sums, double* coefficients, View y) {
   check(f.levels >= 1 && f.levels <= LossFinish::kMaxLevels, "finish_loss: ", f.levels, " levels");
   check_view("finish_loss", "y", y, {3 + 3 * f.heads}, y.dtype);
-  check_cpu("finish_loss", stream);
+  METVOX_ON_DEVICE(stream, finish_loss(stream, f, sums, coefficients, y))
   if (y.dtype == DType::f64) FinishBody<double>{f, sums, coefficients, y.as<double>()}(0);
   else FinishBody<float>{f, sums, coefficients, y.as<float>()}(0);
 }

@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/optimize.h"
 
-#include <cmath>
-
-#include "kernels/check_view.h"
+#include "kernels/cuda/optimize.h"
 #include "kernels/optimize_loops.h"
 #include "tensor/threads.h"
 
@@ -22,20 +20,10 @@ void check_ranges(const char* op, View w, std::span<const Range> ranges) {
           " leaves a buffer of ", w.size());
 }
 
-// f(begin, end) in the buffer for elements [first, last) of the ranges laid end to end.
-template <class F>
-void walk(std::span<const Range> ranges, int64_t first, int64_t last, F f) {
-  for (const Range& r : ranges) {
-    const int64_t begin = std::max<int64_t>(first, 0), end = std::min(last, r.count);
-    if (begin < end) f(r.first + begin, r.first + end);
-    first -= r.count;
-    last -= r.count;
-  }
-}
-
 template <class F>
 void for_ranges(std::span<const Range> ranges, F f) {
-  parallel_for(total(ranges), 16384, [&](int64_t first, int64_t last) { walk(ranges, first, last, f); });
+  parallel_for(total(ranges), 16384,
+               [&](int64_t first, int64_t last) { walk(ranges.data(), std::ssize(ranges), first, last, f); });
 }
 
 template <class T>
@@ -61,8 +49,8 @@ void dispatch_master(const char* op, DType dtype, F f) {
 
 void measure_gradients(Stream& stream, View g, std::span<const Range> ranges, const StepRules& rules,
                        StepControl* control) {
-  check_cpu("measure_gradients", stream);
   check_ranges("measure_gradients", g, ranges);
+  METVOX_ON_DEVICE(stream, measure_gradients(stream, g, ranges, rules, control))
   constexpr int64_t kPieces = StepControl::kPieces;  // whatever the number of threads: the same bits
   const int64_t n = total(ranges);
   dispatch_master("measure_gradients", g.dtype, [&]<class T>() {
@@ -71,7 +59,7 @@ void measure_gradients(Stream& stream, View g, std::span<const Range> ranges, co
                  [&](int64_t first, int64_t last) {
                    for (int64_t p = first; p < last; ++p) {
                      double& piece = control->piece[p] = 0;
-                     walk(ranges, n * p / kPieces, n * (p + 1) / kPieces,
+                     walk(ranges.data(), std::ssize(ranges), n * p / kPieces, n * (p + 1) / kPieces,
                           [&](int64_t begin, int64_t end) { piece += squared_norm(data, begin, end); });
                    }
                  });
@@ -81,45 +69,32 @@ void measure_gradients(Stream& stream, View g, std::span<const Range> ranges, co
 
 void sgd_nesterov(Stream& stream, View w, View g, View v, std::span<const Range> ranges, const SgdNesterov& o,
                   const StepControl* control) {
-  check_cpu("sgd_nesterov", stream);
   check_ranges("sgd_nesterov", w, ranges);
+  METVOX_ON_DEVICE(stream, sgd_nesterov(stream, w, g, v, ranges, o, control))
   if (control->skip) return;
   dispatch_master("sgd_nesterov", w.dtype, [&]<class T>() {
     T *weight = w.as<T>(), *velocity = v.as<T>();
     const T* gradient = g.as<T>();
-    const T lr = T(control->lr), momentum = T(o.momentum), decay = T(o.weight_decay), scale = T(control->g_scale);
+    const SgdStep<T> step(o, *control);
     for_ranges(ranges, [=](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) {
-        const T step = gradient[i] * scale + decay * weight[i];
-        velocity[i] = momentum * velocity[i] + step;
-        weight[i] -= lr * (step + momentum * velocity[i]);
-      }
+      for (int64_t i = begin; i < end; ++i) step(weight[i], gradient[i], velocity[i]);
     });
   });
 }
 
 void adam(Stream& stream, View w, View g, View m, View v, std::span<const Range> ranges, const Adam& o,
           const StepControl* control) {
-  check_cpu("adam", stream);
   check_ranges("adam", w, ranges);
+  METVOX_ON_DEVICE(stream, adam(stream, w, g, m, v, ranges, o, control))
   if (control->skip) return;
   check(control->steps >= 1, "adam: step ", control->steps, " is below 1");
-  const auto steps = static_cast<double>(control->steps);
-  const double correction1 = 1 - std::pow(o.beta1, steps), correction2 = 1 - std::pow(o.beta2, steps);
   dispatch_master("adam", w.dtype, [&]<class T>() {
     T *weight = w.as<T>(), *first = m.as<T>(), *second = v.as<T>();
     const T* gradient = g.as<T>();
-    const AdamConstants<T> k{T(control->lr / correction1),
-                             T(std::sqrt(correction2)),
-                             T(o.eps),
-                             T(o.weight_decay),
-                             T(control->g_scale),
-                             T(o.beta1),
-                             T(1 - o.beta1),
-                             T(o.beta2),
-                             T(1 - o.beta2)};
+    const AdamStep<T> step(o, *control);
     for_ranges(ranges, [=](int64_t begin, int64_t end) {
-      METVOX_ISA_CALL(adam_steps<T>)(weight + begin, gradient + begin, first + begin, second + begin, end - begin, k);
+      METVOX_ISA_CALL(adam_steps<T>)
+      (weight + begin, gradient + begin, first + begin, second + begin, end - begin, step);
     });
   });
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Optimizers over flat buffers: one pass over the ranges that have a gradient; the rest stays untouched (no decay
-// either). w, g, state are f32 or all f64; arithmetic in that type. Sums in double, in an order that no number of
-// threads changes. What a step depends on lies beside the buffers in a StepControl, so that no step waits for the host.
+// either). w, g, state are f32 or, on the CPU, all f64; arithmetic in that type. Sums in double, in an order that no
+// number of threads changes. What a step depends on lies beside the buffers in a StepControl, so that no step waits for
+// the host.
 #pragma once
 #include <cmath>
 #include <span>

@@ -4,15 +4,10 @@
 #include <cstdint>
 
 #include "kernels/cpu/isa.h"
+#include "kernels/optimize_bodies.h"
 
 namespace metvox {
 
-template <class T>
-struct AdamConstants {
-  T rate, root, eps, decay, scale, keep1, add1, keep2, add2;  // rate: lr / correction 1; root: sqrt(correction 2)
-};
-
-METVOX_ISA_DECLARE(template <class T>
-                   void adam_steps(T* w, const T* g, T* m, T* v, int64_t n, const AdamConstants<T>&);)
+METVOX_ISA_DECLARE(template <class T> void adam_steps(T* w, const T* g, T* m, T* v, int64_t n, const AdamStep<T>&);)
 
 }  // namespace metvox

@@ -26,8 +26,12 @@ void SegmentationLossProblem::check_views(View logits, View label_map) const {
 }
 
 const SegmentationLossTable& segmentation_loss() {
-  static const SegmentationLossTable table("segmentation_loss",
-                                           {native::segmentation_loss(), reference::segmentation_loss()});
+  static const SegmentationLossTable table("segmentation_loss", {
+#if METVOX_CUDA
+    kgpu::segmentation_loss_native(),
+#endif
+        ksim::segmentation_loss_native(), native::segmentation_loss(), reference::segmentation_loss()
+  });
   return table;
 }
 

@@ -26,7 +26,7 @@ struct RegionTable {
   int count = 0;
   std::array<uint64_t, kMaxHeads> labels{};  // bit l set: label l (below 64) belongs to the head
 
-  bool contains(int head, uint8_t label) const { return label < 64 && ((labels[head] >> label) & 1) != 0; }
+  METVOX_HD bool contains(int head, uint8_t label) const { return label < 64 && ((labels[head] >> label) & 1) != 0; }
 };
 
 struct SegmentationLossProblem {
@@ -47,7 +47,9 @@ struct SegmentationLossProblem {
   int64_t sums_count() const { return n * heads.count * kPerHead + 2; }
   int64_t coefficients_count() const { return 2 * n * heads.count + 1; }
   // The label voxel that position o of `axis` reads.
-  int64_t label_index(int axis, int64_t o) const { return (2 * o + 1) * label_extent[axis] / (2 * extent[axis]); }
+  METVOX_HD int64_t label_index(int axis, int64_t o) const {
+    return (2 * o + 1) * label_extent[axis] / (2 * extent[axis]);
+  }
 };
 
 class SegmentationLossKernel {
