@@ -5,6 +5,16 @@
 
 namespace metvox {
 
+namespace ksim {
+Engine<Conv3dProblem, Conv3dForward> conv3d_forward_native();
+Engine<Conv3dProblem, Conv3dBackwardData> conv3d_backward_data_native();
+}  // namespace ksim
+
+namespace kgpu {
+Engine<Conv3dProblem, Conv3dForward> conv3d_forward_native();
+Engine<Conv3dProblem, Conv3dBackwardData> conv3d_backward_data_native();
+}  // namespace kgpu
+
 namespace native {
 Engine<Conv3dProblem, Conv3dForward> conv3d_forward();
 Engine<Conv3dProblem, Conv3dBackwardData> conv3d_backward_data();

@@ -1,0 +1,492 @@
+// SPDX-License-Identifier: Apache-2.0
+// The gathered matrix product on tensor cores (f16 from sm_75, bf16 from sm_80) or, in f32, on FMA units.
+//
+// Tile: 128 rows x 16, 32, 64 or 128 columns, by the number of columns; 4 warps of 32 x 16, 32 x 32 or 64 x 32, or 8 of
+//   64 x 32 (64 sums a thread). Wider tiles read x from L2 less often: at 128 columns 256 multiply-adds a byte.
+// Step along K: rows of 64 bytes (32 numbers of 16 bits, 16 of f32), four pieces of 16 bytes, kStages steps under way:
+//   36 KiB (16 columns) to 64 KiB (128), two to four blocks an SM from sm_80, one on sm_75. A step may span taps (16
+//   channels: two taps a step), so that narrow layers waste nothing.
+// Shared memory: stage = [128 rows of x][columns rows of w], both K-contiguous and swizzled by pieces
+// (implicit_gemm.h):
+//   neither cp.async's stores nor ldmatrix's loads conflict. f32 reads its operands as float4 from the same places.
+//   After the loop the same memory takes the tile in f32, swizzled by 8 columns, and whole 16-byte pieces leave for y.
+// w is packed as the tiles lie in shared memory, swizzle included: a stage's part is one straight copy.
+// Deep stages have few rows and a long K: it is then split over blocks, each writes its sums to scratch, and a second
+//   kernel adds them in order. Blocks that share rows of x are neighbours in the grid, so that x comes from L2.
+// Tested on the host executor.
+#include "kernels/cuda/gather_gemm.h"
+
+#include <algorithm>
+
+namespace metvox::METVOX_KERNEL_NS {
+namespace {
+
+constexpr int kBlockM = 128, kPieces = 4, kRowBytes = 16 * kPieces, kStages = 4;
+
+template <class T>
+constexpr int kStepK = kRowBytes / static_cast<int>(sizeof(T));
+
+template <int kBlockN>
+struct TileShape {
+  static constexpr int kThreads = kBlockN == 128 ? 256 : 128;
+  static constexpr int kWarpM = kBlockN >= 64 ? 64 : 32, kWarpN = kBlockN >= 32 ? 32 : 16;
+  static constexpr int kStageBytes = (kBlockM + kBlockN) * kRowBytes, kTileBytes = kBlockM * kBlockN * 4;
+  static constexpr int kSharedBytes = kStages * kStageBytes > kTileBytes ? kStages* kStageBytes : kTileBytes;
+};
+
+struct Part {
+  Taps taps;
+  int to_origin[3], to_step[3];
+  int steps;          // of kStepK columns of the gathered matrix
+  bool in_order;      // row r is voxel r of the output
+  int64_t weights;    // where its packed weights begin
+  int64_t first_row;  // among the rows of all parts
+};
+
+template <class T>
+struct Args {
+  Channels<T> from;
+  const T* weights;
+  const float* bias;
+  T* to[2];
+  int to_c[2];
+  Grad grad[2];
+  int columns, block_columns, block_offset[kMaxTaps], to_extent[3];
+  bool whole_pieces;  // 16 bytes of a row of the product are 16 aligned bytes of one output
+  int tiles_n, padded_columns, splits;
+  float* sums;  // [split][row of all parts][padded column], if split
+  int64_t all_rows;
+  int parts;
+  Part part[kMaxParts];
+};
+
+// Sum (row, column) of a tile in shared memory: pairs written by the lanes of a warp, and pieces, fall in different
+// banks.
+template <int kBlockN>
+METVOX_DEVICE int tile_index(int row, int column) {
+  constexpr int kMask = kBlockN / 8 >= 4 ? 3 : kBlockN / 8 - 1;
+  return row * kBlockN + (column ^ ((kBlockN == 16 ? row >> 1 : row) & kMask) * 8);
+}
+
+// The block's sums, in the registers of its threads.
+template <class T, int kBlockN>
+struct Product {
+  using S = TileShape<kBlockN>;
+  static constexpr int kWarpsN = kBlockN / S::kWarpN, kM = S::kWarpM / 16, kN = S::kWarpN / 16;
+  float sum[kM][2 * kN][4] = {};
+  int row, column, lane;
+
+  METVOX_DEVICE explicit Product(int thread)
+      : row(thread / 32 / kWarpsN * S::kWarpM), column(thread / 32 % kWarpsN * S::kWarpN), lane(thread % 32) {}
+
+  METVOX_DEVICE void add(const char* a, const char* b) {
+#pragma unroll
+    for (int k = 0; k < 2; ++k) {
+      uint32_t fa[kM][4];
+#pragma unroll
+      for (int i = 0; i < kM; ++i)
+        ldmatrix_x4(fa[i], a + swizzled<kPieces>(row + i * 16 + lane % 16, k * 2 + lane / 16));
+#pragma unroll
+      for (int j = 0; j < kN; ++j) {
+        uint32_t fb[4];
+        ldmatrix_x4(fb, b + swizzled<kPieces>(column + j * 16 + lane % 8 + lane / 16 * 8, k * 2 + lane / 8 % 2));
+#pragma unroll
+        for (int i = 0; i < kM; ++i) {
+          mma_m16n8k16<T>(sum[i][2 * j], fa[i], {fb[0], fb[1]});
+          mma_m16n8k16<T>(sum[i][2 * j + 1], fa[i], {fb[2], fb[3]});
+        }
+      }
+    }
+  }
+
+  METVOX_DEVICE void put(float* tile) const {
+#pragma unroll
+    for (int i = 0; i < kM; ++i)
+#pragma unroll
+      for (int j = 0; j < 2 * kN; ++j)
+#pragma unroll
+        for (int half = 0; half < 2; ++half)
+          *reinterpret_cast<float2*>(
+              tile + tile_index<kBlockN>(row + i * 16 + half * 8 + lane / 4, column + j * 8 + lane % 4 * 2)) =
+              make_float2(sum[i][j][2 * half], sum[i][j][2 * half + 1]);
+  }
+};
+
+// Each thread: 8 rows, 16 apart, of kN neighbouring columns. Eight lanes read the same piece of eight neighbouring rows
+// of x (different banks), and one piece of w.
+template <int kBlockN>
+struct Product<float, kBlockN> {
+  static constexpr int kThreads = TileShape<kBlockN>::kThreads, kM = 8, kN = kBlockM * kBlockN / kThreads / kM;
+  float sum[kM][kN] = {};
+  int row, column;
+
+  METVOX_DEVICE explicit Product(int thread)
+      : row(thread % 8 + thread / (kThreads / 2) * 8), column(thread / 8 % (kThreads / 16) * kN) {}
+
+  METVOX_DEVICE void add(const char* a, const char* b) {
+#pragma unroll 1
+    for (int p = 0; p < kPieces; ++p) {
+      float4 x[kM];
+#pragma unroll
+      for (int i = 0; i < kM; ++i) x[i] = bits_as<float4>(load16(a + swizzled<kPieces>(row + i * 16, p)));
+#pragma unroll
+      for (int j = 0; j < kN; ++j) {
+        const float4 w = bits_as<float4>(load16(b + swizzled<kPieces>(column + j, p)));
+#pragma unroll
+        for (int i = 0; i < kM; ++i)
+          sum[i][j] =
+              __fmaf_rn(x[i].w, w.w, __fmaf_rn(x[i].z, w.z, __fmaf_rn(x[i].y, w.y, __fmaf_rn(x[i].x, w.x, sum[i][j]))));
+      }
+    }
+  }
+
+  METVOX_DEVICE void put(float* tile) const {
+#pragma unroll
+    for (int i = 0; i < kM; ++i)
+#pragma unroll
+      for (int j = 0; j < kN; ++j) tile[tile_index<kBlockN>(row + i * 16, column + j)] = sum[i][j];
+  }
+};
+
+// kVector<T> neighbouring sums of a row to where they belong.
+template <class T>
+METVOX_DEVICE void store_piece(const Args<T>& a, const Part& part, int row, int column, float (&v)[kVector<T>]) {
+  int64_t voxel = row;
+  if (!part.in_order) {
+    const Taps& g = part.taps;
+    const int w = row % g.box[2], h = row / g.box[2] % g.box[1], slice = row / (g.box[2] * g.box[1]);
+    const int d = slice % g.box[0], n = slice / g.box[0];
+    voxel = (static_cast<int64_t>(n) * a.to_extent[0] + d * part.to_step[0] + part.to_origin[0]) * a.to_extent[1];
+    voxel =
+        (voxel + h * part.to_step[1] + part.to_origin[1]) * a.to_extent[2] + w * part.to_step[2] + part.to_origin[2];
+  }
+  const auto store = [&](int c, auto pack, auto& values) {
+    const int block = c / a.block_columns, in_block = c - block * a.block_columns;
+    const bool second = in_block >= a.to_c[0];
+    if (a.grad[second] == Grad::ignore) return;
+    T* to = a.to[second] + (voxel + a.block_offset[block]) * a.to_c[second] + in_block - (second ? a.to_c[0] : 0);
+    constexpr int kCount = sizeof(values) / sizeof(float);
+#pragma unroll
+    for (int i = 0; i < kCount; ++i) values[i] += a.bias[c + i];
+    if (a.grad[second] == Grad::accumulate) {
+      float old[kCount];
+      pack.load(to);
+      pack.get(old);
+#pragma unroll
+      for (int i = 0; i < kCount; ++i) values[i] += old[i];
+    }
+    pack.set(values);
+    pack.store(to);
+  };
+  if (a.whole_pieces) {
+    if (column < a.columns) store(column, Pack<T, kVector<T>>{}, v);
+  } else {
+#pragma unroll
+    for (int i = 0; i < kVector<T>; ++i) {
+      float one[1] = {v[i]};
+      if (column + i < a.columns) store(column + i, Pack<T, 1>{}, one);
+    }
+  }
+}
+
+// The tile from shared memory to the outputs or, where K is split, to scratch.
+template <class T, int kBlockN>
+METVOX_DEVICE void store_tile(const Args<T>& a, const Part& part, const float* tile, int m0, int n0, int split) {
+  constexpr int kV = kVector<T>, kPiecesOfRow = kBlockN / kV;
+  const int rows = part.taps.rows - m0 < kBlockM ? part.taps.rows - m0 : kBlockM;
+  for (int i = static_cast<int>(threadIdx.x); i < rows * kPiecesOfRow; i += TileShape<kBlockN>::kThreads) {
+    const int row = i / kPiecesOfRow, column = i % kPiecesOfRow * kV;
+    float v[kV];
+#pragma unroll
+    for (int j = 0; j < kV; j += 4) {
+      const float4 q = bits_as<float4>(load16(tile + tile_index<kBlockN>(row, column + j)));
+      v[j] = q.x, v[j + 1] = q.y, v[j + 2] = q.z, v[j + 3] = q.w;
+    }
+    if (a.splits == 1) {
+      store_piece(a, part, m0 + row, n0 + column, v);
+      continue;
+    }
+    float* to = a.sums + (split * a.all_rows + part.first_row + m0 + row) * a.padded_columns + n0 + column;
+#pragma unroll
+    for (int j = 0; j < kV; j += 4) store16(to + j, bits_as<uint4>(make_float4(v[j], v[j + 1], v[j + 2], v[j + 3])));
+  }
+}
+
+// Columns [first, last) of the product belong to outputs that nobody wants.
+template <class T>
+METVOX_DEVICE bool ignored(const Args<T>& a, int first, int last) {
+  if (a.block_columns < a.columns) return false;
+  return (first >= a.to_c[0] || a.grad[0] == Grad::ignore) && (last <= a.to_c[0] || a.grad[1] == Grad::ignore);
+}
+
+template <class T, int kBlockN, bool kAnyChannels>
+__global__ void __launch_bounds__(TileShape<kBlockN>::kThreads) gather_gemm(const __grid_constant__ Args<T> a) {
+  using S = TileShape<kBlockN>;
+  METVOX_SHARED_DYN(char, shared);
+  const int t = static_cast<int>(threadIdx.x), tile = static_cast<int>(blockIdx.x);
+  const int split = static_cast<int>(blockIdx.y), n0 = tile % a.tiles_n * kBlockN, m0 = tile / a.tiles_n * kBlockM;
+  const Part& part = a.part[blockIdx.z];
+  if (m0 >= part.taps.rows || ignored(a, n0, min(n0 + kBlockN, a.columns))) return;
+  const int first = static_cast<int>(static_cast<int64_t>(part.steps) * split / a.splits);
+  const int last = static_cast<int>(static_cast<int64_t>(part.steps) * (split + 1) / a.splits);
+
+  // A thread brings the same piece of kRows rows, and some of w's pieces.
+  constexpr int kRowsApart = S::kThreads / kPieces, kRows = kBlockM / kRowsApart;
+  const int row = t / kPieces, piece = t % kPieces, channels = a.from.total();
+  Reads reads[kRows];
+#pragma unroll
+  for (int i = 0; i < kRows; ++i) reads[i] = reads_of(part.taps, m0 + row + i * kRowsApart);
+  Column column(first * kStepK<T> + piece * kVector<T>, channels);
+  constexpr int kWeights = kBlockN * kStepK<T>;
+  const T* w = a.weights + part.weights + (static_cast<int64_t>(n0 / kBlockN) * part.steps + first) * kWeights;
+
+  const auto load = [&](int step) {
+    if (step < last) {
+      char* stage = shared + (step - first) % kStages * S::kStageBytes;
+      if constexpr (kAnyChannels) {
+        for (int i = 0; i < kRows; ++i)
+          load_gathered(stage + swizzled<kPieces>(row + i * kRowsApart, piece), a.from, part.taps, column, reads[i]);
+      } else {
+        const PieceSource<T> from(a.from, part.taps, column);
+#pragma unroll
+        for (int i = 0; i < kRows; ++i) from.load(stage + swizzled<kPieces>(row + i * kRowsApart, piece), reads[i]);
+      }
+      for (int i = t; i < kBlockN * kPieces; i += S::kThreads)
+        cp_async16(stage + kBlockM * kRowBytes + i * 16, w + i * kVector<T>, true);
+      w += kWeights;
+      column.advance(kStepK<T>, channels);
+    }
+    cp_async_commit();
+  };
+
+  Product<T, kBlockN> product(t);
+  for (int s = 0; s < kStages - 1; ++s) load(first + s);
+  for (int step = first; step < last; ++step) {
+    cp_async_wait<kStages - 2>();
+    __syncthreads();
+    load(step + kStages - 1);
+    const char* stage = shared + (step - first) % kStages * S::kStageBytes;
+    product.add(stage, stage + kBlockM * kRowBytes);
+  }
+  cp_async_wait<0>();
+  __syncthreads();
+  auto* sums = reinterpret_cast<float*>(shared);
+  product.put(sums);
+  __syncthreads();
+  store_tile<T, kBlockN>(a, part, sums, m0, n0, split);
+}
+
+// Adds the splits in order. A thread for each piece.
+template <class T>
+__global__ void __launch_bounds__(256) add_splits(const __grid_constant__ Args<T> a) {
+  constexpr int kV = kVector<T>;
+  const int pieces = a.padded_columns / kV;
+  const int64_t i = static_cast<int64_t>(blockIdx.x) * 256 + threadIdx.x;
+  if (i >= a.all_rows * pieces) return;
+  const int64_t row = i / pieces;
+  const int column = static_cast<int>(i % pieces) * kV;
+  if (column >= a.columns || ignored(a, column, min(column + kV, a.columns))) return;
+  float v[kV] = {};
+  for (int s = 0; s < a.splits; ++s)
+#pragma unroll
+    for (int j = 0; j < kV; j += 4) {
+      const float* from = a.sums + (s * a.all_rows + row) * a.padded_columns + column + j;
+      const float4 q = bits_as<float4>(load16(from));
+      v[j] += q.x, v[j + 1] += q.y, v[j + 2] += q.z, v[j + 3] += q.w;
+    }
+  int p = 0;
+  while (p + 1 < a.parts && row >= a.part[p + 1].first_row) ++p;
+  store_piece(a, a.part[p], static_cast<int>(row - a.part[p].first_row), column, v);
+}
+
+// ---- weights ----
+
+template <class T>
+struct PackArgs {
+  const float* w;
+  T* packed;
+  int columns, block_columns, channels, taps, steps, block_n;
+  int64_t pieces;
+  int64_t w_column, w_channel, w_block;
+  int8_t tap_of[kMaxTaps];
+};
+
+// A thread for each piece, in the order of memory: [tile of columns][step][column][swizzled piece].
+template <class T>
+__global__ void __launch_bounds__(256) pack_weights(const __grid_constant__ PackArgs<T> a) {
+  const int64_t i = static_cast<int64_t>(blockIdx.x) * 256 + threadIdx.x;
+  if (i >= a.pieces) return;
+  const int slot = static_cast<int>(i % (a.block_n * kPieces));
+  const int64_t stage = i / (a.block_n * kPieces);
+  const int row = slot / kPieces, piece = slot % kPieces ^ (row / 2 & 3);  // as swizzled<kPieces>
+  const int n = static_cast<int>(stage / a.steps) * a.block_n + row;
+  const int block = n / a.block_columns;
+  const float* w = a.w + block * a.w_block + (n - block * a.block_columns) * a.w_column;
+  Column at(static_cast<int>(stage % a.steps) * kStepK<T> + piece * kVector<T>, a.channels);
+  float v[kVector<T>];
+#pragma unroll
+  for (int j = 0; j < kVector<T>; ++j) {
+    v[j] = n < a.columns && at.tap < a.taps ? w[at.channel * a.w_channel + a.tap_of[at.tap]] : 0;
+    at.advance(1, a.channels);
+  }
+  Pack<T, kVector<T>> pack;
+  pack.set(v);
+  pack.store(a.packed + i * kVector<T>);
+}
+
+// b, repeated for every block of columns, zero behind them.
+__global__ void __launch_bounds__(256)
+    pack_bias(const float* b, float* packed, int columns, int block_columns, int padded) {
+  const int i = static_cast<int>(blockIdx.x) * 256 + static_cast<int>(threadIdx.x);
+  if (i < padded) packed[i] = b && i < columns ? b[i % block_columns] : 0;
+}
+
+// ---- the host's side ----
+
+dim3 grid_of(int64_t threads) { return dim3(static_cast<unsigned>(divided_up(threads, 256))); }
+
+// The columns of a tile: least waste, and of two that waste alike the wider.
+int chosen_block(int64_t columns) {
+  int best = 128;
+  int64_t least = 0;
+  for (int n : {128, 64, 32, 16}) {
+    const int64_t cost = divided_up(columns, n) * (n + 16);
+    if (!least || cost < least) least = cost, best = n;
+  }
+  return best;
+}
+
+template <class F>
+void dispatch_block(int block_n, F&& f) {
+  switch (block_n) {
+    case 16: return f.template operator()<16>();
+    case 32: return f.template operator()<32>();
+    case 64: return f.template operator()<64>();
+    default: return f.template operator()<128>();
+  }
+}
+
+}  // namespace
+
+Taps make_taps(const TapsSpec& s) {
+  Taps g{};
+  g.rows = static_cast<int>(s.n * volume(s.box));
+  g.sign = s.sign;
+  g.count = static_cast<int>(volume(s.extent));
+  check(g.count <= kMaxTaps, "implicit GEMM: ", g.count, " taps");
+  for (int a = 0; a < 3; ++a) {
+    g.box[a] = static_cast<int>(s.box[a]), g.origin[a] = static_cast<int>(s.origin[a]);
+    g.step[a] = static_cast<int>(s.step[a]), g.source[a] = static_cast<int>(s.source[a]);
+    g.extent[a] = static_cast<int>(s.extent[a]);
+  }
+  for (int t = 0; t < g.count; ++t) {
+    const int at[3] = {t / (g.extent[1] * g.extent[2]), t / g.extent[2] % g.extent[1], t % g.extent[2]};
+    for (int a = 0; a < 3; ++a) g.along[a][at[a]] |= 1u << t;
+    g.offset[t] = s.sign * ((at[0] * g.source[1] + at[1]) * g.source[2] + at[2]);
+  }
+  return g;
+}
+
+GatherGemm::GatherGemm(GatherProblem p) : p_(std::move(p)) {
+  check(!p_.parts.empty() && p_.parts.size() <= kMaxParts, "gather_gemm: ", p_.parts.size(), " parts");
+  const int64_t step = kRowBytes / static_cast<int64_t>(size_of(p_.dtype));
+  int64_t rows = 0, steps = 0;
+  for (const auto& part : p_.parts) {
+    steps_.push_back(divided_up(part.taps.count * (p_.c[0] + p_.c[1]), step));
+    rows = std::max<int64_t>(rows, part.taps.rows);
+    steps = std::max(steps, steps_.back());
+  }
+  block_n_ = chosen_block(p_.columns);
+  tiles_n_ = divided_up(p_.columns, block_n_);
+  tiles_m_ = divided_up(rows, kBlockM);
+  const int64_t blocks = tiles_n_ * tiles_m_ * static_cast<int64_t>(p_.parts.size());
+  splits_ = std::clamp<int64_t>(kFullGrid / blocks, 1, std::max<int64_t>(1, steps / 8));  // of at least 8 steps
+}
+
+size_t GatherGemm::weight_bytes() const {
+  int64_t steps = 0;
+  for (int64_t s : steps_) steps += s;
+  return static_cast<size_t>(steps * tiles_n_ * block_n_ * kRowBytes);
+}
+
+int64_t GatherGemm::all_rows() const {
+  int64_t rows = 0;
+  for (const auto& part : p_.parts) rows += part.taps.rows;
+  return rows;
+}
+
+size_t GatherGemm::packed_bytes() const { return weight_bytes() + static_cast<size_t>(tiles_n_ * block_n_) * 4; }
+
+size_t GatherGemm::scratch_bytes() const {
+  return splits_ == 1 ? 0 : static_cast<size_t>(splits_ * all_rows() * tiles_n_ * block_n_) * 4;
+}
+
+void GatherGemm::pack(Stream& stream, const float* w, const float* b, void* packed) const {
+  dispatch_type(p_.dtype, [&]<class T>() {
+    T* to = static_cast<T*>(packed);
+    for (size_t i = 0; i < p_.parts.size(); ++i) {
+      PackArgs<T> a{};
+      a.w = w, a.packed = to;
+      a.columns = static_cast<int>(p_.columns), a.block_columns = static_cast<int>(p_.block_columns);
+      a.channels = static_cast<int>(p_.c[0] + p_.c[1]), a.taps = p_.parts[i].taps.count;
+      a.steps = static_cast<int>(steps_[i]), a.block_n = block_n_;
+      a.pieces = steps_[i] * tiles_n_ * block_n_ * kPieces;
+      a.w_column = p_.w_column, a.w_channel = p_.w_channel, a.w_block = p_.w_block;
+      std::copy(std::begin(p_.parts[i].tap_of), std::end(p_.parts[i].tap_of), a.tap_of);
+      if (a.pieces) launch(pack_weights<T>, grid_of(a.pieces), dim3(256), 0, stream, a);
+      to += a.pieces * kVector<T>;
+    }
+  });
+  const int64_t padded = tiles_n_ * block_n_;
+  launch(pack_bias, grid_of(padded), dim3(256), 0, stream, b,
+         reinterpret_cast<float*>(static_cast<char*>(packed) + weight_bytes()), p_.columns, p_.block_columns, padded);
+}
+
+template <class T>
+void GatherGemm::run_as(Stream& stream, const void* x, const void* x2, const void* packed, const GatherOutput& to,
+                        void* scratch) const {
+  Args<T> a{};
+  a.from = {{static_cast<const T*>(x), static_cast<const T*>(x2)},
+            {static_cast<int>(p_.c[0]), static_cast<int>(p_.c[1])},
+            group_of(p_.dtype, p_.c[0], p_.c[1])};
+  a.weights = static_cast<const T*>(packed);
+  a.bias = reinterpret_cast<const float*>(static_cast<const char*>(packed) + weight_bytes());
+  a.columns = static_cast<int>(p_.columns), a.block_columns = static_cast<int>(p_.block_columns);
+  a.whole_pieces = p_.block_columns % kVector<T> == 0;
+  for (int i = 0; i < 2; ++i) {
+    a.to[i] = static_cast<T*>(to.data[i]), a.to_c[i] = static_cast<int>(p_.to_c[i]), a.grad[i] = to.grad[i];
+    a.whole_pieces = a.whole_pieces && p_.to_c[i] % kVector<T> == 0;
+  }
+  std::copy(p_.block_offset.begin(), p_.block_offset.end(), a.block_offset);
+  std::copy(p_.to_extent.begin(), p_.to_extent.end(), a.to_extent);
+  a.tiles_n = static_cast<int>(tiles_n_), a.padded_columns = static_cast<int>(tiles_n_ * block_n_);
+  a.splits = static_cast<int>(splits_), a.sums = static_cast<float*>(scratch), a.all_rows = all_rows();
+  a.parts = static_cast<int>(p_.parts.size());
+  int64_t row = 0, weights = 0;
+  for (int i = 0; i < a.parts; ++i) {
+    const GatherPart& from = p_.parts[i];
+    Part& part = a.part[i];
+    part = {from.taps, {}, {}, static_cast<int>(steps_[i]), true, weights, row};
+    for (int axis = 0; axis < 3; ++axis) {
+      part.to_origin[axis] = from.to_origin[axis], part.to_step[axis] = from.to_step[axis];
+      part.in_order = part.in_order && from.taps.box[axis] == p_.to_extent[axis];
+    }
+    row += from.taps.rows;
+    weights += steps_[i] * a.padded_columns * kStepK<T>;
+  }
+  const dim3 grid(static_cast<unsigned>(tiles_n_ * tiles_m_), static_cast<unsigned>(splits_),
+                  static_cast<unsigned>(a.parts));
+  dispatch_block(block_n_, [&]<int kBlockN>() {
+    using S = TileShape<kBlockN>;
+    const auto kernel = a.from.group == kVector<T> ? gather_gemm<T, kBlockN, false> : gather_gemm<T, kBlockN, true>;
+    launch(kernel, grid, dim3(S::kThreads), S::kSharedBytes, stream, a);
+  });
+  if (splits_ > 1) launch(add_splits<T>, grid_of(a.all_rows * a.padded_columns / kVector<T>), dim3(256), 0, stream, a);
+}
+
+void GatherGemm::run(Stream& stream, const void* x, const void* x2, const void* packed, const GatherOutput& to,
+                     void* scratch) const {
+  dispatch_type(p_.dtype, [&]<class T>() { run_as<T>(stream, x, x2, packed, to, scratch); });
+}
+
+}  // namespace metvox::METVOX_KERNEL_NS

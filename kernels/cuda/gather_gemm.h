@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+// y[row, column] = sum over taps and channels of source[voxel of row, tap][channel] * w, plus b: what forward
+// convolutions, their backward data (by parity of the voxel where the stride is 2) and transposed convolutions are.
+// gather_gemm.cu has the kernel; here is how a convolution describes itself to it.
+#pragma once
+#include <vector>
+
+#include "kernels/cuda/implicit_gemm.h"
+#include "kernels/engine.h"
+#include "tensor/tensor.h"
+
+namespace metvox::METVOX_KERNEL_NS {
+
+constexpr int kMaxParts = 8;
+
+// One product: the rows and what they read; which voxel of the output a row is (step * (d, h, w) + origin); for each of
+// its taps the number of the tap in w.
+struct GatherPart {
+  Taps taps;
+  int to_origin[3], to_step[3];
+  int8_t tap_of[kMaxTaps];
+};
+
+struct GatherProblem {
+  DType dtype = DType::f32;
+  int64_t c[2] = {0, 0};            // channels of the sources
+  int64_t columns = 0;              // of the product
+  int64_t block_columns = 0;        // columns of one block: block i goes block_offset[i] voxels further. One block, or
+  std::vector<int> block_offset{};  // the taps of a transposed convolution
+  int64_t to_c[2] = {0, 0};         // channels of the outputs: columns of a block, in turn
+  Int3 to_extent{};                 // of the output image
+  int64_t w_column = 0, w_channel = 0, w_block = 0;  // steps in w, in elements; that of a tap is 1
+  std::vector<GatherPart> parts{};                   // none empty, kMaxParts at most
+};
+
+struct GatherOutput {
+  void* data[2] = {nullptr, nullptr};
+  Grad grad[2] = {Grad::ignore, Grad::ignore};
+};
+
+class GatherGemm {
+ public:
+  explicit GatherGemm(GatherProblem p);
+  size_t packed_bytes() const;
+  size_t scratch_bytes() const;
+  // w and b (f32, b may be nullptr for zero) in the order in which the kernel reads them.
+  void pack(Stream&, const float* w, const float* b, void* packed) const;
+  void run(Stream&, const void* x, const void* x2, const void* packed, const GatherOutput& to, void* scratch) const;
+
+ private:
+  template <class T>
+  void run_as(Stream&, const void* x, const void* x2, const void* packed, const GatherOutput& to, void* scratch) const;
+  size_t weight_bytes() const;
+  int64_t all_rows() const;
+
+  GatherProblem p_;
+  int block_n_;                 // columns of a tile
+  int64_t tiles_n_, tiles_m_;   // of the largest part
+  std::vector<int64_t> steps_;  // of a part
+  int64_t splits_;
+};
+
+}  // namespace metvox::METVOX_KERNEL_NS
