@@ -4,6 +4,7 @@
 #include "kernels/avg_pool_loops.h"
 #include "kernels/check_view.h"
 #include "kernels/convert.h"
+#include "kernels/cuda/avg_pool.h"
 #include "tensor/threads.h"
 
 namespace metvox {
@@ -11,7 +12,11 @@ namespace {
 
 constexpr int64_t kMostRows = 64;  // of a box
 
-// f(row of the smaller image, rows of the larger one in it, their number), T as the rows' elements are seen.
+// T as the loops see it: bf16 by its bits.
+template <class T>
+using Bits = std::conditional_t<std::is_same_v<T, bf16>, uint16_t, T>;
+
+// f(row of the smaller image, rows of the larger one in it, their number).
 template <class T, class F>
 void each_row(const View& large, const View& small, const Int3& stride, F f) {
   const Shape& s = small.shape;
@@ -19,12 +24,13 @@ void each_row(const View& large, const View& small, const Int3& stride, F f) {
   parallel_for(s[0] * s[2] * s[3], 1, [&](int64_t first, int64_t last) {
     for (int64_t i = first; i < last; ++i) {  // slice n * D + z of both: the stride divides the larger D
       const int64_t slice = i / s[3], y = i % s[3];
-      T* rows[kMostRows];
+      Bits<T>* rows[kMostRows];
       for (int64_t r = 0; r < count; ++r) {
         const int64_t z = slice * stride[0] + r / stride[1];
-        rows[r] = static_cast<T*>(large.data) + (z * large.shape[3] + y * stride[1] + r % stride[1]) * row;
+        rows[r] =
+            reinterpret_cast<Bits<T>*>(large.as<T>()) + (z * large.shape[3] + y * stride[1] + r % stride[1]) * row;
       }
-      f(static_cast<T*>(small.data) + i * s[4] * s[1], rows, count);
+      f(reinterpret_cast<Bits<T>*>(small.as<T>()) + i * s[4] * s[1], rows, count);
     }
   });
 }
@@ -60,37 +66,30 @@ Shape avg_pool_shape(const Shape& x, const Int3& stride) {
   return {x[0], x[1], x[2] / stride[0], x[3] / stride[1], x[4] / stride[2]};
 }
 
-void avg_pool(Stream&, View x, const Int3& stride, View y) {
+void avg_pool(Stream& stream, View x, const Int3& stride, View y) {
   check_views(x, y, stride);
+  METVOX_ON_DEVICE(stream, avg_pool(stream, x, stride, y))
   const int64_t w = y.shape[4], c = y.shape[1];
-  if (x.dtype == DType::f64)
-    return each_row<double>(x, y, stride, [=](double* to, double* const* rows, int64_t count) {
-      row_in_double(rows, count, stride[2], w, c, to);
+  dispatch_float(x.dtype, [&]<class T>() {
+    each_row<T>(x, y, stride, [=](Bits<T>* to, Bits<T>* const* rows, int64_t count) {
+      if constexpr (std::is_same_v<T, double>) row_in_double(rows, count, stride[2], w, c, to);
+      else METVOX_ISA_CALL(avg_pool_row<Bits<T>>)(rows, count, stride[2], w, c, to);
     });
-  const auto run = [&]<class T>() {
-    each_row<T>(x, y, stride, [=](T* to, T* const* rows, int64_t count) {
-      METVOX_ISA_CALL(avg_pool_row<T>)(rows, count, stride[2], w, c, to);
-    });
-  };
-  if (x.dtype == DType::bf16) run.operator()<uint16_t>();
-  else run.operator()<float>();
+  });
 }
 
-void avg_pool_backward(Stream&, View dy, const Int3& stride, View dx, Grad grad) {
+void avg_pool_backward(Stream& stream, View dy, const Int3& stride, View dx, Grad grad) {
   if (grad == Grad::ignore) return;
   check_views(dx, dy, stride);
+  METVOX_ON_DEVICE(stream, avg_pool_backward(stream, dy, stride, dx, grad))
   const int64_t w = dy.shape[4], c = dy.shape[1];
-  if (dx.dtype == DType::f64)
-    return each_row<double>(dx, dy, stride, [=](double* from, double* const* rows, int64_t count) {
-      row_back_in_double(from, count, stride[2], w, c, grad, rows);
+  dispatch_float(dx.dtype, [&]<class T>() {
+    each_row<T>(dx, dy, stride, [=](Bits<T>* from, Bits<T>* const* rows, int64_t count) {
+      const bool add = grad == Grad::accumulate;
+      if constexpr (std::is_same_v<T, double>) row_back_in_double(from, count, stride[2], w, c, grad, rows);
+      else METVOX_ISA_CALL(avg_pool_row_back<Bits<T>>)(from, count, stride[2], w, c, add, rows);
     });
-  const auto run = [&]<class T>() {
-    each_row<T>(dx, dy, stride, [=](T* from, T* const* rows, int64_t count) {
-      METVOX_ISA_CALL(avg_pool_row_back<T>)(from, count, stride[2], w, c, grad == Grad::accumulate, rows);
-    });
-  };
-  if (dx.dtype == DType::bf16) run.operator()<uint16_t>();
-  else run.operator()<float>();
+  });
 }
 
 }  // namespace metvox

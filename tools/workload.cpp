@@ -51,13 +51,31 @@ Configuration u_net(const std::vector<int>& features, int64_t patch, int batch_s
   return c;
 }
 
+// A network by its name, and what it is planned as.
+struct Planned {
+  std::string network;
+  Configuration config;
+};
+
+Planned residual_u_net(const std::vector<int>& features, int64_t patch, int batch_size) {
+  Planned p{"nnunet", u_net(features, patch, batch_size)};
+  Architecture& a = p.config.architecture;
+  a.network_class_name = "ResidualEncoderUNet";
+  for (size_t s = 0; s < features.size(); ++s) a.n_conv_per_stage[s] = s == 0 ? 1 : s == 1 ? 3 : s == 2 ? 4 : 6;
+  a.n_conv_per_stage_decoder.assign(features.size() - 1, 1);
+  return p;
+}
+
 struct DrawnNetwork {
   ParameterStore store;
   std::unique_ptr<Network> network;
   Graph graph;
   Value x, y;
-  DrawnNetwork(const Configuration& c, int heads, int levels, Device device = {}) : store(DType::f32, device) {
-    network = find_network("nnunet").make(store, c, kChannels, heads);
+  // levels 0: those that training has.
+  DrawnNetwork(const Planned& planned, int heads, int levels, Device device = {}) : store(DType::f32, device) {
+    const Configuration& c = planned.config;
+    network = find_network(planned.network).make(store, c, kChannels, heads);
+    if (levels == 0) levels = static_cast<int>(DeepSupervision::halving(network->outputs()).weights.size());
     const Int3 patch = c.patch();
     x = graph.input("x", {{c.batch_size, kChannels, patch[0], patch[1], patch[2]}, Kind::activation});
     y = network->build(x, levels).front();
@@ -132,9 +150,10 @@ LoaderPlan loader_plan(const Configuration& c, const TrainingCase& one_case, con
 
 // Forward, loss, backward, clipping, optimizer. With the loader, every step takes a new augmented batch; a run is then
 // the mean of several steps, so that batches made ahead before it do not count as free.
-WorkloadTime time_step(const Configuration& c, bool with_loader, const Target& target, int runs, uint64_t seed) {
+WorkloadTime time_step(const Planned& planned, bool with_loader, const Target& target, int runs, uint64_t seed) {
+  const Configuration& c = planned.config;
   const Labels labels = brats_description("bench").labels;
-  Learner learner({"nnunet", default_loss(labels), kChannels, target}, c, labels);
+  Learner learner({planned.network, default_loss(labels), kChannels, target}, c, labels);
   learner.store().initialize(seed);
   const BallCase ball({96, 112, 96}, Random(seed, 0));
   const LoaderPlan plan = loader_plan(c, ball.get(), target, seed);
@@ -158,15 +177,14 @@ WorkloadTime time_step(const Configuration& c, bool with_loader, const Target& t
   const LearnerMemory memory = learner.memory();
   time.arena_bytes = memory.arena;
   time.packed_bytes = memory.packed;
-  const int levels = static_cast<int>(DeepSupervision::halving(c.architecture.n_stages() - 1).weights.size());
-  const DrawnNetwork drawn(c, static_cast<int>(labels.heads().size()), levels);
+  const DrawnNetwork drawn(planned, static_cast<int>(labels.heads().size()), 0);
   // Forward, gradient of the weights, gradient of the input, which the images do not need.
   time.flops = convolution_flops(drawn.graph, [](const Node& input) { return input.op ? 3 : 2; });
   return time;
 }
 
-WorkloadTime time_forward(const Configuration& c, const Target& target, int runs, uint64_t seed) {
-  DrawnNetwork net(c, 3, 1, target.device);
+WorkloadTime time_forward(const Planned& planned, const Target& target, int runs, uint64_t seed) {
+  DrawnNetwork net(planned, 3, 1, target.device);
   net.store.initialize(seed);
   Program program(net.graph, {net.y}, Mode::infer, target, net.store.buffers(Mode::infer),
                   std::make_shared<Arena>(target.device));
@@ -192,20 +210,26 @@ WorkloadTime time_resample(int runs, uint64_t seed) {
 }
 
 std::vector<Workload> make_workloads() {
-  const std::vector<std::string> inference{"conv3d", "conv_transpose3d", "norm_act"};
-  std::vector<std::string> training = inference;
-  training.push_back("segmentation_loss");
+  using Ops = std::vector<std::string>;
+  const Ops inference{"conv3d", "conv_transpose3d", "norm_act"},
+      training{"conv3d", "conv_transpose3d", "norm_act", "segmentation_loss"},
+      residual{"conv3d", "conv_transpose3d", "norm_act", "add_act", "avg_pool", "segmentation_loss"},
+      segresnet{"conv3d", "upsample", "norm_act", "add", "segmentation_loss"};
   std::vector<Workload> all;
-  const auto add_steps = [&](const std::string& name, const Configuration& c) {
-    for (const bool with_loader : {false, true})
-      all.push_back({"step", with_loader ? name + " + loader" : name, training,
-                     [=](const Target& target, int runs, uint64_t seed) {
-                       return time_step(c, with_loader, target, runs, seed);
-                     }});
+  const auto add_step = [&](const std::string& name, const Ops& ops, const Planned& planned, bool with_loader) {
+    all.push_back({"step", name, ops, [=](const Target& target, int runs, uint64_t seed) {
+                     return time_step(planned, with_loader, target, runs, seed);
+                   }});
   };
-  add_steps("8-16-32-64 48^3", u_net({8, 16, 32, 64}, 48, 2));
-  add_steps("16-32-64-128 64^3", u_net({16, 32, 64, 128}, 64, 2));
-  const Configuration largest = u_net({32, 64, 128, 256, 320, 320}, 128, 1);
+  for (const bool with_loader : {false, true}) {
+    const std::string how = with_loader ? " + loader" : "";
+    add_step("8-16-32-64 48^3" + how, training, {"nnunet", u_net({8, 16, 32, 64}, 48, 2)}, with_loader);
+    add_step("16-32-64-128 64^3" + how, training, {"nnunet", u_net({16, 32, 64, 128}, 64, 2)}, with_loader);
+  }
+  add_step("residual 8-16-32-64 48^3", residual, residual_u_net({8, 16, 32, 64}, 48, 2), false);
+  add_step("segresnet 8 48^3", segresnet, {"segresnet", u_net({8, 16, 32, 64}, 48, 2)}, false);
+  add_step("segresnet 16 64^3", segresnet, {"segresnet", u_net({16, 32, 64, 128}, 64, 2)}, false);
+  const Planned largest{"nnunet", u_net({32, 64, 128, 256, 320, 320}, 128, 1)};
   all.push_back({"forward", "32..320 128^3", inference, [largest](const Target& target, int runs, uint64_t seed) {
                    return time_forward(largest, target, runs, seed);
                  }});
