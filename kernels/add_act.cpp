@@ -35,9 +35,8 @@ void add_act(Stream& stream, View a, View b, double slope, View y) {
           const double h = from_a[i] + from_b[i];
           to[i] = h > 0 ? h : slope * h;
         }
-      else
-        METVOX_ISA_CALL(add_act_run<Bits<T>>)
-        (from_a + first, from_b + first, last - first, static_cast<float>(slope), to + first);
+      else METVOX_ISA_CALL(add_act_run<Bits<T>>)
+      (from_a + first, from_b + first, last - first, static_cast<float>(slope), to + first);
     });
   });
 }
@@ -52,9 +51,8 @@ void add_act_backward(Stream& stream, View y, View dy, double slope, View dx, Gr
     parallel_for(dx.size(), kGrain, [=](int64_t first, int64_t last) {
       if constexpr (std::is_same_v<T, double>)
         for (int64_t i = first; i < last; ++i) put(to[i], out[i] > 0 ? gradient[i] : slope * gradient[i], grad);
-      else
-        METVOX_ISA_CALL(add_act_back_run<Bits<T>>)
-        (out + first, gradient + first, last - first, static_cast<float>(slope), grad == Grad::accumulate, to + first);
+      else METVOX_ISA_CALL(add_act_back_run<Bits<T>>)
+      (out + first, gradient + first, last - first, static_cast<float>(slope), grad == Grad::accumulate, to + first);
     });
   });
 }

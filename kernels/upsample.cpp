@@ -20,7 +20,12 @@ void UpsampleProblem::check_views(View x, View y) const {
 }
 
 const UpsampleTable& upsample() {
-  static const UpsampleTable table("upsample", {native::upsample(), reference::upsample()});
+  static const UpsampleTable table("upsample", {
+#if METVOX_CUDA
+    kgpu::upsample_native(),
+#endif
+        ksim::upsample_native(), native::upsample(), reference::upsample()
+  });
   return table;
 }
 

@@ -31,6 +31,12 @@ inline UpsampleTaps upsample_outputs(int64_t i, int64_t n) {
   return taps;
 }
 
+namespace ksim {
+Engine<UpsampleProblem, Upsample> upsample_native();
+}
+namespace kgpu {
+Engine<UpsampleProblem, Upsample> upsample_native();
+}
 namespace native {
 Engine<UpsampleProblem, Upsample> upsample();
 }
