@@ -83,9 +83,13 @@ const Conv3dBackwardDataTable& conv3d_backward_data() {
 }
 
 const Conv3dBackwardWeightsTable& conv3d_backward_weights() {
-  static const Conv3dBackwardWeightsTable table(
-      "conv3d_backward_weights",
-      {native::conv3d_backward_weights(), onednn::conv3d_backward_weights(), reference::conv3d_backward_weights()});
+  static const Conv3dBackwardWeightsTable table("conv3d_backward_weights", {
+#if METVOX_CUDA
+    kgpu::conv3d_backward_weights_native(),
+#endif
+        ksim::conv3d_backward_weights_native(), native::conv3d_backward_weights(), onednn::conv3d_backward_weights(),
+        reference::conv3d_backward_weights()
+  });
   return table;
 }
 

@@ -36,22 +36,35 @@ void ConvTranspose3dProblem::check_activations(const View& x, const View& y) con
 }
 
 const ConvTranspose3dForwardTable& conv_transpose3d_forward() {
-  static const ConvTranspose3dForwardTable table(
-      "conv_transpose3d_forward", {onednn::conv_transpose3d_forward(), reference::conv_transpose3d_forward()});
+  static const ConvTranspose3dForwardTable table("conv_transpose3d_forward", {
+#if METVOX_CUDA
+    kgpu::conv_transpose3d_forward_native(),
+#endif
+        ksim::conv_transpose3d_forward_native(), onednn::conv_transpose3d_forward(),
+        reference::conv_transpose3d_forward()
+  });
   return table;
 }
 
 const ConvTranspose3dBackwardDataTable& conv_transpose3d_backward_data() {
-  static const ConvTranspose3dBackwardDataTable table(
-      "conv_transpose3d_backward_data",
-      {onednn::conv_transpose3d_backward_data(), reference::conv_transpose3d_backward_data()});
+  static const ConvTranspose3dBackwardDataTable table("conv_transpose3d_backward_data", {
+#if METVOX_CUDA
+    kgpu::conv_transpose3d_backward_data_native(),
+#endif
+        ksim::conv_transpose3d_backward_data_native(), onednn::conv_transpose3d_backward_data(),
+        reference::conv_transpose3d_backward_data()
+  });
   return table;
 }
 
 const ConvTranspose3dBackwardWeightsTable& conv_transpose3d_backward_weights() {
-  static const ConvTranspose3dBackwardWeightsTable table(
-      "conv_transpose3d_backward_weights",
-      {onednn::conv_transpose3d_backward_weights(), reference::conv_transpose3d_backward_weights()});
+  static const ConvTranspose3dBackwardWeightsTable table("conv_transpose3d_backward_weights", {
+#if METVOX_CUDA
+    kgpu::conv_transpose3d_backward_weights_native(),
+#endif
+        ksim::conv_transpose3d_backward_weights_native(), onednn::conv_transpose3d_backward_weights(),
+        reference::conv_transpose3d_backward_weights()
+  });
   return table;
 }
 

@@ -5,6 +5,18 @@
 
 namespace metvox {
 
+namespace ksim {
+Engine<ConvTranspose3dProblem, ConvTranspose3dForward> conv_transpose3d_forward_native();
+Engine<ConvTranspose3dProblem, ConvTranspose3dBackwardData> conv_transpose3d_backward_data_native();
+Engine<ConvTranspose3dProblem, ConvTranspose3dBackwardWeights> conv_transpose3d_backward_weights_native();
+}  // namespace ksim
+
+namespace kgpu {
+Engine<ConvTranspose3dProblem, ConvTranspose3dForward> conv_transpose3d_forward_native();
+Engine<ConvTranspose3dProblem, ConvTranspose3dBackwardData> conv_transpose3d_backward_data_native();
+Engine<ConvTranspose3dProblem, ConvTranspose3dBackwardWeights> conv_transpose3d_backward_weights_native();
+}  // namespace kgpu
+
 namespace onednn {
 Engine<ConvTranspose3dProblem, ConvTranspose3dForward> conv_transpose3d_forward();
 Engine<ConvTranspose3dProblem, ConvTranspose3dBackwardData> conv_transpose3d_backward_data();

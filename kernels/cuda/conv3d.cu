@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Engine `native` of conv3d on a GPU and on the simulated one: forward and backward data as gathered products
-// (gather_gemm.cu), backward weights as a product over the pixels (pixel_gemm.cu). Here
-// the passes are only described to them.
+// (gather_gemm.cu), backward weights as a product over the pixels (pixel_gemm.cu). Here the
+// passes are only described to them.
 #include <algorithm>
 
 #include "kernels/conv3d_engines.h"
 #include "kernels/cuda/convolution.h"
 #include "kernels/cuda/gather_gemm.h"
+#include "kernels/cuda/pixel_gemm.h"
 
 namespace metvox::METVOX_KERNEL_NS {
 namespace {
@@ -19,6 +20,11 @@ std::optional<std::string> declines_backward_data(const Conv3dProblem& p) {
   if (auto reason = declines(p)) return reason;
   if (std::max({p.stride[0], p.stride[1], p.stride[2]}) > 2) return "backward data is for strides 1 and 2";
   return std::nullopt;
+}
+
+// What output voxels read.
+Taps taps_of(const Conv3dProblem& p) {
+  return make_taps({p.n, p.out(), {-p.pad[0], -p.pad[1], -p.pad[2]}, p.stride, 1, p.in, p.kernel});
 }
 
 class Forward final : public Conv3dForward {
@@ -44,8 +50,7 @@ class Forward final : public Conv3dForward {
     g.to_c[0] = p.k, g.to_extent = p.out();
     g.w_column = (p.c + p.c2) * taps, g.w_channel = taps;
     GatherPart part{};
-    const Int3 origin{-p.pad[0], -p.pad[1], -p.pad[2]};
-    part.taps = make_taps({p.n, p.out(), origin, p.stride, 1, p.in, p.kernel});
+    part.taps = taps_of(p);
     std::fill(std::begin(part.to_step), std::end(part.to_step), 1);
     for (int t = 0; t < taps; ++t) part.tap_of[t] = static_cast<int8_t>(t);
     g.parts = {part};
@@ -119,6 +124,26 @@ class BackwardData final : public Conv3dBackwardData {
   GatherGemm gemm_;
 };
 
+class BackwardWeights final : public Conv3dBackwardWeights {
+ public:
+  explicit BackwardWeights(const Conv3dProblem& p)
+      : p_(p), gemm_({p.dtype, p.k, {p.c, p.c2}, taps_of(p)}), sums_(p.dtype, p.n * volume(p.out()), p.k) {}
+  size_t scratch_bytes() const override { return std::max(gemm_.scratch_bytes(), p_.bias ? sums_.scratch_bytes() : 0); }
+
+  void run(Stream& stream, View x, View x2, View dy, View dw, View db, Grad grad, void* scratch) const override {
+    if (grad == Grad::ignore) return;
+    p_.check_activations(x, x2, dy);
+    p_.check_weights(dw, db);
+    gemm_.run(stream, x.data, x2.data, dy.data, dw.as<float>(), grad, scratch);
+    if (p_.bias) sums_.run(stream, dy.data, db.as<float>(), grad, scratch);
+  }
+
+ private:
+  Conv3dProblem p_;
+  PixelGemm gemm_;
+  ChannelSums sums_;
+};
+
 template <class Interface, class Kernel>
 std::unique_ptr<Interface> made(const Conv3dProblem& p) {
   p.validate();
@@ -132,6 +157,9 @@ Engine<Conv3dProblem, Conv3dForward> conv3d_forward_native() {
 }
 Engine<Conv3dProblem, Conv3dBackwardData> conv3d_backward_data_native() {
   return {"native", kKernelDevice, declines_backward_data, made<Conv3dBackwardData, BackwardData>};
+}
+Engine<Conv3dProblem, Conv3dBackwardWeights> conv3d_backward_weights_native() {
+  return {"native", kKernelDevice, declines, made<Conv3dBackwardWeights, BackwardWeights>};
 }
 
 }  // namespace metvox::METVOX_KERNEL_NS

@@ -77,6 +77,15 @@ class Runner {
     if (p_.c2) r.dx2 = in_double(dx2);
   }
 
+  void backward_weights(Results& r) {
+    const auto kernel = conv3d_backward_weights().prepare(p_, target()).kernel;
+    const Tensor scratch = bytes_on(p_.device, kernel->scratch_bytes(), "scratch"),
+                 dw = gradient(p_.w_shape(), p_.master(), "dw"), db = gradient({p_.k}, p_.master(), "db");
+    kernel->run(stream_, x_.view(), x2_.view(), dy_.view(), dw.view(), db.view(), grad_, scratch.view().data);
+    r.dw = in_double(dw);
+    if (p_.bias) r.db = in_double(db);
+  }
+
  private:
   Target target() const { return {p_.device, p_.dtype, p_.device.is_cpu() ? "reference" : "native"}; }
   Tensor placed(const Tensor& from, DType dtype, const char* name) const {
@@ -98,6 +107,7 @@ Results results_of(const Conv3dProblem& p, const Data& d, Grad grad) {
   Results r;
   r.y = runner.forward();
   runner.backward_data(r);
+  runner.backward_weights(r);
   return r;
 }
 
@@ -115,6 +125,8 @@ void expect_same(const Results& got, const Results& expected, const std::string&
   test::expect_near(got.y, expected.y, 0, "y " + what);
   test::expect_near(got.dx, expected.dx, 0, "dx " + what);
   if (expected.dx2) test::expect_near(got.dx2, expected.dx2, 0, "dx2 " + what);
+  test::expect_near(got.dw, expected.dw, 0, "dw " + what);
+  if (expected.db) test::expect_near(got.db, expected.db, 0, "db " + what);
 }
 
 void expect_exact(const Conv3dProblem& p, uint64_t seed, std::initializer_list<DType> types) {
@@ -206,6 +218,8 @@ TEST(conv3d, rounds_as_its_type_does) {
       const Results got = results_of(on_sim(p, dtype), d, Grad::overwrite);
       EXPECT_LT(apart(got.y, expected.y), limit) << name_of(dtype);
       EXPECT_LT(apart(got.dx, expected.dx), limit) << name_of(dtype);
+      EXPECT_LT(apart(got.dw, expected.dw), limit) << name_of(dtype);
+      EXPECT_LT(apart(got.db, expected.db), limit) << name_of(dtype);
     }
   }
 }
