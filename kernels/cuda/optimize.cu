@@ -13,7 +13,7 @@
 namespace metvox::METVOX_KERNEL_NS {
 namespace {
 
-constexpr int kThreads = 256, kNormThreads = 512;
+constexpr int kThreads = 256;
 constexpr int64_t kPart = 4 * kThreads;  // a block's share is a multiple: its parts begin where lines of memory do
 constexpr int64_t kBlocks = 2048;        // at most
 
@@ -38,20 +38,20 @@ struct SquaredNorm {
   METVOX_DEVICE void operator()(int64_t begin, int64_t end) const {
     double squares = 0;
 #pragma unroll 4
-    for (int64_t i = begin + threadIdx.x; i < end; i += kNormThreads)
+    for (int64_t i = begin + threadIdx.x; i < end; i += blockDim.x)
       squares += static_cast<double>(g[i]) * static_cast<double>(g[i]);
     *sum += squares;
   }
 };
 
 // Block p: piece p of the list's elements [first, first + total) of n.
-__global__ void __launch_bounds__(kNormThreads)
+__global__ void __launch_bounds__(512)
     sum_squares(const float* g, RangeList list, int64_t first, int64_t n, StepControl* control) {
   const int64_t p = blockIdx.x;
   double sum = 0;
   walk(list.range, list.count, n * p / StepControl::kPieces - first, n * (p + 1) / StepControl::kPieces - first,
        SquaredNorm{g, &sum});
-  sum = block_sum<kNormThreads>(sum);
+  sum = block_sum(sum);
   if (threadIdx.x == 0) control->piece[p] = first == 0 ? sum : control->piece[p] + sum;
 }
 
@@ -129,8 +129,8 @@ void measure_gradients(Stream& stream, View g, std::span<const Range> ranges, co
   int64_t n = 0;
   for (const Range& r : ranges) n += r.count;
   each_list(ranges, [&](const RangeList& list, int64_t before) {
-    launch(sum_squares, dim3(StepControl::kPieces), dim3(kNormThreads), 0, stream, g.as<float>(), list, before, n,
-           control);
+    launch(sum_squares, dim3(StepControl::kPieces), sum_threads(n / StepControl::kPieces, 8), 0, stream, g.as<float>(),
+           list, before, n, control);
   });
   launch(decide, dim3(1), dim3(1), 0, stream, control, rules);
 }

@@ -12,7 +12,6 @@ namespace metvox::METVOX_KERNEL_NS {
 namespace {
 
 constexpr int kNeighbours = 8;
-constexpr int kSumThreads = 256;
 
 // Neighbours as floats.
 template <class T>
@@ -68,11 +67,11 @@ __global__ void __launch_bounds__(kEachThreads) to_type(int64_t n, int64_t eight
 }
 
 template <class T>
-__global__ void __launch_bounds__(kSumThreads) sum_weighted(const T* x, const float* w, int64_t n, float* y) {
+__global__ void __launch_bounds__(512) sum_weighted(const T* x, const float* w, int64_t n, float* y) {
   double sum = 0;
-  for (int64_t i = threadIdx.x; i < n; i += kSumThreads)
+  for (int64_t i = threadIdx.x; i < n; i += blockDim.x)
     sum += static_cast<double>(w[i]) * static_cast<double>(to_float(x[i]));
-  sum = block_sum<kSumThreads>(sum);
+  sum = block_sum(sum);
   if (threadIdx.x == 0) *y = static_cast<float>(sum);
 }
 
@@ -122,7 +121,8 @@ void convert(Stream& stream, View x, View y) {
 
 void weighted_sum(Stream& stream, View x, View w, View y) {
   dispatch_type(x.dtype, [&]<class T>() {
-    launch(sum_weighted<T>, dim3(1), dim3(kSumThreads), 0, stream, x.as<T>(), w.as<float>(), x.size(), y.as<float>());
+    launch(sum_weighted<T>, dim3(1), sum_threads(x.size(), 4), 0, stream, x.as<T>(), w.as<float>(), x.size(),
+           y.as<float>());
   });
 }
 

@@ -157,15 +157,13 @@ __global__ void __launch_bounds__(kThreads)
         sums.total(kHeads * kPerHead + k - of_heads);
 }
 
-constexpr int kFinishThreads = 128;
-
 // A block for each of sums_count().
-__global__ void __launch_bounds__(kFinishThreads) add_rows(const double* rows, LossShape shape, double* sums) {
+__global__ void __launch_bounds__(512) add_rows(const double* rows, LossShape shape, double* sums) {
   const int64_t of_sample = int64_t{shape.heads} * kPerHead, of_heads = shape.q.n * of_sample, k = blockIdx.x;
   double sum = 0;
   const auto add = [&](int64_t sample, int64_t row) {
     const double* from = rows + (sample * shape.rows() + row) * shape.chunks;
-    for (int64_t i = threadIdx.x; i < shape.chunks; i += kFinishThreads) sum += from[i];
+    for (int64_t i = threadIdx.x; i < shape.chunks; i += blockDim.x) sum += from[i];
   };
   if (k < of_heads) {
     add(k / of_sample, k % of_sample);
@@ -173,7 +171,7 @@ __global__ void __launch_bounds__(kFinishThreads) add_rows(const double* rows, L
     for (int64_t sample = 0; sample < shape.q.n; ++sample)
       for (int group = 0; group < shape.groups; ++group) add(sample, of_sample + 2 * group + k - of_heads);
   }
-  sum = block_sum<kFinishThreads>(sum);
+  sum = block_sum(sum);
   if (threadIdx.x == 0) sums[k] = sum;
 }
 
@@ -241,8 +239,8 @@ class GpuLoss final : public SegmentationLossKernel {
     const auto kernel = shape_.heads <= kFewHeads ? loss_sums<T, kFewHeads> : loss_sums<T, kMostHeads>;
     launch(kernel, dim3(blocks(), static_cast<unsigned>(shape_.groups)), dim3(kThreads), 0, stream, logits.as<T>(),
            labels.as<uint8_t>(), shape_, rows);
-    launch(add_rows, dim3(static_cast<unsigned>(shape_.q.sums_count())), dim3(kFinishThreads), 0, stream, rows, shape_,
-           sums);
+    launch(add_rows, dim3(static_cast<unsigned>(shape_.q.sums_count())), sum_threads(shape_.chunks, 4), 0, stream, rows,
+           shape_, sums);
   }
 
   void gradient(Stream& stream, View logits, View labels, const double* coefficients, View dy, View dlogits, Grad grad,
