@@ -4,6 +4,7 @@
 #pragma once
 #include <memory>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -35,6 +36,23 @@ struct Step {
   std::span<const Grad> grad;  // what to do with each
 };
 
+// What a pass of an op will do, for tables and profiles: on which engines ("onednn", "native+onednn" where the
+// gradients of data and weights differ), and how many multiplications and additions (0: bound by memory).
+struct Work {
+  std::string engine;
+  double flops = 0;
+};
+// The kernel that an op's table has for a problem; its engine and flops are added to the work.
+template <class Table, class Problem>
+auto prepare_kernel(const Table& table, const Problem& problem, const Target& target, Work& work) {
+  auto choice = table.prepare(problem, target);
+  if (work.engine.empty()) work.engine = choice.engine;
+  else if (work.engine != choice.engine) work.engine += "+" + std::string(choice.engine);
+  if constexpr (requires { problem.flops(); }) work.flops += problem.flops();
+  return std::move(choice.kernel);
+}
+enum class Pass { forward, backward };
+
 class Prepared {
  public:
   virtual ~Prepared() = default;
@@ -47,7 +65,7 @@ class Prepared {
   // May y lie in x[input]'s memory where no backward follows, and dx[input] in dy's? True for
   // one input at most, whose shape and type are the output's; backward() then writes that dx last.
   virtual bool in_place(int /*input*/) const { return false; }
-  virtual std::string_view engine() const { return "native"; }
+  virtual Work work(Pass) const { return {"native"}; }
   virtual void pack(const Step&) const {}
   virtual void forward(const Step&) const = 0;
   virtual void backward(const Step&) const = 0;

@@ -131,7 +131,7 @@ CheckResult check_case(const OpCase& c, const Target& target, uint64_t seed) {
   }
   tried->run();
   for (const auto& step : tried->program().time(tried->stream()))
-    if (step.op == c.op) result.engine = step.engine;
+    if (step.op == c.op) result.engine = step.forward.work.engine;
   const double unit = 4 * c.slack * eps_of(target.dtype);
   const Tensor expected = judge.output(), got = tried->output();
   const Tensor expected_grads = judge.grads(), got_grads = tried->grads();
@@ -206,9 +206,10 @@ CaseTime time_case(const OpCase& c, const Target& target, int runs) {
   for (int i = 0; i < runs; ++i)
     for (const auto& step : run.program().time(run.stream())) {
       if (step.op != c.op) continue;
-      forward.push_back(step.forward_ms);
-      backward.push_back(step.backward_ms);
-      result.engine = step.engine;
+      forward.push_back(step.forward.ms);
+      backward.push_back(step.backward.ms);
+      result.engine = step.forward.work.engine;
+      result.backward_engine = step.backward.work.engine;
     }
   std::sort(forward.begin(), forward.end());
   std::sort(backward.begin(), backward.end());

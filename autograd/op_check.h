@@ -25,7 +25,7 @@ double gradient_error(const OpCase& c, uint64_t seed);
 double accumulation_error(const OpCase& c, const Target& target, uint64_t seed);
 
 struct CaseTime {
-  std::string engine;
+  std::string engine, backward_engine;
   int runs = 0;
   double forward_ms_min = 0, forward_ms_median = 0, backward_ms_min = 0, backward_ms_median = 0;
   size_t arena_bytes = 0, packed_bytes = 0;

@@ -242,28 +242,27 @@ const Plan& Program::plan() const { return *impl_->plan; }
 
 std::vector<Program::Timing> Program::time(Stream& stream) {
   impl_->begin(stream);
-  std::vector<Timing> all(static_cast<size_t>(impl_->n));
-  for (int i = 0; i < impl_->n; ++i) {
-    const double start = milliseconds();
-    impl_->forward_step(stream, i);
+  stream.synchronize();
+  const double begin = milliseconds();
+  const auto timed = [&](Timing::Part& part, auto&& step) {
+    part.start_ms = milliseconds() - begin;
+    step();
     stream.synchronize();
-    all[i].forward_ms = milliseconds() - start;
-  }
+    part.ms = milliseconds() - begin - part.start_ms;
+  };
+  std::vector<Timing> all(static_cast<size_t>(impl_->n));
+  for (int i = 0; i < impl_->n; ++i) timed(all[i].forward, [&] { impl_->forward_step(stream, i); });
   if (impl_->mode == Mode::train) {
     impl_->start_backward(stream);
-    for (int i = impl_->n - 1; i >= 0; --i) {
-      const double start = milliseconds();
-      impl_->backward_step(stream, i);
-      stream.synchronize();
-      all[i].backward_ms = milliseconds() - start;
-    }
+    for (int i = impl_->n - 1; i >= 0; --i) timed(all[i].backward, [&] { impl_->backward_step(stream, i); });
   }
   std::vector<Timing> steps;
   for (int i = 0; i < impl_->n; ++i) {
     if (!impl_->prepared[i]) continue;
     all[i].name = impl_->node(i).name;
     all[i].op = impl_->node(i).op->name();
-    all[i].engine = impl_->prepared[i]->engine();
+    all[i].forward.work = impl_->prepared[i]->work(Pass::forward);
+    all[i].backward.work = impl_->prepared[i]->work(Pass::backward);
     steps.push_back(all[i]);
   }
   return steps;

@@ -67,10 +67,14 @@ class Program {
   size_t arena_bytes() const;
   size_t packed_bytes() const;  // packed copies of the weights
   const Plan& plan() const;
-  // Milliseconds of each step in the last timed run, by node: name, op, engine, forward, backward.
+  // One run, step by step, each waited for: the steps of the ops in the graph's order. start_ms counts from the run's
+  // begin; backward's are 0 at inference.
   struct Timing {
-    std::string name, op, engine;
-    double forward_ms = 0, backward_ms = 0;
+    std::string name, op;
+    struct Part {
+      Work work;
+      double start_ms = 0, ms = 0;
+    } forward, backward;
   };
   std::vector<Timing> time(Stream&);
 

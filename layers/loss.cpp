@@ -19,15 +19,13 @@ class PreparedLoss final : public Prepared {
   PreparedLoss(std::vector<SegmentationLossProblem> levels, const LossFinish& finish, const Target& target)
       : levels_(std::move(levels)), finish_(finish) {
     for (const auto& problem : levels_) {
-      auto choice = metvox::segmentation_loss().prepare(problem, target);
-      engine_ = choice.engine;
-      scratch_ = std::max(scratch_, choice.kernel->scratch_bytes());
-      kernels_.push_back(std::move(choice.kernel));
+      kernels_.push_back(prepare_kernel(metvox::segmentation_loss(), problem, target, work_));
+      scratch_ = std::max(scratch_, kernels_.back()->scratch_bytes());
       sums_ += problem.sums_count();
       coefficients_ += problem.coefficients_count();
     }
   }
-  std::string_view engine() const override { return engine_; }
+  Work work(Pass) const override { return work_; }
   // The sums of each level, then the coefficients of each.
   size_t saved_bytes() const override { return sizeof(double) * static_cast<size_t>(sums_ + coefficients_); }
   size_t forward_scratch_bytes() const override { return scratch_; }
@@ -56,7 +54,7 @@ class PreparedLoss final : public Prepared {
 
   std::vector<SegmentationLossProblem> levels_;
   LossFinish finish_;
-  std::string_view engine_;
+  Work work_;
   size_t scratch_ = 0;
   int64_t sums_ = 0, coefficients_ = 0;
   std::vector<std::unique_ptr<SegmentationLossKernel>> kernels_;

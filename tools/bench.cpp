@@ -72,6 +72,7 @@ Json row_of(const OpCase& c, const Target& target, const CaseTime& t, const std:
   return {{"op", c.op},
           {"case", c.name},
           {"engine", t.engine},
+          {"backward_engine", t.backward_engine},
           {"precision", name_of(target.dtype)},
           {"runs", t.runs},
           {"forward_ms_median", t.forward_ms_median},
@@ -88,11 +89,13 @@ Json row_of(const OpCase& c, const Target& target, const CaseTime& t, const std:
 void print_row(const Json& r) {
   const auto number = [&](const char* key) { return r[key].get<double>(); };
   const std::string name = r["op"].get<std::string>() + " " + r["case"].get<std::string>();
-  std::printf("%-34s %-10s %-5s %8.3f %8.3f %8.3f %8.3f %4d %8.1f %7.1f %9.1f  %s\n", name.c_str(),
-              r["engine"].get<std::string>().c_str(), r["precision"].get<std::string>().c_str(),
-              number("forward_ms_median"), number("forward_ms_min"), number("backward_ms_median"),
-              number("backward_ms_min"), r["runs"].get<int>(), number("forward_gflops"), number("forward_gb_per_s"),
-              number("arena_bytes") / 1048576, r["reproduce"].get<std::string>().c_str());
+  const std::string backward = r["backward_engine"].get<std::string>();
+  std::string engines = r["engine"].get<std::string>();
+  if (backward != engines) engines += "/" + backward;
+  std::printf("%-34s %-20s %-5s %8.3f %8.3f %8.3f %8.3f %4d %8.1f %7.1f %9.1f  %s\n", name.c_str(), engines.c_str(),
+              r["precision"].get<std::string>().c_str(), number("forward_ms_median"), number("forward_ms_min"),
+              number("backward_ms_median"), number("backward_ms_min"), r["runs"].get<int>(), number("forward_gflops"),
+              number("forward_gb_per_s"), number("arena_bytes") / 1048576, r["reproduce"].get<std::string>().c_str());
   std::fflush(stdout);
 }
 
@@ -162,6 +165,14 @@ class Verdicts {
   Json failures_ = Json::array();
 };
 
+// The options that name a target; where the best engine was taken, none names it.
+std::string said(const Target& target) {
+  std::string options;
+  if (!target.engine.empty()) options += "--engine " + target.engine + " ";
+  if (!target.device.is_cpu()) options += "--device " + name_of(target.device) + " ";
+  return options;
+}
+
 // Times one case on one target; nothing where the op has no engine of that name, or where it declines.
 void bench_case(const OpCase& c, const Target& target, const Request& r, const CommandLine& line, Verdicts& verdicts,
                 Json* rows) {
@@ -169,7 +180,7 @@ void bench_case(const OpCase& c, const Target& target, const Request& r, const C
     const CaseTime time = time_case(c, target, r.runs > 0 ? r.runs : runs_for(c, target));
     if (!target.engine.empty() && time.engine != target.engine) return;
     rows->push_back(row_of(c, target, time,
-                           sentence("metvox bench ", c.op, " '", c.name, "' --engine ", time.engine, " --precision ",
+                           sentence("metvox bench ", c.op, " '", c.name, "' ", said(target), "--precision ",
                                     name_of(target.dtype), " --threads ", threads())));
     if (!line.values().json) print_row(rows->back());
     verdicts.judge_speed(c, target, time);
@@ -185,7 +196,7 @@ Json bench_ops(const std::vector<OpCase>& cases, const std::vector<Target>& targ
                const CommandLine& line, Verdicts& verdicts) {
   Json rows = Json::array();
   if (!cases.empty() && !line.values().json)
-    std::printf("%-34s %-10s %-5s %17s %17s %4s %8s %7s %9s  %s\n%-34s %-10s %-5s %8s %8s %8s %8s\n", "", "", "",
+    std::printf("%-34s %-20s %-5s %17s %17s %4s %8s %7s %9s  %s\n%-34s %-20s %-5s %8s %8s %8s %8s\n", "", "", "",
                 "forward ms", "backward ms", "n", "GFLOP/s", "GB/s", "arena MiB", "reproduce", "op case", "engine",
                 "type", "median", "min", "median", "min");
   for (const OpCase& c : cases)

@@ -18,14 +18,13 @@ struct Inputs {
 class PreparedConv3d final : public Prepared {
  public:
   PreparedConv3d(const Conv3dProblem& problem, Inputs in, const Setting& setting) : in_(in) {
-    auto f = conv3d_forward().prepare(problem, setting.target);
-    engine_ = f.engine;
-    forward_ = std::move(f.kernel);
+    const Target& target = setting.target;
+    forward_ = prepare_kernel(conv3d_forward(), problem, target, work_[0]);
     if (setting.wants_gradient[0] || (in.two && setting.wants_gradient[1]))
-      data_ = conv3d_backward_data().prepare(problem, setting.target).kernel;
-    if (setting.wants_gradient[in.w()]) weights_ = conv3d_backward_weights().prepare(problem, setting.target).kernel;
+      data_ = prepare_kernel(conv3d_backward_data(), problem, target, work_[1]);
+    if (setting.wants_gradient[in.w()]) weights_ = prepare_kernel(conv3d_backward_weights(), problem, target, work_[1]);
   }
-  std::string_view engine() const override { return engine_; }
+  Work work(Pass pass) const override { return work_[pass == Pass::backward]; }
   size_t packed_bytes() const override {
     return aligned(forward_->packed_bytes()) + (data_ ? data_->packed_bytes() : 0);
   }
@@ -59,7 +58,7 @@ class PreparedConv3d final : public Prepared {
   }
 
   Inputs in_;
-  std::string_view engine_;
+  Work work_[2];  // of each pass
   std::unique_ptr<Conv3dForward> forward_;
   std::unique_ptr<Conv3dBackwardData> data_;
   std::unique_ptr<Conv3dBackwardWeights> weights_;

@@ -11,14 +11,13 @@ namespace {
 class PreparedConvTranspose3d final : public Prepared {
  public:
   PreparedConvTranspose3d(const ConvTranspose3dProblem& problem, const Setting& setting) : bias_(problem.bias) {
-    auto f = conv_transpose3d_forward().prepare(problem, setting.target);
-    engine_ = f.engine;
-    forward_ = std::move(f.kernel);
-    if (setting.wants_gradient[0]) data_ = conv_transpose3d_backward_data().prepare(problem, setting.target).kernel;
+    const Target& target = setting.target;
+    forward_ = prepare_kernel(conv_transpose3d_forward(), problem, target, work_[0]);
+    if (setting.wants_gradient[0]) data_ = prepare_kernel(conv_transpose3d_backward_data(), problem, target, work_[1]);
     if (setting.wants_gradient[1])
-      weights_ = conv_transpose3d_backward_weights().prepare(problem, setting.target).kernel;
+      weights_ = prepare_kernel(conv_transpose3d_backward_weights(), problem, target, work_[1]);
   }
-  std::string_view engine() const override { return engine_; }
+  Work work(Pass pass) const override { return work_[pass == Pass::backward]; }
   size_t packed_bytes() const override {
     return aligned(forward_->packed_bytes()) + (data_ ? data_->packed_bytes() : 0);
   }
@@ -45,7 +44,7 @@ class PreparedConvTranspose3d final : public Prepared {
   }
 
   bool bias_;
-  std::string_view engine_;
+  Work work_[2];  // of each pass
   std::unique_ptr<ConvTranspose3dForward> forward_;
   std::unique_ptr<ConvTranspose3dBackwardData> data_;
   std::unique_ptr<ConvTranspose3dBackwardWeights> weights_;

@@ -10,11 +10,9 @@ namespace {
 class PreparedNormAct final : public Prepared {
  public:
   PreparedNormAct(const NormActProblem& problem, const Target& target) : problem_(problem) {
-    auto choice = metvox::norm_act().prepare(problem, target);
-    engine_ = choice.engine;
-    kernel_ = std::move(choice.kernel);
+    kernel_ = prepare_kernel(metvox::norm_act(), problem, target, work_);
   }
-  std::string_view engine() const override { return engine_; }
+  Work work(Pass) const override { return work_; }
   bool in_place(int input) const override { return input == 0; }
   size_t saved_bytes() const override { return Spec{saved_shape(), problem_.master()}.bytes(); }
   size_t forward_scratch_bytes() const override { return kernel_->forward_scratch_bytes(); }
@@ -33,7 +31,7 @@ class PreparedNormAct final : public Prepared {
   Shape saved_shape() const { return {problem_.n, problem_.c, 2}; }
   View saved(const Step& s) const { return {s.saved, saved_shape(), problem_.master(), problem_.device}; }
   NormActProblem problem_;
-  std::string_view engine_;
+  Work work_;
   std::unique_ptr<NormAct> kernel_;
 };
 

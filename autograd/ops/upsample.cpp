@@ -10,18 +10,16 @@ namespace {
 class PreparedUpsample final : public Prepared {
  public:
   PreparedUpsample(const UpsampleProblem& problem, const Target& target) {
-    auto choice = metvox::upsample().prepare(problem, target);
-    engine_ = choice.engine;
-    kernel_ = std::move(choice.kernel);
+    kernel_ = prepare_kernel(metvox::upsample(), problem, target, work_);
   }
-  std::string_view engine() const override { return engine_; }
+  Work work(Pass) const override { return work_; }
   size_t forward_scratch_bytes() const override { return kernel_->scratch_bytes(); }
   size_t backward_scratch_bytes() const override { return kernel_->scratch_bytes(); }
   void forward(const Step& s) const override { kernel_->forward(s.stream, s.x[0], s.y, s.scratch); }
   void backward(const Step& s) const override { kernel_->backward(s.stream, s.dy, s.dx[0], s.grad[0], s.scratch); }
 
  private:
-  std::string_view engine_;
+  Work work_;
   std::unique_ptr<Upsample> kernel_;
 };
 
