@@ -30,6 +30,7 @@ TrainRequest parse_request(CommandLine& line, bool* go_on) {
               "checkpoint whose weights to start from, segmentation heads excepted");
   line.option("overwrite", r.overwrite, "train a fold anew that has checkpoints, and replace them");
   line.option("resume", r.resume, "go on from the last checkpoint; from the beginning where there is none");
+  line.option("profile", r.profile, "write profile.csv and trace.json (for Perfetto) of one step, layer by layer");
   line.choice("group-by", group_by, {"patient", "none"}, "keep the time points of one patient in one fold");
   line.common({Common::device, Common::engine, Common::precision, Common::seed, Common::threads, Common::json,
                Common::quiet, Common::dry_run});

@@ -97,6 +97,23 @@ StepResult Learner::validate(const Batch& batch) {
   return result(*validate_);
 }
 
+std::vector<Program::Timing> Learner::profile(const Batch& batch) {
+  train_->set(stream_, images_, batch.images.view());
+  train_->set(stream_, labels_, batch.labels.view());
+  constexpr int kRuns = 5;
+  std::vector<Program::Timing> best;
+  double best_ms = 0;
+  for (int run = 0; run < kRuns; ++run) {
+    auto steps = train_->time(stream_);
+    double ms = 0;
+    for (const auto& s : steps) ms += s.forward.ms + s.backward.ms;
+    if (!best.empty() && ms >= best_ms) continue;
+    best = std::move(steps);
+    best_ms = ms;
+  }
+  return best;
+}
+
 StepResult Learner::result(const Program& program) {
   const Tensor y = program.read(stream_, loss_);
   const float* values = y.data<float>();

@@ -8,6 +8,7 @@
 #include "kernels/cpu/isa.h"
 #include "segmentation/data/config_hash.h"
 #include "segmentation/training/fold_validation.h"
+#include "segmentation/training/profile.h"
 #include "tensor/threads.h"
 
 namespace metvox {
@@ -81,6 +82,7 @@ struct Trainer::Impl {
   LoaderPlan loader_plan;
   double lr = 0;
   TrainingState state;
+  bool profiled = false;
 
   explicit Impl(const TrainRequest& r) : request(r) {
     const Path plans_json = r.preprocessed / "plans.json", dataset_json = r.preprocessed / "dataset.json";
@@ -268,6 +270,12 @@ struct Trainer::Impl {
       const Batch& batch = loader.next();
       const double ready = seconds_now();
       const bool training = step < request.iterations;
+      if (request.profile && !profiled) {
+        write_profile(folder(), learner->profile(batch));
+        profiled = true;
+        events.say("one step by layers: " + (folder() / "profile.csv").string() +
+                   "; for Perfetto: trace.json beside it");
+      }
       const StepResult result = training ? learner->train(batch, r.lr) : learner->validate(batch);
       require_finite(result.loss, training ? "loss" : "validation loss", r.epoch, step);
       // In f16 a gradient that is not finite lowers the loss scale; elsewhere it is the end.

@@ -23,6 +23,7 @@ struct TrainRequest {
   Target target;
   bool resume = false;     // go on from the last checkpoint
   bool overwrite = false;  // else, without resume, a fold that has a checkpoint is refused
+  bool profile = false;    // profile.csv and trace.json of one step in the fold's folder, before the first step
 };
 
 // What a caller may show. An epoch is told after its checkpoint is written.

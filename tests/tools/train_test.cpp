@@ -6,6 +6,7 @@
 #include <cstring>
 #include <thread>
 
+#include "io/csv.h"
 #include "io/json.h"
 #include "io/safetensors.h"
 #include "tests/tools/subprocess.h"
@@ -87,6 +88,22 @@ TEST_F(train, a_path_that_is_no_unicode_is_written_all_the_same) {
   fs::copy(first / kModel / "fold_0" / "checkpoint_final.safetensors", named);
   const Outcome o = metvox_run(arguments(out, {"--pretrained", named}, "1"));
   EXPECT_EQ(o.code, 0) << o.err;
+}
+
+TEST_F(train, a_profile_changes_no_weight) {
+  const Path plain = fresh_folder("plain"), profiled = fresh_folder("profiled");
+  ASSERT_EQ(metvox_run(arguments(plain, {}, "1")).code, 0);
+  ASSERT_EQ(metvox_run(arguments(profiled, {"--profile"}, "1")).code, 0);
+  const Path fold = profiled / kModel / "fold_0";
+  expect_same_tensors(plain / kModel / "fold_0" / "checkpoint_final.safetensors",
+                      fold / "checkpoint_final.safetensors");
+  const CsvTable table = read_csv(fold / "profile.csv");
+  double share = 0;
+  for (const auto& row : table.rows) share += std::stod(row[table.column("share", "profile.csv")]);
+  EXPECT_GT(table.rows.size(), 10u);
+  EXPECT_NEAR(share, 1, 1e-6);
+  EXPECT_GT(read_json(fold / "trace.json").at("traceEvents").size(), table.rows.size());
+  EXPECT_FALSE(fs::exists(plain / kModel / "fold_0" / "profile.csv"));
 }
 
 TEST_F(train, one_broken_fold_hides_no_other) {
