@@ -293,7 +293,8 @@ __global__ void __launch_bounds__(kTileThreads)
   float factor[V], rest[V];
   read(constants[3], at.column, factor), read(constants[4], at.column, rest);
   each_batch<kBatch / 2>(t, at, [&](auto accesses, int64_t offset, int64_t step) {
-    Pack<T, V> in[accesses.value], gradient[accesses.value], before[accesses.value];
+    Pack<T, V> in[accesses.value], gradient[accesses.value];
+    [[maybe_unused]] Pack<T, V> before[accesses.value];
 #pragma unroll
     for (int b = 0; b < accesses.value; ++b) {
       in[b].load(x + offset + b * step), gradient[b].load(dy + offset + b * step);
