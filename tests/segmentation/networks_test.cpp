@@ -84,11 +84,7 @@ class Training {
     program_->run(stream_);
     return read(program_->view(loss_), 0);
   }
-  void step() {
-    double norm = 0;
-    const double factor = clip_factor(stream_, store_, program_->trained(), 12, &norm);
-    optimizer_->step(stream_, store_, program_->trained(), kind_.defaults.lr, factor);
-  }
+  void step() { optimizer_->step(stream_, store_, program_->trained(), kind_.defaults.lr); }
 
   const ParameterStore& store() const { return store_; }
   // At an index of (N, C, D, H, W) in PyTorch's order.
@@ -109,8 +105,8 @@ class Training {
     }
     for (int64_t i = 0; i < labels.size(); ++i)
       labels.data<uint8_t>()[i] = static_cast<uint8_t>((mixed(i, "labels") + 1) * 2);
-    program_->set(x, images.view());
-    program_->set(y, labels.view());
+    program_->set(stream_, x, images.view());
+    program_->set(stream_, y, labels.view());
   }
 
   Target target_;

@@ -180,6 +180,36 @@ TEST(trainer, killed_and_resumed_gives_the_bits_of_an_unbroken_run) {
   expect_same_tensors(fold / "checkpoint_best.safetensors", whole / "checkpoint_best.safetensors");
 }
 
+// Adam's moments and step count are in the checkpoint too; of SegResNet everything is taken over, the head as well.
+TEST(trainer, segresnet_is_resumed_to_the_bit_and_hands_on_its_head) {
+  const Path data = preprocessed("segresnet_data");
+  Plans plans = small_plans();
+  plans.configurations[0].architecture.features_per_stage = {8, 16};
+  write_json(data / "plans.json", to_json(plans));
+  const auto request = [&](const char* name) {
+    TrainRequest r = request_for(data, name);
+    r.network = "segresnet";
+    r.epochs = 2;
+    return r;
+  };
+  const Path whole = run_to_the_end(request("segresnet_whole")) / "checkpoint_final.safetensors";
+  TrainRequest broken = request("segresnet_broken");
+  run_until(broken, 0);
+  broken.resume = true;
+  expect_same_tensors(run_to_the_end(broken) / "checkpoint_final.safetensors", whole);
+
+  TrainRequest tuned = request("segresnet_tuned");
+  tuned.pretrained = whole;
+  tuned.lr = 0;
+  std::string said;
+  const SafeTensors a = read_safetensors(whole),
+                    b = read_safetensors(run_to_the_end(tuned, &said) / "checkpoint_final.safetensors");
+  EXPECT_NE(said.find("83 tensors taken"), std::string::npos) << said;
+  EXPECT_EQ(said.find("anew"), std::string::npos) << said;
+  const std::string head = "conv_final.2.conv.weight";
+  EXPECT_EQ(std::memcmp(a.tensors.at(head).view().data, b.tensors.at(head).view().data, a.tensors.at(head).bytes()), 0);
+}
+
 TEST(trainer, learns_and_ends_with_the_folds_validation) {
   const Path data = preprocessed("learns_data");
   TrainRequest request = request_for(data, "learns");
