@@ -49,7 +49,7 @@ constexpr uint64_t descriptor_bits(uint32_t address, uint32_t leading_bytes, uin
   return uint64_t{(address & 0x3FFFF) >> 4} | uint64_t{leading_bytes >> 4} << 16 | uint64_t{stride_bytes >> 4} << 32 |
          uint64_t{swizzle} << 62;
 }
-enum class Major { k, mn };  // which neighbours lie side by side in an operand
+enum class Major { k = 0, mn = 1 };  // which neighbours lie side by side in an operand; the numbers are the PTX's
 
 #if defined(__CUDACC__)
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // wgmma<T, N>: D (64 x N, f32, this thread's N / 2 registers) += A (64 x 16) B (16 x N) by the 128 threads of a
-// warpgroup; T is bf16 or f16, N 32, 64, 96, 128 or 192. Included by hopper.h, as part of it.
+// warpgroup; T is bf16 or f16, N 32, 48, 64, 96, 128 or 192. Included by hopper.h, as part of it.
 #pragma once
 #include "kernels/cuda/hopper.h"
 
@@ -8,53 +8,54 @@ namespace metvox::METVOX_KERNEL_NS {
 
 #if METVOX_HOPPER && defined(__CUDACC__)
 
-// Register lists of the instruction, 16 registers a piece, and their operands.
-#define METVOX_R0 "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15"
-#define METVOX_R1 METVOX_R0 ",%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31"
-#define METVOX_R2 METVOX_R1 ",%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47"
-#define METVOX_R3 METVOX_R2 ",%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63"
-#define METVOX_R4 METVOX_R3 ",%64,%65,%66,%67,%68,%69,%70,%71,%72,%73,%74,%75,%76,%77,%78,%79"
-#define METVOX_R5 METVOX_R4 ",%80,%81,%82,%83,%84,%85,%86,%87,%88,%89,%90,%91,%92,%93,%94,%95"
+// Of the instruction for each N: the text that lists D's registers, and D as operands.
+#define METVOX_R_32 "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15"
+#define METVOX_R_64 METVOX_R_32 ",%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31"
+#define METVOX_R_96 METVOX_R_64 ",%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47"
+#define METVOX_R_128 METVOX_R_96 ",%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63"
+#define METVOX_R_160 METVOX_R_128 ",%64,%65,%66,%67,%68,%69,%70,%71,%72,%73,%74,%75,%76,%77,%78,%79"
+#define METVOX_R_192 METVOX_R_160 ",%80,%81,%82,%83,%84,%85,%86,%87,%88,%89,%90,%91,%92,%93,%94,%95"
 #define METVOX_D4(i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3])
 #define METVOX_D16(i) METVOX_D4(i), METVOX_D4(i + 4), METVOX_D4(i + 8), METVOX_D4(i + 12)
-#define METVOX_D32 METVOX_D16(0), METVOX_D16(16)
-#define METVOX_D48 METVOX_D32, METVOX_D16(32)
-#define METVOX_D64 METVOX_D48, METVOX_D16(48)
-#define METVOX_D96 METVOX_D64, METVOX_D16(64), METVOX_D16(80)
+#define METVOX_D_32 METVOX_D16(0)
+#define METVOX_D_64 METVOX_D_32, METVOX_D16(16)
+#define METVOX_D_96 METVOX_D_64, METVOX_D16(32)
+#define METVOX_D_128 METVOX_D_96, METVOX_D16(48)
+#define METVOX_D_192 METVOX_D_128, METVOX_D16(64), METVOX_D16(80)
 
-// P0 to P6: the numbers of the operands after D.
-#define METVOX_WGMMA_TYPED(N, TYPE, R, D, P0, P1, P2, P3, P4)                                          \
-  asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, " P2                                                  \
-               ", 0;\n"                                                                                \
-               "wgmma.mma_async.sync.aligned.m64n" #N "k16.f32." TYPE "." TYPE " {" R "}, " P0 ", " P1 \
-               ", p, 1, 1, " P3 ", " P4 ";\n}"                                                         \
-               : D                                                                                     \
-               : "l"(a), "l"(b), "r"(static_cast<int>(accumulate)), "n"(kMajorA == Major::mn),         \
-                 "n"(kMajorB == Major::mn))
-#define METVOX_WGMMA_RS_TYPED(N, TYPE, R, D, P0, P1, P2, P3, P4, P5, P6)                                             \
-  asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, " P5                                                                \
-               ", 0;\n"                                                                                              \
-               "wgmma.mma_async.sync.aligned.m64n" #N "k16.f32." TYPE "." TYPE " {" R "}, {" P0 "," P1 "," P2 "," P3 \
-               "}, " P4 ", p, 1, 1, " P6 ";\n}"                                                                      \
-               : D                                                                                                   \
-               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(static_cast<int>(accumulate)),              \
-                 "n"(kMajorB == Major::mn))
-#define METVOX_WGMMA(N, R, D, P0, P1, P2, P3, P4, P5, P6)                                                      \
-  template <class T, Major kMajorA, Major kMajorB>                                                             \
-  METVOX_DEVICE void wgmma_registers(float(&d)[N / 2], uint64_t a, uint64_t b, bool accumulate) {              \
-    if constexpr (std::is_same_v<T, bf16>) METVOX_WGMMA_TYPED(N, "bf16", R, D, P0, P1, P2, P3, P4);            \
-    else METVOX_WGMMA_TYPED(N, "f16", R, D, P0, P1, P2, P3, P4);                                               \
-  }                                                                                                            \
-  template <class T, Major kMajorB>                                                                            \
-  METVOX_DEVICE void wgmma_registers(float(&d)[N / 2], const uint32_t(&a)[4], uint64_t b, bool accumulate) {   \
-    if constexpr (std::is_same_v<T, bf16>) METVOX_WGMMA_RS_TYPED(N, "bf16", R, D, P0, P1, P2, P3, P4, P5, P6); \
-    else METVOX_WGMMA_RS_TYPED(N, "f16", R, D, P0, P1, P2, P3, P4, P5, P6);                                    \
+// P0 to P6: the numbers of the operands after D. First with A by descriptor, then from registers.
+#define METVOX_WGMMA_TYPED(N, TYPE, P0, P1, P2, P3, P4)                                             \
+  asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, " P2                                               \
+               ", 0;\n"                                                                             \
+               "wgmma.mma_async.sync.aligned.m64n" #N "k16.f32." TYPE "." TYPE " {" METVOX_R_##N    \
+               "}, " P0 ", " P1 ", p, 1, 1, " P3 ", " P4 ";\n}"                                     \
+               : METVOX_D_##N                                                                       \
+               : "l"(a), "l"(b), "r"(static_cast<int>(accumulate)), "n"(static_cast<int>(kMajorA)), \
+                 "n"(static_cast<int>(kMajorB)))
+#define METVOX_WGMMA_RS_TYPED(N, TYPE, P0, P1, P2, P3, P4, P5, P6)                                      \
+  asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, " P5                                                   \
+               ", 0;\n"                                                                                 \
+               "wgmma.mma_async.sync.aligned.m64n" #N "k16.f32." TYPE "." TYPE " {" METVOX_R_##N        \
+               "}, {" P0 "," P1 "," P2 "," P3 "}, " P4 ", p, 1, 1, " P6 ";\n}"                          \
+               : METVOX_D_##N                                                                           \
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(static_cast<int>(accumulate)), \
+                 "n"(static_cast<int>(kMajorB)))
+#define METVOX_WGMMA(N, P0, P1, P2, P3, P4, P5, P6)                                                          \
+  template <class T, Major kMajorA, Major kMajorB>                                                           \
+  METVOX_DEVICE void wgmma_registers(float(&d)[N / 2], uint64_t a, uint64_t b, bool accumulate) {            \
+    if constexpr (std::is_same_v<T, bf16>) METVOX_WGMMA_TYPED(N, "bf16", P0, P1, P2, P3, P4);                \
+    else METVOX_WGMMA_TYPED(N, "f16", P0, P1, P2, P3, P4);                                                   \
+  }                                                                                                          \
+  template <class T, Major kMajorB>                                                                          \
+  METVOX_DEVICE void wgmma_registers(float(&d)[N / 2], const uint32_t(&a)[4], uint64_t b, bool accumulate) { \
+    if constexpr (std::is_same_v<T, bf16>) METVOX_WGMMA_RS_TYPED(N, "bf16", P0, P1, P2, P3, P4, P5, P6);     \
+    else METVOX_WGMMA_RS_TYPED(N, "f16", P0, P1, P2, P3, P4, P5, P6);                                        \
   }
-METVOX_WGMMA(32, METVOX_R0, METVOX_D16(0), "%16", "%17", "%18", "%19", "%20", "%21", "%22")
-METVOX_WGMMA(64, METVOX_R1, METVOX_D32, "%32", "%33", "%34", "%35", "%36", "%37", "%38")
-METVOX_WGMMA(96, METVOX_R2, METVOX_D48, "%48", "%49", "%50", "%51", "%52", "%53", "%54")
-METVOX_WGMMA(128, METVOX_R3, METVOX_D64, "%64", "%65", "%66", "%67", "%68", "%69", "%70")
-METVOX_WGMMA(192, METVOX_R5, METVOX_D96, "%96", "%97", "%98", "%99", "%100", "%101", "%102")
+METVOX_WGMMA(32, "%16", "%17", "%18", "%19", "%20", "%21", "%22")
+METVOX_WGMMA(64, "%32", "%33", "%34", "%35", "%36", "%37", "%38")
+METVOX_WGMMA(96, "%48", "%49", "%50", "%51", "%52", "%53", "%54")
+METVOX_WGMMA(128, "%64", "%65", "%66", "%67", "%68", "%69", "%70")
+METVOX_WGMMA(192, "%96", "%97", "%98", "%99", "%100", "%101", "%102")
 #undef METVOX_WGMMA
 #undef METVOX_WGMMA_RS_TYPED
 #undef METVOX_WGMMA_TYPED

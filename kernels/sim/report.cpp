@@ -49,8 +49,8 @@ std::string file_name(const std::string& path) {
 
 // Wrappers of instructions: the line of interest is the one that called them.
 bool is_wrapper(const Frame& f) {
-  for (const char* header :
-       {"kernels/sim/cuda_names.h", "kernels/cuda/kernel.h", "kernels/cuda/ptx.h", "kernels/cuda/hopper.h"})
+  for (const char* header : {"kernels/sim/cuda_names.h", "kernels/cuda/kernel.h", "kernels/cuda/ptx.h",
+                             "kernels/cuda/hopper.h", "kernels/cuda/wgmma.h", "kernels/cuda/vector.h"})
     if (f.file.find(header) != std::string::npos) return true;
   return false;
 }
