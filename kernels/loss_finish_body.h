@@ -16,12 +16,10 @@ struct FinishBody {
 
   METVOX_HD void operator()(int64_t) const {
     double overlap = 0, voxel = 0;
-    const double* s = sums;
     double* c = coefficients;
     for (int l = 0; l < f.levels; ++l) {
-      overlap += f.weights[l] * level_overlap(f.weights[l], s, c);
-      voxel += f.weights[l] * level_voxel(f.weights[l], s, c);
-      s += f.n * f.heads * kPerHead + 2;
+      overlap += f.weights[l] * level_overlap(l, c);
+      voxel += f.weights[l] * level_voxel(l, c);
       c += f.n * f.heads * 2 + 1;
     }
     y[0] = T(overlap + voxel);
@@ -30,25 +28,35 @@ struct FinishBody {
     for (int which = 0; which < 3; ++which)
       for (int r = 0; r < f.heads; ++r) {
         double count = 0;
-        for (int64_t n = 0; n < f.n; ++n) count += sums[(n * f.heads + r) * kPerHead + 3 + which];
+        for (int64_t n = 0; n < samples(); ++n) count += row(0, n, r)[3 + which];
         y[3 + which * f.heads + r] = T(count);
       }
   }
 
-  METVOX_HD double level_overlap(double weight, const double* s, double* c) const {
-    const int64_t groups = f.over_batch ? 1 : f.n;  // over which overlaps are averaged; one joins n / groups samples
-    const double share = 1.0 / static_cast<double>(groups * (f.heads - f.first_head));
+  // Samples are counted over all ranks.
+  METVOX_HD int64_t samples() const { return f.n * f.ranks; }
+  METVOX_HD const double* level(int rank, int l) const {
+    return sums + (rank * f.levels + l) * (f.n * f.heads * kPerHead + 2);
+  }
+  METVOX_HD const double* row(int l, int64_t n, int r) const {
+    return level(static_cast<int>(n / f.n), l) + (n % f.n * f.heads + r) * kPerHead;
+  }
+
+  METVOX_HD double level_overlap(int l, double* c) const {
+    const int64_t groups = f.over_batch ? 1 : samples();  // over which overlaps are averaged
+    const double weight = f.weights[l], share = 1.0 / static_cast<double>(groups * (f.heads - f.first_head));
+    const int64_t own = f.rank * f.n;  // this rank's first sample
     double all = 0;
     for (int64_t i = 0; i < 2 * f.n * f.heads; ++i) c[i] = 0;
     for (int64_t g = 0; g < groups; ++g)
       for (int r = f.first_head; r < f.heads; ++r) {
-        const int64_t begin = f.over_batch ? 0 : g, end = f.over_batch ? f.n : g + 1;
+        const int64_t begin = f.over_batch ? 0 : g, end = f.over_batch ? samples() : g + 1;
         double intersection = 0, prediction = 0, truth = 0;
         for (int64_t n = begin; n < end; ++n) {
-          const double* row = s + (n * f.heads + r) * kPerHead;
-          intersection += row[0];
-          prediction += row[1];
-          truth += row[2];
+          const double* s = row(l, n, r);
+          intersection += s[0];
+          prediction += s[1];
+          truth += s[2];
         }
         const OverlapRatio& o = f.overlap;
         const double top = o.top_i * intersection + o.top_0;
@@ -57,18 +65,25 @@ struct FinishBody {
         const double bottom = floored ? o.floor : sum, slope = floored ? 0 : top / (bottom * bottom);
         all += share * (o.base - top / bottom);
         for (int64_t n = begin; n < end; ++n) {
-          c[2 * (n * f.heads + r)] = weight * share * (slope * o.bottom_i - o.top_i / bottom);
-          c[2 * (n * f.heads + r) + 1] = weight * share * slope * o.bottom_p;
+          if (n < own || n >= own + f.n) continue;
+          double* of_head = c + 2 * ((n - own) * f.heads + r);
+          of_head[0] = weight * share * (slope * o.bottom_i - o.top_i / bottom);
+          of_head[1] = weight * share * slope * o.bottom_p;
         }
       }
     return all;
   }
 
-  METVOX_HD double level_voxel(double weight, const double* s, double* c) const {
-    const double* voxel = s + f.n * f.heads * kPerHead;
-    const double count = f.voxel_term_per_voxel ? voxel[1] / f.heads : voxel[1], summands = count > 1 ? count : 1;
-    c[2 * f.n * f.heads] = weight / summands;
-    return voxel[0] / summands;
+  METVOX_HD double level_voxel(int l, double* c) const {
+    double sum = 0, terms = 0;
+    for (int rank = 0; rank < f.ranks; ++rank) {
+      const double* voxel = level(rank, l) + f.n * f.heads * kPerHead;
+      sum += voxel[0];
+      terms += voxel[1];
+    }
+    const double count = f.voxel_term_per_voxel ? terms / f.heads : terms, summands = count > 1 ? count : 1;
+    c[2 * f.n * f.heads] = f.weights[l] / summands;
+    return sum / summands;
   }
 };
 
