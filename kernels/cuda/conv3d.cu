@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Engine `native` of conv3d on a GPU and on the simulated one: forward and backward data as gathered products
-// (gather_gemm.cu), backward weights as a product over the pixels (pixel_gemm.cu). Here the
-// passes are only described to them.
+// (gather_gemm.cu), backward weights as a product over the pixels (pixel_gemm.cu), heads by
+// themselves (conv3d_head.cu). Here the passes are only described to them.
 #include <algorithm>
 
 #include "kernels/conv3d_engines.h"
+#include "kernels/cuda/conv3d_head.h"
 #include "kernels/cuda/convolution.h"
 #include "kernels/cuda/gather_gemm.h"
 #include "kernels/cuda/pixel_gemm.h"
@@ -147,6 +148,9 @@ class BackwardWeights final : public Conv3dBackwardWeights {
 template <class Interface, class Kernel>
 std::unique_ptr<Interface> made(const Conv3dProblem& p) {
   p.validate();
+  if constexpr (std::is_same_v<Kernel, Forward>) {
+    if (is_head(p)) return conv3d_head(p);
+  }
   return std::make_unique<Kernel>(p);
 }
 

@@ -2,18 +2,18 @@
 // The gathered matrix product on tensor cores (f16 from sm_75, bf16 from sm_80) or, in f32, on FMA units.
 //
 // Tile: 128 rows x 16, 32, 64 or 128 columns, by the number of columns; 4 warps of 32 x 16, 32 x 32 or 64 x 32, or 8 of
-//   64 x 32 (64 sums a thread). Wider tiles read x from L2 less often: at 128 columns 256 multiply-adds a byte.
+//   64 x 32 (64 sums a thread). Wider tiles read x from L2 less often: each number of x serves as many multiply-adds as
+//   the tile has columns.
 // Step along K: rows of 64 bytes (32 numbers of 16 bits, 16 of f32), four pieces of 16 bytes, kStages steps under way:
 //   36 KiB (16 columns) to 64 KiB (128), two to four blocks an SM from sm_80, one on sm_75. A step may span taps (16
 //   channels: two taps a step), so that narrow layers waste nothing.
-// Shared memory: stage = [128 rows of x][columns rows of w], both K-contiguous and swizzled by pieces
-// (implicit_gemm.h):
-//   neither cp.async's stores nor ldmatrix's loads conflict. f32 reads its operands as float4 from the same places.
+// Shared memory: a stage is 128 rows of x, then a row of w for each column, K-contiguous, pieces swizzled
+//   (implicit_gemm.h): neither cp.async's stores nor ldmatrix's loads conflict; f32 reads float4 from the same places.
 //   After the loop the same memory takes the tile in f32, swizzled by 8 columns, and whole 16-byte pieces leave for y.
 // w is packed as the tiles lie in shared memory, swizzle included: a stage's part is one straight copy.
 // Deep stages have few rows and a long K: it is then split over blocks, each writes its sums to scratch, and a second
 //   kernel adds them in order. Blocks that share rows of x are neighbours in the grid, so that x comes from L2.
-// Tested on the host executor.
+// Tested on the host executor and assembled without spills for sm_80 and sm_90; not yet run on hardware.
 #include "kernels/cuda/gather_gemm.h"
 
 #include <algorithm>
@@ -219,8 +219,15 @@ METVOX_DEVICE bool ignored(const Args<T>& a, int first, int last) {
   return (first >= a.to_c[0] || a.grad[0] == Grad::ignore) && (last <= a.to_c[0] || a.grad[1] == Grad::ignore);
 }
 
+// Blocks an SM for which registers are kept.
+template <class T, int kBlockN>
+constexpr int kBlocks = sizeof(T) == 4  ? 256 / TileShape<kBlockN>::kThreads
+                        : kBlockN >= 64 ? (kBlockN == 64 ? 3 : 2)
+                                        : 4;
+
 template <class T, int kBlockN, bool kAnyChannels>
-__global__ void __launch_bounds__(TileShape<kBlockN>::kThreads) gather_gemm(const __grid_constant__ Args<T> a) {
+__global__ void __launch_bounds__(TileShape<kBlockN>::kThreads, kBlocks<T, kBlockN>)
+    gather_gemm(const __grid_constant__ Args<T> a) {
   using S = TileShape<kBlockN>;
   METVOX_SHARED_DYN(char, shared);
   const int t = static_cast<int>(threadIdx.x), tile = static_cast<int>(blockIdx.x);
@@ -244,6 +251,7 @@ __global__ void __launch_bounds__(TileShape<kBlockN>::kThreads) gather_gemm(cons
     if (step < last) {
       char* stage = shared + (step - first) % kStages * S::kStageBytes;
       if constexpr (kAnyChannels) {
+#pragma unroll
         for (int i = 0; i < kRows; ++i)
           load_gathered(stage + swizzled<kPieces>(row + i * kRowsApart, piece), a.from, part.taps, column, reads[i]);
       } else {

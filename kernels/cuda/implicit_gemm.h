@@ -86,34 +86,36 @@ struct PieceSource {
 
 template <class T, int kGroup>
 METVOX_DEVICE uint4 gathered(const Channels<T>& from, const Taps& taps, Column at, const Reads& row) {
-  struct alignas(kGroup * sizeof(T)) Group {
-    T v[kGroup];
-  };
-  struct alignas(16) {
-    Group group[kVector<T> / kGroup];
-  } piece;
+  static_assert(kGroup == 1 || kGroup * sizeof(T) == 8);
+  uint32_t word[4] = {};
 #pragma unroll
-  for (int i = 0; i < kVector<T> / kGroup; ++i) {
+  for (int i = 0; i < kVector<T>; i += kGroup) {
     if (at.tap < taps.count && (row.valid >> at.tap & 1)) {
       const bool second = at.channel >= from.c[0];
       const int64_t voxel = row.voxel + taps.offset[at.tap];
       const T* p = from.x[second] + voxel * from.c[second] + (second ? at.channel - from.c[0] : at.channel);
-      piece.group[i] = *reinterpret_cast<const Group*>(p);
-    } else {
-#pragma unroll
-      for (int j = 0; j < kGroup; ++j) piece.group[i].v[j] = from_float<T>(0);
+      if constexpr (kGroup > 1) {
+        const uint2 group = *reinterpret_cast<const uint2*>(p);
+        word[i / 2] = group.x, word[i / 2 + 1] = group.y;
+      } else if constexpr (sizeof(T) == 4) {
+        word[i] = bits_as<uint32_t>(*p);
+      } else {
+        word[i / 2] |= static_cast<uint32_t>(p->bits) << i % 2 * 16;
+      }
     }
     at.advance(kGroup, from.total());
   }
-  return bits_as<uint4>(piece);
+  return make_uint4(word[0], word[1], word[2], word[3]);
 }
 
 // A piece of any channel counts, through registers: slower.
 template <class T>
 METVOX_DEVICE void load_gathered(void* to, const Channels<T>& from, const Taps& taps, const Column& at,
                                  const Reads& row) {
-  if (kVector < T >> 4 && from.group == 4) store16(to, gathered<T, 4>(from, taps, at, row));
-  else store16(to, gathered<T, 1>(from, taps, at, row));
+  if constexpr (sizeof(T) == 2) {
+    if (from.group == 4) return store16(to, gathered<T, 4>(from, taps, at, row));
+  }
+  store16(to, gathered<T, 1>(from, taps, at, row));
 }
 
 // Byte of piece `p` of row `row` in rows of kPieces pieces. Any 8 neighbouring rows, same piece, lie in different

@@ -10,7 +10,7 @@
 //   of a step read is worked out once a block, a step ahead, by the first threads, and kept in shared memory.
 // The pixels are split over blocks so that the grid fills the device; every block writes f32 sums to scratch, and a
 //   second kernel adds them in order and turns (m, tap, c) into (m, c, tap). Repeatable, no atomics.
-// Tested on the host executor.
+// Tested on the host executor and assembled without spills for sm_80 and sm_90; not yet run on hardware.
 #include "kernels/cuda/pixel_gemm.h"
 
 #include <algorithm>
@@ -135,22 +135,24 @@ struct Product<float, kTileM> {
 template <class T, bool kAnyChannels>
 METVOX_DEVICE void load_dy(void* to, const Args<T>& a, int pixel, int channel) {
   const T* from = a.dy + static_cast<int64_t>(pixel) * a.m + channel;
-  if (!kAnyChannels || a.whole_dy) {
-    const bool ok = pixel < a.taps.rows && channel < a.m;
-    cp_async16(to, ok ? from : a.dy, ok);
-    return;
-  }
-  struct alignas(16) {
-    T v[kVector<T>];
-  } piece;
+  if constexpr (kAnyChannels) {
+    if (!a.whole_dy) {
+      float v[kVector<T>];
 #pragma unroll
-  for (int i = 0; i < kVector<T>; ++i)
-    piece.v[i] = pixel < a.taps.rows && channel + i < a.m ? from[i] : from_float<T>(0);
-  store16(to, bits_as<uint4>(piece));
+      for (int i = 0; i < kVector<T>; ++i) v[i] = pixel < a.taps.rows && channel + i < a.m ? to_float(from[i]) : 0;
+      Pack<T, kVector<T>> piece;
+      piece.set(v);
+      piece.store(static_cast<T*>(to));
+      return;
+    }
+  }
+  const bool ok = pixel < a.taps.rows && channel < a.m;
+  cp_async16(to, ok ? from : a.dy, ok);
 }
 
 template <class T, int kTileM, bool kAnyChannels>
-__global__ void __launch_bounds__(TileShape<T, kTileM>::kThreads) pixel_gemm(const __grid_constant__ Args<T> a) {
+__global__ void __launch_bounds__(TileShape<T, kTileM>::kThreads, kTileM == 128 ? 2 : 3)
+    pixel_gemm(const __grid_constant__ Args<T> a) {
   using S = TileShape<T, kTileM>;
   METVOX_SHARED_DYN(char, shared);
   auto* const reads = reinterpret_cast<Reads*>(shared + S::kStages * S::kStageBytes);  // of kStages steps
@@ -181,8 +183,13 @@ __global__ void __launch_bounds__(TileShape<T, kTileM>::kThreads) pixel_gemm(con
       for (int i = 0; i < kRows; ++i) {
         const int pixel = row + i * kRowsApart;
         char* to = stage + S::kBytesM + swizzled<S::kPiecesN>(pixel, piece);
-        if (kAnyChannels && a.from.group != kVector<T>) load_gathered(to, a.from, a.taps, column, mine[pixel]);
-        else from.load(to, mine[pixel]);
+        if constexpr (kAnyChannels) {
+          if (a.from.group != kVector<T>) {
+            load_gathered(to, a.from, a.taps, column, mine[pixel]);
+            continue;
+          }
+        }
+        from.load(to, mine[pixel]);
       }
     }
     cp_async_commit();
