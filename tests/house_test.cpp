@@ -146,6 +146,18 @@ TEST(house, every_source_names_its_licence) {
   }
 }
 
+// Shared memory that the executor of kernels/sim neither knows by name nor bounds: only METVOX_SHARED may declare it.
+bool declares_bare_shared(const std::string& text) {
+  static const std::regex word(R"re((^|\n)[^\n"]*\b__shared__\b)re"), comment(R"re(//[^\n]*)re");
+  return std::regex_search(std::regex_replace(text, comment, ""), word);
+}
+
+TEST(house, shared_memory_is_declared_by_the_macro) {
+  const std::set<std::string> may{"kernels/cuda/kernel.h", "kernels/cuda/hopper.h"};
+  for (const Source& s : sources())
+    EXPECT_TRUE(s.is(".cpp") || may.contains(s.name) || !declares_bare_shared(s.text)) << s.name;
+}
+
 TEST(house, rules_can_fail) {
   EXPECT_EQ(includes_of("#include <map>\n  #  include \"io/nifti.h\"\n// #include \"x.h\"\n"),
             std::vector<std::string>{"io/nifti.h"});
@@ -156,6 +168,8 @@ TEST(house, rules_can_fail) {
   EXPECT_NE(wrong_arrow("segmentation/data/plans.cpp", "segmentation/attic/x.h"), "");
   EXPECT_EQ(wrong_arrow("segmentation/training/trainer.cpp", "segmentation/data/plans.h"), "");
   EXPECT_EQ(wrong_arrow("tests/io/nifti_test.cpp", "segmentation/data/plans.h"), "");
+  EXPECT_TRUE(declares_bare_shared("int a;\n  __shared__ float tile[32];\n"));
+  EXPECT_FALSE(declares_bare_shared("// __shared__ is macro only\nMETVOX_SHARED(float, tile, [32]);\n"));
   EXPECT_EQ(code_lines("// one\n\nint a;\n/* two\n three */\nint b;  // c\n  \n", false), 2);
   EXPECT_EQ(code_lines("# one\necho\n", true), 1);
   EXPECT_FALSE(

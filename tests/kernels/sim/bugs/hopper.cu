@@ -38,6 +38,7 @@ __global__ void refill_under_wgmma(const __grid_constant__ TensorMap x, float* y
   METVOX_SHARED(uint64_t, full, );
   prepare(&full);
   float d[16] = {};
+  const uint64_t cores = descriptor_cores(tile, kBoxBytes, 128);
   for (int step = 0; step < 2; ++step) {
     if (threadIdx.x == 0) {
       mbarrier_arrive_expect(&full, 2 * kBoxBytes);
@@ -46,8 +47,7 @@ __global__ void refill_under_wgmma(const __grid_constant__ TensorMap x, float* y
     }
     mbarrier_wait(&full, step);
     wgmma_fence();
-    wgmma<bf16, 32>(d, descriptor_cores(tile, kBoxBytes, 128),
-                    descriptor_cores(tile, kBoxBytes, 128));  // bug: refill_under_wgmma
+    wgmma<bf16, 32>(d, cores, cores);  // bug: refill_under_wgmma
     wgmma_commit();
     wgmma_wait<0>();
     if (right) __syncthreads();
@@ -65,9 +65,9 @@ __global__ void missing_proxy_fence(const __grid_constant__ TensorMap, float* y)
   if (right) fence_proxy_async();
   __syncthreads();
   float d[16] = {};
+  const uint64_t cores = descriptor_cores(operand, kBoxBytes, 128);
   wgmma_fence();
-  wgmma<bf16, 32>(d, descriptor_cores(operand, kBoxBytes, 128),
-                  descriptor_cores(operand, kBoxBytes, 128));  // bug: missing_proxy_fence
+  wgmma<bf16, 32>(d, cores, cores);  // bug: missing_proxy_fence
   wgmma_commit();
   wgmma_wait<0>();
   y[threadIdx.x] = d[0];
@@ -83,8 +83,9 @@ __global__ void product_never_waited(const __grid_constant__ TensorMap, float* y
   fence_proxy_async();
   __syncthreads();
   float d[16] = {};
+  const uint64_t cores = descriptor_cores(operand, kBoxBytes, 128);
   wgmma_fence();
-  wgmma<bf16, 32>(d, descriptor_cores(operand, kBoxBytes, 128), descriptor_cores(operand, kBoxBytes, 128));
+  wgmma<bf16, 32>(d, cores, cores);
   wgmma_commit();
   if (right) wgmma_wait<0>();
   y[threadIdx.x] = d[0];

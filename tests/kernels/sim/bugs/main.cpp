@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // sim_bugs NAME: runs one planted bug; 0 when the report has its kind, its kernel, a thread and every marked line.
-// sim_bugs NAME --right: its twin, under every schedule; 0 when nothing is reported. sim_bugs --list: all names.
+// sim_bugs NAME --right: its twin, under every schedule; 0 when nothing is reported.
 #include <cstdio>
-#include <cstring>
 #include <fstream>
 #include <regex>
 
@@ -57,15 +56,12 @@ int run(int argc, char** argv) {
   constexpr bool kCheckedBuild = false;
 #endif
   for (const Bug& bug : bugs()) {
-    if (argc == 2 && !std::strcmp(argv[1], "--list")) {
-      if (kCheckedBuild || bug.seen_without_checks) std::printf("%s\n", bug.name.c_str());
-    } else if (argc >= 2 && bug.name == argv[1]) {
-      if (argc == 2) return is_reported(bug, kCheckedBuild) ? 0 : 1;
-      under_every_schedule([&] { bug.run(true); });
-      return 0;
-    }
+    if (argc < 2 || bug.name != argv[1]) continue;
+    if (argc == 2) return is_reported(bug, kCheckedBuild) ? 0 : 1;
+    under_every_schedule([&] { bug.run(true); });
+    return 0;
   }
-  return argc == 2 && !std::strcmp(argv[1], "--list") ? 0 : 2;
+  return 2;
 }
 
 }  // namespace

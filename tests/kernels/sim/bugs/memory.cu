@@ -214,18 +214,16 @@ template <bool right>
 __global__ void too_much_shared_memory(float* y) {
   y[threadIdx.x] = 1.f;
 }
-const RegisterBug too_much_bug(
-    "too_much_shared_memory", __FILE__, "launch of .*shared memory above the 65536 bytes of sm_75",
-    [](bool right) {
-      BugBuffers of;
-      Stream stream;
-      const simt::Options before = simt::options();
-      simt::options().arch = right ? 800 : 750;
-      launch(right ? too_much_shared_memory<true> : too_much_shared_memory<false>, dim3(1), dim3(32), 70000, stream,
-             of.y());
-      simt::options() = before;
-    },
-    true);
+const RegisterBug too_much_bug("too_much_shared_memory", __FILE__,
+                               "launch of .*shared memory above the 65536 bytes of sm_75", [](bool right) {
+                                 BugBuffers of;
+                                 Stream stream;
+                                 const simt::Options before = simt::options();
+                                 simt::options().arch = right ? 800 : 750;
+                                 launch(right ? too_much_shared_memory<true> : too_much_shared_memory<false>, dim3(1),
+                                        dim3(32), 70000, stream, of.y());
+                                 simt::options() = before;
+                               });
 
 }  // namespace
 }  // namespace metvox::METVOX_KERNEL_NS

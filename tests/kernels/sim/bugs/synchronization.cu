@@ -6,17 +6,6 @@
 namespace metvox::METVOX_KERNEL_NS {
 namespace {
 
-constexpr bool kSeenWithoutChecks = true;
-#define METVOX_PLAIN_BUG(kernel, report, threads, ...)                                                \
-  const RegisterBug kernel##_bug(                                                                     \
-      #kernel, __FILE__, report,                                                                      \
-      [](bool right) {                                                                                \
-        BugBuffers of;                                                                                \
-        Stream stream;                                                                                \
-        launch(right ? kernel<true> : kernel<false>, dim3(1), dim3(threads), 0, stream, __VA_ARGS__); \
-      },                                                                                              \
-      kSeenWithoutChecks)
-
 template <bool right>
 __global__ void barrier_in_both_arms(float* y) {
   if (right) __syncthreads();
@@ -67,15 +56,14 @@ __global__ void return_before_barrier(float* y) {
   __syncthreads();  // bug: return_before_barrier
   y[threadIdx.x] = 1.f;
 }
-const RegisterBug return_bug(
-    "return_before_barrier", __FILE__, "exited while others wait at the barrier",
-    [](bool right) {
-      BugBuffers of;
-      Stream stream;
-      simt::options().strict_exit = true;
-      launch(right ? return_before_barrier<true> : return_before_barrier<false>, dim3(1), dim3(128), 0, stream, of.y());
-    },
-    kSeenWithoutChecks);
+const RegisterBug return_bug("return_before_barrier", __FILE__, "exited while others wait at the barrier",
+                             [](bool right) {
+                               BugBuffers of;
+                               Stream stream;
+                               simt::options().strict_exit = true;
+                               launch(right ? return_before_barrier<true> : return_before_barrier<false>, dim3(1),
+                                      dim3(128), 0, stream, of.y());
+                             });
 
 template <bool right>
 __global__ void copy_never_waited(float* y, const float* x) {
