@@ -64,9 +64,10 @@ void Conv3dProblem::check_activations(const View& x, const View& x2, const View&
 const Conv3dForwardTable& conv3d_forward() {
   static const Conv3dForwardTable table("conv3d_forward", {
 #if METVOX_CUDA
-    kgpu::conv3d_forward_native(),
+    kgpu::conv3d_forward_native_hopper(), kgpu::conv3d_forward_native(),
 #endif
-        ksim::conv3d_forward_native(), native::conv3d_forward(), onednn::conv3d_forward(), reference::conv3d_forward()
+        ksim::conv3d_forward_native_hopper(), ksim::conv3d_forward_native(), native::conv3d_forward(),
+        onednn::conv3d_forward(), reference::conv3d_forward()
   });
   return table;
 }
@@ -74,10 +75,10 @@ const Conv3dForwardTable& conv3d_forward() {
 const Conv3dBackwardDataTable& conv3d_backward_data() {
   static const Conv3dBackwardDataTable table("conv3d_backward_data", {
 #if METVOX_CUDA
-    kgpu::conv3d_backward_data_native(),
+    kgpu::conv3d_backward_data_native_hopper(), kgpu::conv3d_backward_data_native(),
 #endif
-        ksim::conv3d_backward_data_native(), native::conv3d_backward_data(), onednn::conv3d_backward_data(),
-        reference::conv3d_backward_data()
+        ksim::conv3d_backward_data_native_hopper(), ksim::conv3d_backward_data_native(), native::conv3d_backward_data(),
+        onednn::conv3d_backward_data(), reference::conv3d_backward_data()
   });
   return table;
 }

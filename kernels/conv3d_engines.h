@@ -7,13 +7,17 @@ namespace metvox {
 
 namespace ksim {
 Engine<Conv3dProblem, Conv3dForward> conv3d_forward_native();
+Engine<Conv3dProblem, Conv3dForward> conv3d_forward_native_hopper();
 Engine<Conv3dProblem, Conv3dBackwardData> conv3d_backward_data_native();
+Engine<Conv3dProblem, Conv3dBackwardData> conv3d_backward_data_native_hopper();
 Engine<Conv3dProblem, Conv3dBackwardWeights> conv3d_backward_weights_native();
 }  // namespace ksim
 
 namespace kgpu {
 Engine<Conv3dProblem, Conv3dForward> conv3d_forward_native();
+Engine<Conv3dProblem, Conv3dForward> conv3d_forward_native_hopper();
 Engine<Conv3dProblem, Conv3dBackwardData> conv3d_backward_data_native();
+Engine<Conv3dProblem, Conv3dBackwardData> conv3d_backward_data_native_hopper();
 Engine<Conv3dProblem, Conv3dBackwardWeights> conv3d_backward_weights_native();
 }  // namespace kgpu
 

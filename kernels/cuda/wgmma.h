@@ -10,6 +10,7 @@ namespace metvox::METVOX_KERNEL_NS {
 
 // Of the instruction for each N: the text that lists D's registers, and D as operands.
 #define METVOX_R_32 "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15"
+#define METVOX_R_48 METVOX_R_32 ",%16,%17,%18,%19,%20,%21,%22,%23"
 #define METVOX_R_64 METVOX_R_32 ",%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31"
 #define METVOX_R_96 METVOX_R_64 ",%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47"
 #define METVOX_R_128 METVOX_R_96 ",%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63"
@@ -18,6 +19,7 @@ namespace metvox::METVOX_KERNEL_NS {
 #define METVOX_D4(i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3])
 #define METVOX_D16(i) METVOX_D4(i), METVOX_D4(i + 4), METVOX_D4(i + 8), METVOX_D4(i + 12)
 #define METVOX_D_32 METVOX_D16(0)
+#define METVOX_D_48 METVOX_D_32, METVOX_D4(16), METVOX_D4(20)
 #define METVOX_D_64 METVOX_D_32, METVOX_D16(16)
 #define METVOX_D_96 METVOX_D_64, METVOX_D16(32)
 #define METVOX_D_128 METVOX_D_96, METVOX_D16(48)
@@ -52,6 +54,7 @@ namespace metvox::METVOX_KERNEL_NS {
     else METVOX_WGMMA_RS_TYPED(N, "f16", P0, P1, P2, P3, P4, P5, P6);                                        \
   }
 METVOX_WGMMA(32, "%16", "%17", "%18", "%19", "%20", "%21", "%22")
+METVOX_WGMMA(48, "%24", "%25", "%26", "%27", "%28", "%29", "%30")
 METVOX_WGMMA(64, "%32", "%33", "%34", "%35", "%36", "%37", "%38")
 METVOX_WGMMA(96, "%48", "%49", "%50", "%51", "%52", "%53", "%54")
 METVOX_WGMMA(128, "%64", "%65", "%66", "%67", "%68", "%69", "%70")

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+// Engine `native_hopper` of conv3d: what plane_march.h can do, on sm_90 alone. It has not run on hardware yet.
+#include "kernels/conv3d_engines.h"
+#include "kernels/cuda/convolution.h"
+#include "kernels/cuda/plane_march.h"
+
+namespace metvox::METVOX_KERNEL_NS {
+namespace {
+
+std::optional<std::string> declines(const Conv3dProblem& p, const PlanePass& pass) {
+  if (auto reason = convolution_declines(p.device, p.dtype, p.kernel, p.n * volume(p.in))) return reason;
+  if (device_arch(p.device) != 900) return "needs sm_90";
+  if (p.dtype != DType::bf16 && p.dtype != DType::f16) return sentence("for bf16 and f16, not ", name_of(p.dtype));
+  if (p.kernel != Int3{3, 3, 3} || p.stride != Int3{1, 1, 1} || p.pad != Int3{1, 1, 1})
+    return "for kernels of 3x3x3, stride 1, padding 1";
+  for (int64_t c : {p.c, p.c2, p.k})
+    if (c % 16) return "for multiples of 16 channels";
+  if (pass.channels() > kMostPlaneChannels || pass.columns() > kMostPlaneColumns)
+    return sentence("for at most ", kMostPlaneChannels, " channels in and ", kMostPlaneColumns, " out");
+  return std::nullopt;
+}
+
+PlanePass forward_pass(const Conv3dProblem& p) {
+  return {p.dtype, p.n, p.in, {p.c, p.c2}, {p.k, 0}, (p.c + p.c2) * 27, 27, false};
+}
+PlanePass backward_data_pass(const Conv3dProblem& p) {
+  return {p.dtype, p.n, p.in, {p.k, 0}, {p.c, p.c2}, 27, (p.c + p.c2) * 27, true};
+}
+
+class Forward final : public Conv3dForward {
+ public:
+  explicit Forward(const Conv3dProblem& p) : p_(p), march_(forward_pass(p)) {}
+  size_t packed_bytes() const override { return march_.packed_bytes(); }
+
+  void pack(Stream& stream, View w, View b, void* packed) const override {
+    p_.check_weights(w, b);
+    march_.pack(stream, w.as<float>(), p_.bias ? b.as<float>() : nullptr, packed);
+  }
+  void run(Stream& stream, View x, View x2, const void* packed, View y, void*) const override {
+    p_.check_activations(x, x2, y);
+    march_.run(stream, x, x2, packed, y, Grad::overwrite, {}, Grad::ignore);
+  }
+
+ private:
+  Conv3dProblem p_;
+  PlaneMarch march_;
+};
+
+class BackwardData final : public Conv3dBackwardData {
+ public:
+  explicit BackwardData(const Conv3dProblem& p) : p_(p), march_(backward_data_pass(p)) {}
+  size_t packed_bytes() const override { return march_.packed_bytes(); }
+  bool accumulates() const override { return true; }
+
+  void pack(Stream& stream, View w, void* packed) const override {
+    p_.check_weights(w);
+    march_.pack(stream, w.as<float>(), nullptr, packed);
+  }
+  void run(Stream& stream, View dy, const void* packed, View dx, Grad grad, View dx2, Grad grad2,
+           void*) const override {
+    p_.check_activations(dx, dx2, dy);
+    if (grad == Grad::ignore && grad2 == Grad::ignore) return;
+    march_.run(stream, dy, {}, packed, dx, grad, dx2, grad2);
+  }
+
+ private:
+  Conv3dProblem p_;
+  PlaneMarch march_;
+};
+
+template <class Interface, class Kernel>
+std::unique_ptr<Interface> made(const Conv3dProblem& p) {
+  p.validate();
+  return std::make_unique<Kernel>(p);
+}
+
+}  // namespace
+
+Engine<Conv3dProblem, Conv3dForward> conv3d_forward_native_hopper() {
+  return {"native_hopper", kKernelDevice, [](const Conv3dProblem& p) { return declines(p, forward_pass(p)); },
+          made<Conv3dForward, Forward>};
+}
+Engine<Conv3dProblem, Conv3dBackwardData> conv3d_backward_data_native_hopper() {
+  return {"native_hopper", kKernelDevice, [](const Conv3dProblem& p) { return declines(p, backward_data_pass(p)); },
+          made<Conv3dBackwardData, BackwardData>};
+}
+
+}  // namespace metvox::METVOX_KERNEL_NS
