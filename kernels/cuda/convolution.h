@@ -17,7 +17,7 @@ inline std::optional<std::string> convolution_declines(Device device, DType dtyp
   for (int64_t extent : kernel)
     if (extent > kMaxExtent) return sentence("kernels of at most ", kMaxExtent, " voxels along an axis");
   if (volume(kernel) > kMaxTaps) return sentence("kernels of at most ", kMaxTaps, " taps");
-  if (voxels >= int64_t{1} << 31) return "32-bit numbers of voxels";
+  if (voxels > int64_t{1} << 30) return "more than 2^30 voxels";
   return std::nullopt;
 }
 

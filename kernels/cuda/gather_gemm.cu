@@ -153,12 +153,10 @@ template <class T>
 METVOX_DEVICE void store_piece(const Args<T>& a, const Part& part, int row, int column, float (&v)[kVector<T>]) {
   int64_t voxel = row;
   if (!part.in_order) {
-    const Taps& g = part.taps;
-    const int w = row % g.box[2], h = row / g.box[2] % g.box[1], slice = row / (g.box[2] * g.box[1]);
-    const int d = slice % g.box[0], n = slice / g.box[0];
-    voxel = (static_cast<int64_t>(n) * a.to_extent[0] + d * part.to_step[0] + part.to_origin[0]) * a.to_extent[1];
-    voxel =
-        (voxel + h * part.to_step[1] + part.to_origin[1]) * a.to_extent[2] + w * part.to_step[2] + part.to_origin[2];
+    const RowPosition o(part.taps, row);
+    voxel = o.n;
+#pragma unroll
+    for (int i = 0; i < 3; ++i) voxel = voxel * a.to_extent[i] + o.at[i] * part.to_step[i] + part.to_origin[i];
   }
   const auto store = [&](int c, auto pack, auto& values) {
     const int block = c / a.block_columns, in_block = c - block * a.block_columns;
@@ -385,7 +383,7 @@ Taps make_taps(const TapsSpec& s) {
   for (int a = 0; a < 3; ++a) {
     g.box[a] = static_cast<int>(s.box[a]), g.origin[a] = static_cast<int>(s.origin[a]);
     g.step[a] = static_cast<int>(s.step[a]), g.source[a] = static_cast<int>(s.source[a]);
-    g.extent[a] = static_cast<int>(s.extent[a]);
+    g.extent[a] = static_cast<int>(s.extent[a]), g.by_box[a] = Divisor(static_cast<unsigned>(s.box[a]));
   }
   for (int t = 0; t < g.count; ++t) {
     const int at[3] = {t / (g.extent[1] * g.extent[2]), t / g.extent[2] % g.extent[1], t % g.extent[2]};

@@ -11,11 +11,26 @@ namespace metvox::METVOX_KERNEL_NS {
 
 constexpr int kMaxTaps = 32, kMaxExtent = 8;
 
+// Division of numbers below 2^31 by one known on the host, in three instructions.
+struct Divisor {
+  unsigned magic = 1, shift = 0;
+  Divisor() = default;
+  explicit Divisor(unsigned d) {
+    while (d > 1u << shift) ++shift;
+    magic = static_cast<unsigned>(((uint64_t{1} << 32) * ((uint64_t{1} << shift) - d)) / d + 1);
+  }
+  METVOX_DEVICE int operator()(int n) const {
+    const auto u = static_cast<unsigned>(n);
+    return static_cast<int>((__umulhi(u, magic) + u) >> shift);
+  }
+};
+
 // The rows are the voxels (n, d, h, w) of a box; row o reads source voxel o * step + origin + sign * (index of the tap)
 // along each axis.
 struct Taps {
   int rows = 0;  // n * volume(box)
   int box[3], origin[3], step[3], source[3];
+  Divisor by_box[3];
   int sign = 1, count = 0;
   int extent[3];
   unsigned along[3][kMaxExtent];  // bit t: tap t has that index along the axis
@@ -28,14 +43,25 @@ struct Reads {
   unsigned valid;  // bit t: tap t is inside
 };
 
+struct RowPosition {
+  int n, at[3];
+  METVOX_DEVICE RowPosition(const Taps& g, int row) : n(row) {
+#pragma unroll
+    for (int a = 2; a >= 0; --a) {
+      const int rest = g.by_box[a](n);
+      at[a] = n - rest * g.box[a];
+      n = rest;
+    }
+  }
+};
+
 METVOX_DEVICE Reads reads_of(const Taps& g, int row) {
   if (row >= g.rows) return {0, 0};
-  const int w = row % g.box[2], h = row / g.box[2] % g.box[1], slice = row / (g.box[2] * g.box[1]);
-  const int at[3] = {slice % g.box[0], h, w};
-  Reads r{slice / g.box[0], ~0u};
+  const RowPosition o(g, row);
+  Reads r{o.n, ~0u};
 #pragma unroll
   for (int a = 0; a < 3; ++a) {
-    const int first = at[a] * g.step[a] + g.origin[a];
+    const int first = o.at[a] * g.step[a] + g.origin[a];
     unsigned inside = 0;
     for (int e = 0; e < g.extent[a]; ++e) {
       const int i = first + g.sign * e;

@@ -6,8 +6,8 @@
 // Step: 32 pixels (16 of f32), kStages steps under way, 9 to 16 KiB each. Both operands lie pixel by pixel as in
 // memory,
 //   pieces of 16 bytes swizzled (implicit_gemm.h); ldmatrix.trans turns them, so nothing is transposed by hand.
-// A thread's pieces all belong to one (tap, channel): its source is a pointer plus the pixel's voxel. Where the pixels
-//   of a step read is worked out once a block, a step ahead, by the first threads, and kept in shared memory.
+// A thread's pieces all belong to one (tap, channel): its source is a pointer plus the pixel's voxel. Where pixels read
+//   is worked out once a block, each thread for one pixel of the next 4 to 16 steps, and kept in shared memory.
 // The pixels are split over blocks so that the grid fills the device; every block writes f32 sums to scratch, and a
 //   second kernel adds them in order and turns (m, tap, c) into (m, c, tap). Repeatable, no atomics.
 // Tested on the host executor and assembled without spills for sm_80 and sm_90; not yet run on hardware.
@@ -26,7 +26,8 @@ struct TileShape {
   static constexpr int kPixels = sizeof(T) == 4 ? 16 : 32;
   static constexpr int kPiecesM = kTileM / kVector<T>, kPiecesN = kTileN / kVector<T>;
   static constexpr int kBytesM = kPixels * kPiecesM * 16, kStageBytes = kBytesM + kPixels * kPiecesN * 16;
-  static constexpr int kSharedBytes = kStages * (kStageBytes + kPixels * static_cast<int>(sizeof(Reads)));
+  static constexpr int kBatch = kThreads / kPixels;  // steps whose pixels are looked up at once
+  static constexpr int kSharedBytes = kStages * kStageBytes + 2 * kThreads * static_cast<int>(sizeof(Reads));
 };
 
 template <class T>
@@ -151,18 +152,18 @@ METVOX_DEVICE void load_dy(void* to, const Args<T>& a, int pixel, int channel) {
 }
 
 template <class T, int kTileM, bool kAnyChannels>
-__global__ void __launch_bounds__(TileShape<T, kTileM>::kThreads, kTileM == 128 ? 2 : 3)
+__global__ void __launch_bounds__(TileShape<T, kTileM>::kThreads, kTileM == 128 ? 1 : 3)
     pixel_gemm(const __grid_constant__ Args<T> a) {
   using S = TileShape<T, kTileM>;
   METVOX_SHARED_DYN(char, shared);
-  auto* const reads = reinterpret_cast<Reads*>(shared + S::kStages * S::kStageBytes);  // of kStages steps
+  auto* const reads = reinterpret_cast<Reads*>(shared + S::kStages * S::kStageBytes);  // of two batches of steps
   const int t = static_cast<int>(threadIdx.x), tile = static_cast<int>(blockIdx.x);
   const int split = static_cast<int>(blockIdx.y), n0 = tile % a.tiles_n * kTileN, m0 = tile / a.tiles_n * kTileM;
   const int first = static_cast<int>(static_cast<int64_t>(a.steps) * split / a.splits);
   const int last = static_cast<int>(static_cast<int64_t>(a.steps) * (split + 1) / a.splits);
 
-  const auto look_up = [&](int step) {
-    if (t < S::kPixels) reads[(step - first) % S::kStages * S::kPixels + t] = reads_of(a.taps, step * S::kPixels + t);
+  const auto look_up = [&](int batch) {
+    reads[batch % 2 * S::kThreads + t] = reads_of(a.taps, (first + batch * S::kBatch) * S::kPixels + t);
   };
   // A thread brings the same columns of kRows pixels, and some pieces of dy.
   constexpr int kRowsApart = S::kThreads / S::kPiecesN, kRows = S::kPixels / kRowsApart;
@@ -173,7 +174,7 @@ __global__ void __launch_bounds__(TileShape<T, kTileM>::kThreads, kTileM == 128 
   const auto load = [&](int step) {
     if (step < last) {
       char* stage = shared + (step - first) % S::kStages * S::kStageBytes;
-      const Reads* mine = reads + (step - first) % S::kStages * S::kPixels;
+      const Reads* mine = reads + (step - first) % (2 * S::kBatch) * S::kPixels;
       for (int i = t; i < S::kPixels * S::kPiecesM; i += S::kThreads) {
         const int pixel = i / S::kPiecesM, p = i % S::kPiecesM;
         load_dy<T, kAnyChannels>(stage + swizzled<S::kPiecesM>(pixel, p), a, step * S::kPixels + pixel,
@@ -196,14 +197,15 @@ __global__ void __launch_bounds__(TileShape<T, kTileM>::kThreads, kTileM == 128 
   };
 
   Product<T, kTileM> product(t);
-  for (int s = 0; s < S::kStages; ++s) look_up(first + s);
+  static_assert(S::kStages <= S::kBatch);
+  look_up(0);
   __syncthreads();
   for (int s = 0; s < S::kStages - 1; ++s) load(first + s);
   for (int step = first; step < last; ++step) {
     cp_async_wait<S::kStages - 2>();
     __syncthreads();
     load(step + S::kStages - 1);
-    look_up(step + S::kStages);
+    if (const int next = step - first + S::kStages; next % S::kBatch == 0) look_up(next / S::kBatch);
     const char* stage = shared + (step - first) % S::kStages * S::kStageBytes;
     product.add(stage, stage + S::kBytesM);
   }

@@ -129,16 +129,17 @@ void expect_same(const Results& got, const Results& expected, const std::string&
   if (expected.db) test::expect_near(got.db, expected.db, 0, "db " + what);
 }
 
+// Every type; gradients are added to in the last one.
 void expect_exact(const Conv3dProblem& p, uint64_t seed, std::initializer_list<DType> types) {
   const Data d = whole(p, seed);
-  for (Grad grad : {Grad::overwrite, Grad::accumulate}) {
-    const Results expected = expected_for(p, d, grad);
-    ASSERT_LE(test::largest(expected.y), 256) << "the test's own sums are not exact in bf16";
-    for (DType dtype : types) {
-      const Conv3dProblem q = on_sim(p, dtype);
-      expect_same(results_of(q, d, grad), expected, sentence(q.describe(), " seed ", seed));
-    }
-  }
+  const auto expect_passes = [&](DType dtype, Grad grad, const Results& expected) {
+    const Conv3dProblem q = on_sim(p, dtype);
+    expect_same(results_of(q, d, grad), expected, sentence(q.describe(), " seed ", seed));
+  };
+  const Results expected = expected_for(p, d, Grad::overwrite);
+  ASSERT_LE(test::largest(expected.y), 256) << "the test's own sums are not exact in bf16";
+  for (DType dtype : types) expect_passes(dtype, Grad::overwrite, expected);
+  expect_passes(*std::prev(types.end()), Grad::accumulate, expected_for(p, d, Grad::accumulate));
 }
 
 double apart(const Tensor& got, const Tensor& expected) {
@@ -191,7 +192,7 @@ TEST(conv3d, is_exact_on_random_problems) {
   const auto one_of = [&](std::initializer_list<int64_t> list) {
     return list.begin()[random.below(static_cast<int64_t>(list.size()))];
   };
-  for (uint64_t seed = 0; seed < 40; ++seed) {
+  for (uint64_t seed = 0; seed < 30; ++seed) {
     Conv3dProblem p{.n = one_of({1, 2, 3}),
                     .c = one_of({1, 3, 4, 8, 12, 16, 17}),
                     .c2 = one_of({0, 0, 1, 8, 16}),
