@@ -40,7 +40,7 @@ Chosen chosen(const Request& r) {
   }
   for (const Workload& w : workloads()) {
     kinds.insert(w.kind);
-    if (wanted(w.kind, w.name)) c.workloads.push_back(w);
+    if (wanted(w.kind, w.name) && (!w.only_by_name || !r.name.empty())) c.workloads.push_back(w);
   }
   std::stable_sort(c.cases.begin(), c.cases.end(), [](const OpCase& a, const OpCase& b) { return a.op < b.op; });
   if (!c.cases.empty() || !c.workloads.empty()) return c;

@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""The workloads of `metvox bench` in plain PyTorch on the CPU: same network, loss, optimizer and sizes.
+"""The workloads of `metvox bench` in plain PyTorch: same network, loss, optimizer and sizes.
 
     rival_torch.py step '8-16-32-64 48^3' --precision bf16 --runs 10 --threads 2
+    rival_torch.py step '32..320 128^3' --precision bf16 --device cuda --mode compiled-channels-last
 
-prints one JSON object with ms_min and ms_median. bf16 is autocast. `resample` is scikit-image, as nnU-Net calls it.
+prints one JSON object with ms_min, ms_median and, on a GPU, the most memory that was allocated. bf16 is autocast.
+`resample` is scikit-image, as nnU-Net calls it.
 """
 import argparse
 import json
@@ -54,20 +56,37 @@ def dice_bce(logits, truth):
     return binary_cross_entropy_with_logits(logits, truth) - dice.mean()
 
 
-def step_work(features, patch, precision):
+def prepared(net, how):
+    """The network on its device, in its memory format, compiled or not."""
+    import torch
+
+    net = net.to(how.device)
+    if how.mode.endswith("channels-last"):
+        net = net.to(memory_format=torch.channels_last_3d)
+    return torch.compile(net) if how.mode.startswith("compiled") else net
+
+
+def drawn_images(n, patch, how):
+    import torch
+
+    images = torch.rand(n, CHANNELS, patch, patch, patch, device=how.device) * 4 - 2
+    return images.contiguous(memory_format=torch.channels_last_3d) if how.mode.endswith("channels-last") else images
+
+
+def step_work(features, patch, how):
     """Forward, deep supervision, backward, clipping, SGD with Nesterov; the coarsest level has no weight."""
     import torch
 
-    net, levels = network(features), len(features) - 2
+    net, levels = prepared(network(features), how), len(features) - 2
     optimizer = torch.optim.SGD(net.parameters(), 1e-3, momentum=0.99, nesterov=True, weight_decay=3e-5)
     weights = [2.0 ** (levels - 1 - i) / (2.0 ** levels - 1) for i in range(levels)]
-    images = torch.rand(2, CHANNELS, patch, patch, patch) * 4 - 2
-    truth = (torch.rand(2, HEADS, patch, patch, patch) < 0.2).float()
+    images = drawn_images(2, patch, how)
+    truth = (torch.rand(2, HEADS, patch, patch, patch, device=how.device) < 0.2).float()
     truths = [truth[:, :, ::2 ** i, ::2 ** i, ::2 ** i].contiguous() for i in range(levels)]
 
     def once():
         optimizer.zero_grad(set_to_none=True)
-        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+        with torch.autocast(how.device, torch.bfloat16, enabled=how.precision == "bf16"):
             logits = net(images, levels)
         loss = sum(w * dice_bce(y.float(), t) for w, y, t in zip(weights, logits, truths))
         loss.backward()
@@ -77,14 +96,14 @@ def step_work(features, patch, precision):
     return once
 
 
-def forward_work(features, patch, precision):
+def forward_work(features, patch, how):
     import torch
 
-    net = network(features).eval()
-    images = torch.rand(1, CHANNELS, patch, patch, patch) * 4 - 2
+    net = prepared(network(features).eval(), how)
+    images = drawn_images(1, patch, how)
 
     def once():
-        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+        with torch.inference_mode(), torch.autocast(how.device, torch.bfloat16, enabled=how.precision == "bf16"):
             net(images, 1)
 
     return once
@@ -98,11 +117,13 @@ def resample_work():
     return lambda: resize(volume, (186, 288, 288), 3, mode="edge", clip=True, anti_aliasing=False)
 
 
+LARGEST = [32, 64, 128, 256, 320, 320]
 WORK = {
-    "step 8-16-32-64 48^3": lambda precision: step_work([8, 16, 32, 64], 48, precision),
-    "step 16-32-64-128 64^3": lambda precision: step_work([16, 32, 64, 128], 64, precision),
-    "forward 32..320 128^3": lambda precision: forward_work([32, 64, 128, 256, 320, 320], 128, precision),
-    "resample 155x240x240>186x288x288": lambda precision: resample_work(),
+    "step 8-16-32-64 48^3": lambda how: step_work([8, 16, 32, 64], 48, how),
+    "step 16-32-64-128 64^3": lambda how: step_work([16, 32, 64, 128], 64, how),
+    "step 32..320 128^3": lambda how: step_work(LARGEST, 128, how),
+    "forward 32..320 128^3": lambda how: forward_work(LARGEST, 128, how),
+    "resample 155x240x240>186x288x288": lambda how: resample_work(),
 }
 
 
@@ -111,6 +132,8 @@ def main():
     parser.add_argument("workload", choices=sorted({name.split()[0] for name in WORK}))
     parser.add_argument("case")
     parser.add_argument("--precision", choices=["f32", "bf16"], default="f32")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--mode", choices=["eager", "eager-channels-last", "compiled", "compiled-channels-last"], default="eager")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
@@ -124,16 +147,24 @@ def main():
         torch.set_num_threads(args.threads)
         torch.manual_seed(0)
         rival = "torch " + torch.__version__
-    once = WORK[name](args.precision)
-    once()  # the first run chooses kernels and touches memory
-    ms = []
-    for _ in range(args.runs):
+        torch.backends.cudnn.benchmark = True
+    once = WORK[name](args)
+
+    def timed():
         start = time.perf_counter()
         once()
-        ms.append((time.perf_counter() - start) * 1e3)
-    ms.sort()
-    print(json.dumps({"workload": args.workload, "case": args.case, "rival": rival, "precision": args.precision, "runs": len(ms),
-                      "ms_min": ms[0], "ms_median": ms[len(ms) // 2]}))
+        if args.device == "cuda":
+            torch.cuda.synchronize()
+        return (time.perf_counter() - start) * 1e3
+
+    for _ in range(3 if args.device == "cuda" else 1):
+        timed()  # the first runs choose kernels and touch memory
+    ms = sorted(timed() for _ in range(args.runs))
+    row = {"workload": args.workload, "case": args.case, "rival": rival, "mode": args.mode, "device": args.device,
+           "precision": args.precision, "runs": len(ms), "ms_min": ms[0], "ms_median": ms[len(ms) // 2]}
+    if args.device == "cuda":
+        row |= {"allocated_bytes": torch.cuda.max_memory_allocated(), "reserved_bytes": torch.cuda.max_memory_reserved()}
+    print(json.dumps(row))
 
 
 if __name__ == "__main__":

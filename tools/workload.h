@@ -22,6 +22,7 @@ struct Workload {
   std::vector<std::string> ops;  // that it is made of, to be verified first
   // runs 0: enough for two seconds, at least three.
   std::function<WorkloadTime(const Target&, int runs, uint64_t seed)> time;
+  bool only_by_name = false;  // too large to be among all of its kind
   std::string line() const { return kind + " " + name; }
 };
 const std::vector<Workload>& workloads();

@@ -1,0 +1,160 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# What there is to do when a GPU is at hand, in one command:
+#   bash tools/gpu-check.sh OUTDIR [quick|full] [STAGE...]
+# Stages, cheapest first: device build conformance tests sanitizer bench rivals train profile. `quick` leaves out
+# sanitizer, rivals and profile. A stage that has passed is not run again (remove OUTDIR/STAGE.passed for that); stages
+# that are named run alone. Needs no network. Without a GPU every stage that wants one is skipped, and says so.
+#   METVOX_BUILD   build folder (build-gpu)      METVOX_JOBS   compilers at once (all cores)
+#   METVOX_PYTHON  a Python with torch, for rivals (python3)
+# The last line is "N passed, N failed"; the exit code is 6 where a stage failed. OUTDIR gets a log a stage, bench.json,
+# rivals.jsonl and summary.txt.
+set -uo pipefail
+# shellcheck source=tools/setup.sh
+. "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
+
+if (($# < 1)) || [[ $1 == -* ]]; then
+  sed -n '3,13s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
+  exit 2
+fi
+out=$1
+shift
+size=full
+if [[ ${1:-} == quick || ${1:-} == full ]]; then size=$1 && shift; fi
+stages=("$@")
+if ((${#stages[@]} == 0)); then
+  stages=(device build conformance tests bench train)
+  [[ $size == full ]] && stages=(device build conformance tests sanitizer bench rivals train profile)
+fi
+build=${METVOX_BUILD:-$root/build-gpu} python=${METVOX_PYTHON:-python3}
+metvox=$build/metvox
+mkdir -p "$out" && out=$(cd "$out" && pwd) || exit 3
+
+readonly skipped=77
+has_gpu() { command -v nvidia-smi >/dev/null && nvidia-smi -L 2>/dev/null | grep -q .; }
+need_gpu() { has_gpu || { echo "no GPU here"; return $skipped; }; }
+need_program() { [[ -x $metvox ]] || { echo "no program $metvox: run the stage build first"; return 1; }; }
+
+stage_device() {
+  need_gpu || return
+  nvidia-smi --query-gpu=name,driver_version,compute_cap,memory.total,clocks.max.sm,clocks.max.mem,power.limit --format=csv
+}
+
+# For the architecture that is there, and no other: 90a for 9.0.
+stage_build() {
+  need_gpu || return
+  local cap
+  cap=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -1 | tr -d .)
+  [[ $cap == 90 ]] && cap=90a
+  configure "$build" -DMETVOX_CUDA=ON "-DMETVOX_CUDA_ARCHS=$cap-real" -DMETVOX_TESTS=ON &&
+    cmake --build "$build" --parallel "$jobs" --target metvox test_gpu && "$metvox" devices
+}
+
+# Every wrapper of an instruction on the GPU and in the simulator. Where they differ nothing below means anything.
+stage_conformance() {
+  need_gpu || return
+  need_program && "$build/tests/kernels/sim/test_gpu" --gtest_filter='conformance*'
+}
+
+stage_tests() {
+  need_gpu || return
+  need_program && "$build/tests/kernels/sim/test_gpu"
+}
+
+stage_sanitizer() {
+  need_gpu || return
+  command -v compute-sanitizer >/dev/null || { echo "no compute-sanitizer here"; return $skipped; }
+  local tool status=0
+  for tool in memcheck racecheck initcheck synccheck; do
+    echo "== $tool"
+    timeout 900 compute-sanitizer --tool "$tool" --error-exitcode 9 "$build/tests/kernels/sim/test_gpu" \
+      --gtest_filter='all/op_case.agrees*' || status=1
+  done
+  return $status
+}
+
+stage_bench() {
+  need_gpu || return
+  need_program || return
+  "$metvox" bench --device cuda --engine all --json >"$out/bench.json" || return
+  "$metvox" bench step --device cuda && "$metvox" bench forward --device cuda
+}
+
+# PyTorch in a few plain lines, in the same run, each beside ours.
+stage_rivals() {
+  need_gpu || return
+  "$python" -c 'import torch; assert torch.cuda.is_available()' 2>/dev/null || { echo "no torch with CUDA here"; return $skipped; }
+  local mode
+  : >"$out/rivals.jsonl"
+  for _ in 1 2 3; do
+    "$metvox" bench step '32..320 128^3' --device cuda --json >>"$out/rivals.jsonl" || return
+    for mode in eager eager-channels-last compiled compiled-channels-last; do
+      timeout 300 "$python" "$root/tools/rival_torch.py" step '32..320 128^3' --precision bf16 --device cuda \
+        --mode "$mode" --runs 20 >>"$out/rivals.jsonl" || echo "rival $mode failed"
+    done
+  done
+  cat "$out/rivals.jsonl"
+}
+
+# A phantom cohort, trained and predicted on the GPU, and the first steps of the CPU beside it.
+stage_train() {
+  need_gpu || return
+  need_program || return
+  local work=$out/train
+  rm -rf "$work"
+  "$metvox" phantom --out "$work/raw" --cases 8 --seed 1 --size 96x112x96 &&
+    "$metvox" plan "$work/raw" --out "$work/data" --base-features 16 --patch-size 64 64 64 --batch-size 2 &&
+    "$metvox" preprocess "$work/raw" --plans "$work/data/plans.json" --out "$work/data" || return
+  local device
+  for device in cpu cuda; do
+    "$metvox" train "$work/data" --fold 0 --epochs 1 --iterations 20 --val-iterations 1 --device $device \
+      --precision f32 --out "$work/$device" || return
+    cat "$work/$device"/*/fold_0/metrics.jsonl
+  done
+  "$metvox" train "$work/data" --fold 0 --epochs 4 --iterations 50 --device cuda --profile --out "$work/bf16" &&
+    "$metvox" predict -i "$work/raw/imagesTr" -o "$work/predictions" -m "$work"/bf16/* --device cuda
+}
+
+stage_profile() {
+  need_gpu || return
+  command -v ncu >/dev/null || { echo "no ncu here"; return $skipped; }
+  ncu --target-processes all --set basic --launch-count 60 "$metvox" bench conv3d '32>32 64^3' --device cuda --runs 3
+}
+
+passed=0 failed=0 skips=0
+summary=$out/summary.txt
+: >"$summary"
+tell() {
+  printf '%-12s %-8s %s\n' "$1" "$2" "$3" | tee -a "$summary"
+}
+for stage in "${stages[@]}"; do
+  if ! declare -F "stage_$stage" >/dev/null; then
+    say "gpu-check: there is no stage \"$stage\"; see the head of ${BASH_SOURCE[0]}"
+    exit 2
+  fi
+done
+for stage in "${stages[@]}"; do
+  if [[ -e $out/$stage.passed && $# -eq 0 ]]; then
+    tell "$stage" passed "before; see $stage.log"
+    ((++passed))
+    continue
+  fi
+  start=$SECONDS
+  "stage_$stage" >"$out/$stage.log" 2>&1
+  status=$?
+  took="$((SECONDS - start)) s"
+  if ((status == 0)); then
+    tell "$stage" passed "$took" && touch "$out/$stage.passed"
+    ((++passed))
+  elif ((status == skipped)); then
+    tell "$stage" skipped "$(tail -1 "$out/$stage.log")"
+    ((++skips))
+  else
+    tell "$stage" failed "$took, exit $status: $(tail -1 "$out/$stage.log")"
+    ((++failed))
+    if [[ $stage == build || $stage == conformance ]]; then break; fi
+  fi
+done
+((skips == 0)) || echo "$skips skipped" | tee -a "$summary"
+echo "$passed passed, $failed failed" | tee -a "$summary"
+((failed == 0)) || exit 6
