@@ -7,7 +7,9 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 
 install_packages
-configure "$root/build-quickstart" -DMETVOX_TESTS=OFF
+cuda=OFF  # nvcc takes minutes; only where there is a GPU to compute on
+if command -v nvidia-smi >/dev/null && nvidia-smi -L 2>/dev/null | grep -q .; then cuda=AUTO; fi
+configure "$root/build-quickstart" -DMETVOX_TESTS=OFF -DMETVOX_CUDA=$cuda
 run cmake --build "$root/build-quickstart" --parallel "$jobs" --target metvox
 
 cd "$root"
