@@ -8,6 +8,7 @@
 #include <map>
 
 #include "autograd/layout.h"
+#include "kernels/collective.h"
 #include "kernels/pointwise.h"
 #include "tensor/align.h"
 
@@ -233,6 +234,7 @@ void Program::backward(Stream& stream) {
   check(impl_->mode == Mode::train, "Program::backward: this program only infers");
   impl_->start_backward(stream);
   for (int i = impl_->n - 1; i >= 0; --i) impl_->backward_step(stream, i);
+  if (impl_->target.ranks) impl_->target.ranks->all_reduce(stream, impl_->parameters.grads);
 }
 
 const std::vector<Range>& Program::trained() const { return impl_->trained; }

@@ -60,7 +60,8 @@ class Program {
   void scale_loss(View factor);
   void run(Stream&);  // forward, then backward in train mode
   void forward(Stream&);
-  void backward(Stream&);  // overwrites the gradients of every parameter of the graph
+  // Overwrites the gradients of every parameter of the graph; with ranks, by the sum over all of them.
+  void backward(Stream&);
 
   // Ranges of the flat buffers that this program gives gradients for: what an optimizer steps on.
   const std::vector<Range>& trained() const;

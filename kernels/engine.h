@@ -19,11 +19,14 @@ namespace metvox {
 // What backward does with a gradient buffer: leave it, write it, add to it.
 enum class Grad { ignore, overwrite, accumulate };
 
+class Communicator;  // kernels/collective.h
+
 // Of a whole program: where, in which type, and with which engine ("" means the best that does not decline).
 struct Target {
   Device device;
   DType dtype = DType::f32;
-  std::string engine;
+  std::string engine = {};
+  Communicator* ranks = nullptr;  // that run the same program on parts of one batch; null: alone
 };
 
 template <class Problem>
@@ -38,28 +41,43 @@ struct Engine {
   std::optional<std::string> (*declines)(const Problem&);  // why it cannot, or nothing
   std::unique_ptr<Kernel> (*make)(const Problem&);
   std::string_view (*yields)(const Problem&) = nullptr;  // to which better engine, should that one take it, or ""
+  // Of an engine that knows several ways to compute a problem: their names, best guess first, which is what make()
+  // takes; and a kernel of one of them. Every way repeats its results bit by bit.
+  std::vector<std::string> (*ways)(const Problem&) = nullptr;
+  std::unique_ptr<Kernel> (*make_way)(const Problem&, const std::string& way) = nullptr;
+};
+
+template <class Kernel>
+struct EngineChoice {
+  std::string_view engine;
+  std::unique_ptr<Kernel> kernel;
 };
 
 template <class Problem, class Kernel>
 class EngineTable {
  public:
-  EngineTable(std::string_view op, std::vector<Engine<Problem, Kernel>> engines)
-      : op_(op), engines_(std::move(engines)) {}
+  using Choice = EngineChoice<Kernel>;
+  // On that kind of device, not the order of the engines decides but trying them out (kernels/tuner.h).
+  struct Trials {
+    Device::Kind device;
+    Choice (*choose)(std::string_view op, const Problem&, const std::vector<const Engine<Problem, Kernel>*>& able);
+  };
+  EngineTable(std::string_view op, std::vector<Engine<Problem, Kernel>> engines, std::optional<Trials> trials = {})
+      : op_(op), engines_(std::move(engines)), trials_(trials) {}
 
   const std::vector<Engine<Problem, Kernel>>& engines() const { return engines_; }
 
-  struct Choice {
-    std::string_view engine;
-    std::unique_ptr<Kernel> kernel;
-  };
   // The engine named by the target where this op has one of that name on the device (an Error when it declines), else
-  // the best that neither declines nor yields. METVOX_VERBOSE=dispatch tells each refusal and the choice; that large
-  // work fell to the slow loops of `reference` is told in any case, once per op.
+  // the best that neither declines nor yields; a GPU's by trials, where the table has them. METVOX_VERBOSE=dispatch
+  // tells each refusal and the choice; that large work fell to the slow loops of `reference` is told in any case, once
+  // per op.
   Choice prepare(const Problem& problem, const Target& target) const {
     check(problem.device == target.device, op_, ": prepared for ", name_of(problem.device), ", to run on ",
           name_of(target.device));
     const bool forced = find(target.engine, target) != nullptr;
+    const bool tried = trials_ && trials_->device == target.device.kind;
     std::string reasons;
+    std::vector<const Engine<Problem, Kernel>*> able;
     for (const auto& e : engines_) {
       if (e.device != target.device.kind || (forced && e.name != target.engine)) continue;
       if (auto reason = e.declines(problem)) {
@@ -67,15 +85,18 @@ class EngineTable {
         reasons += sentence(reasons.empty() ? "" : "; ", e.name, ": ", *reason);
         continue;
       }
-      const auto* better = forced || !e.yields ? nullptr : find(e.yields(problem), target);
+      const auto* better = forced || tried || !e.yields ? nullptr : find(e.yields(problem), target);
       if (better && !better->declines(problem)) {
         log("dispatch", op_, ",", e.name, ",yields to ", better->name, ",", problem.describe());
         continue;
       }
+      able.push_back(&e);
+      if (tried) continue;
       log("dispatch", op_, ",", e.name, ",chosen,", problem.describe());
       if (!forced && e.name == "reference") tell_slow(problem, reasons);
       return {e.name, e.make(problem)};
     }
+    if (!able.empty()) return trials_->choose(op_, problem, able);
     fail(Fault::usage, op_, ": no engine for ", problem.describe(), forced ? " under --engine " + target.engine : "",
          " on ", name_of(target.device), " (", reasons, ")");
   }
@@ -100,6 +121,7 @@ class EngineTable {
 
   std::string_view op_;
   std::vector<Engine<Problem, Kernel>> engines_;
+  std::optional<Trials> trials_;
 };
 
 }  // namespace metvox

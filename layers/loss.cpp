@@ -2,6 +2,7 @@
 #include "layers/loss.h"
 
 #include "autograd/op_case.h"
+#include "kernels/collective.h"
 #include "layers/named.h"
 
 namespace metvox {
@@ -12,32 +13,37 @@ std::map<std::string, SegmentationLoss>& registry() {
   return losses;
 }
 
-// The op: labels last among the inputs, one prepared kernel a level. Sums of all levels lie in one buffer between the
-// two phases, which is what ranks will reduce.
+// The op: labels last among the inputs, one prepared kernel a level. Between the two phases lie the sums of all levels
+// of all ranks in one buffer: each rank brings its own among zeros, so that adding the buffers gathers them.
 class PreparedLoss final : public Prepared {
  public:
   PreparedLoss(std::vector<SegmentationLossProblem> levels, const LossFinish& finish, const Target& target)
-      : levels_(std::move(levels)), finish_(finish) {
+      : levels_(std::move(levels)), finish_(finish), ranks_(target.ranks) {
     for (const auto& problem : levels_) {
       kernels_.push_back(prepare_kernel(metvox::segmentation_loss(), problem, target, work_));
       scratch_ = std::max(scratch_, kernels_.back()->scratch_bytes());
-      sums_ += problem.sums_count();
+      own_sums_ += problem.sums_count();
       coefficients_ += problem.coefficients_count();
     }
+    if (ranks_) finish_.ranks = ranks_->size(), finish_.rank = ranks_->rank();
+    sums_ = finish_.ranks * own_sums_;
   }
   Work work(Pass) const override { return work_; }
-  // The sums of each level, then the coefficients of each.
+  // For each rank the sums of each level, then the coefficients of each level.
   size_t saved_bytes() const override { return sizeof(double) * static_cast<size_t>(sums_ + coefficients_); }
   size_t forward_scratch_bytes() const override { return scratch_; }
   size_t backward_scratch_bytes() const override { return scratch_; }
 
   void forward(const Step& s) const override {
     auto* sums = static_cast<double*>(s.saved);
-    double* level = sums;
+    const View of_all{sums, {sums_}, DType::f64, s.y.device};
+    if (ranks_) fill_bytes(s.stream, of_all, 0);
+    double* level = sums + finish_.rank * own_sums_;
     for (size_t l = 0; l < kernels_.size(); ++l) {
       kernels_[l]->sums(s.stream, s.x[l], labels(s), level, s.scratch);
       level += levels_[l].sums_count();
     }
+    if (ranks_) ranks_->all_reduce(s.stream, of_all);
     finish_loss(s.stream, finish_, sums, sums + sums_, s.y);
   }
 
@@ -55,8 +61,9 @@ class PreparedLoss final : public Prepared {
   std::vector<SegmentationLossProblem> levels_;
   LossFinish finish_;
   Work work_;
+  Communicator* ranks_;
   size_t scratch_ = 0;
-  int64_t sums_ = 0, coefficients_ = 0;
+  int64_t own_sums_ = 0, sums_ = 0, coefficients_ = 0;
   std::vector<std::unique_ptr<SegmentationLossKernel>> kernels_;
 };
 

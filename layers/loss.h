@@ -36,6 +36,7 @@ struct DeepSupervision {
 
 // The loss of all levels as one op. logits: highest resolution first, one a weight; labels u8 (N, D, H, W) of kind
 // labels. Output: result (3 + 3 R) [total, overlap, voxel, TP_0..., FP_0..., FN_0...], the last three lists of level 0.
+// Where the target has ranks, all of it is of the samples of all of them.
 Value segmentation_loss(const std::vector<Value>& logits, Value labels, const SegmentationLoss& loss,
                         const RegionTable& heads, const DeepSupervision& levels, bool batch_dice,
                         int ignore_label = -1);
