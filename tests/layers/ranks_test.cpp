@@ -24,6 +24,15 @@ struct Case {
   int ignore_label = -1;
 };
 
+// Work on a thread of its own, which is its only one.
+template <class F>
+std::jthread started(F work) {
+  return std::jthread([work] {
+    set_threads(1);
+    work();
+  });
+}
+
 // Two resolutions, with a head at each.
 class Net {
  public:
@@ -102,7 +111,8 @@ void expect_same(const std::vector<double>& got, const std::vector<double>& expe
 class ranks : public testing::TestWithParam<Case> {};
 
 TEST_P(ranks, make_the_steps_of_one_rank_with_the_whole_batch) {
-  const Trained alone = train(GetParam(), nullptr);
+  Trained alone;
+  started([&] { alone = train(GetParam(), nullptr); }).join();
   // Gradients are the same sums in another order; each step adds some roundings of sqrt(terms) eps, of numbers of the
   // size of 1, and carries those of the steps before.
   const double limit = 8 * 0x1p-52 * std::sqrt(static_cast<double>(kSamples * kVoxels)) * kSteps;
@@ -111,11 +121,7 @@ TEST_P(ranks, make_the_steps_of_one_rank_with_the_whole_batch) {
     std::vector<Trained> each(size);
     {
       std::vector<std::jthread> threads;
-      for (int r = 0; r < size; ++r)
-        threads.emplace_back([&, r] {
-          set_threads(1);
-          each[r] = train(GetParam(), &together[r]);
-        });
+      for (int r = 0; r < size; ++r) threads.push_back(started([&, r] { each[r] = train(GetParam(), &together[r]); }));
     }
     for (const Trained& rank : each) {
       expect_same(rank.weights, alone.weights, limit);
