@@ -27,6 +27,18 @@ Engine<Conv3dProblem, Conv3dBackwardData> conv3d_backward_data();
 Engine<Conv3dProblem, Conv3dBackwardWeights> conv3d_backward_weights();
 }  // namespace native
 
+namespace cudnn {
+Engine<Conv3dProblem, Conv3dForward> conv3d_forward();
+Engine<Conv3dProblem, Conv3dBackwardData> conv3d_backward_data();
+Engine<Conv3dProblem, Conv3dBackwardWeights> conv3d_backward_weights();
+}  // namespace cudnn
+
+namespace cublas {
+Engine<Conv3dProblem, Conv3dForward> conv3d_forward();
+Engine<Conv3dProblem, Conv3dBackwardData> conv3d_backward_data();
+Engine<Conv3dProblem, Conv3dBackwardWeights> conv3d_backward_weights();
+}  // namespace cublas
+
 namespace onednn {
 Engine<Conv3dProblem, Conv3dForward> conv3d_forward();
 Engine<Conv3dProblem, Conv3dBackwardData> conv3d_backward_data();

@@ -3,6 +3,7 @@
 
 #include "kernels/check_view.h"
 #include "kernels/conv_transpose3d_engines.h"
+#include "kernels/convolution_trials.h"
 
 namespace metvox {
 
@@ -36,35 +37,44 @@ void ConvTranspose3dProblem::check_activations(const View& x, const View& y) con
 }
 
 const ConvTranspose3dForwardTable& conv_transpose3d_forward() {
-  static const ConvTranspose3dForwardTable table("conv_transpose3d_forward", {
+  static const ConvTranspose3dForwardTable table(
+      "conv_transpose3d_forward",
+      {
 #if METVOX_CUDA
-    kgpu::conv_transpose3d_forward_native(),
+        kgpu::conv_transpose3d_forward_native(),
 #endif
-        ksim::conv_transpose3d_forward_native(), onednn::conv_transpose3d_forward(),
-        reference::conv_transpose3d_forward()
-  });
+            cudnn::conv_transpose3d_forward(), ksim::conv_transpose3d_forward_native(),
+            onednn::conv_transpose3d_forward(), reference::conv_transpose3d_forward()
+      },
+      tried_on_gpu<conv_transpose3d_forward_trial>());
   return table;
 }
 
 const ConvTranspose3dBackwardDataTable& conv_transpose3d_backward_data() {
-  static const ConvTranspose3dBackwardDataTable table("conv_transpose3d_backward_data", {
+  static const ConvTranspose3dBackwardDataTable table(
+      "conv_transpose3d_backward_data",
+      {
 #if METVOX_CUDA
-    kgpu::conv_transpose3d_backward_data_native(),
+        kgpu::conv_transpose3d_backward_data_native(),
 #endif
-        ksim::conv_transpose3d_backward_data_native(), onednn::conv_transpose3d_backward_data(),
-        reference::conv_transpose3d_backward_data()
-  });
+            cudnn::conv_transpose3d_backward_data(), ksim::conv_transpose3d_backward_data_native(),
+            onednn::conv_transpose3d_backward_data(), reference::conv_transpose3d_backward_data()
+      },
+      tried_on_gpu<conv_transpose3d_backward_data_trial>());
   return table;
 }
 
 const ConvTranspose3dBackwardWeightsTable& conv_transpose3d_backward_weights() {
-  static const ConvTranspose3dBackwardWeightsTable table("conv_transpose3d_backward_weights", {
+  static const ConvTranspose3dBackwardWeightsTable table(
+      "conv_transpose3d_backward_weights",
+      {
 #if METVOX_CUDA
-    kgpu::conv_transpose3d_backward_weights_native(),
+        kgpu::conv_transpose3d_backward_weights_native(),
 #endif
-        ksim::conv_transpose3d_backward_weights_native(), onednn::conv_transpose3d_backward_weights(),
-        reference::conv_transpose3d_backward_weights()
-  });
+            cudnn::conv_transpose3d_backward_weights(), ksim::conv_transpose3d_backward_weights_native(),
+            onednn::conv_transpose3d_backward_weights(), reference::conv_transpose3d_backward_weights()
+      },
+      tried_on_gpu<conv_transpose3d_backward_weights_trial>());
   return table;
 }
 

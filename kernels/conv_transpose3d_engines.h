@@ -17,6 +17,12 @@ Engine<ConvTranspose3dProblem, ConvTranspose3dBackwardData> conv_transpose3d_bac
 Engine<ConvTranspose3dProblem, ConvTranspose3dBackwardWeights> conv_transpose3d_backward_weights_native();
 }  // namespace kgpu
 
+namespace cudnn {
+Engine<ConvTranspose3dProblem, ConvTranspose3dForward> conv_transpose3d_forward();
+Engine<ConvTranspose3dProblem, ConvTranspose3dBackwardData> conv_transpose3d_backward_data();
+Engine<ConvTranspose3dProblem, ConvTranspose3dBackwardWeights> conv_transpose3d_backward_weights();
+}  // namespace cudnn
+
 namespace onednn {
 Engine<ConvTranspose3dProblem, ConvTranspose3dForward> conv_transpose3d_forward();
 Engine<ConvTranspose3dProblem, ConvTranspose3dBackwardData> conv_transpose3d_backward_data();

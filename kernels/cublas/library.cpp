@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/cublas/library.h"
+
+#if METVOX_CUBLAS
+#include <cuda_runtime_api.h>
+
+#include <map>
+#include <memory>
+
+#include "kernels/shared_library.h"
+#include "tensor/error.h"
+
+namespace metvox::cublas {
+namespace {
+
+Library open() {
+  SharedLibrary file("libcublas.so." + std::to_string(CUBLAS_VER_MAJOR));
+  Library l;
+  file.find(l.get_property, "cublasGetProperty");
+  file.find(l.status_string, "cublasGetStatusString");
+  file.find(l.create, "cublasCreate_v2");
+  file.find(l.destroy, "cublasDestroy_v2");
+  file.find(l.set_stream, "cublasSetStream_v2");
+  file.find(l.set_workspace, "cublasSetWorkspace_v2");
+  file.find(l.set_math_mode, "cublasSetMathMode");
+  file.find(l.gemm, "cublasGemmEx_64");
+  l.why = file.why();
+  return l;
+}
+
+}  // namespace
+
+std::string Library::version() const {
+  std::string text;
+  for (const libraryPropertyType part : {MAJOR_VERSION, MINOR_VERSION, PATCH_LEVEL}) {
+    int value = 0;
+    get_property(part, &value);
+    text += (text.empty() ? "" : ".") + std::to_string(value);
+  }
+  return text;
+}
+
+const Library& library() {
+  static const Library opened = open();
+  return opened;
+}
+
+void check_status(cublasStatus_t status, const char* doing) {
+  if (status != CUBLAS_STATUS_SUCCESS) fail(Fault::internal, "cuBLAS: ", doing, ": ", library().status_string(status));
+}
+
+cublasHandle_t handle(Device device) {
+  const auto destroy = [](cublasHandle_t h) { library().destroy(h); };
+  using Owned = std::unique_ptr<std::remove_pointer_t<cublasHandle_t>, decltype(destroy)>;
+  static thread_local std::map<int, Owned> handles;
+  auto& mine = handles[device.index];
+  if (!mine) {
+    check(library().why.empty(), library().why);
+    cublasHandle_t made = nullptr;
+    cudaSetDevice(device.index);
+    check_status(library().create(&made), "cublasCreate");
+    mine.reset(made);
+    check_status(
+        library().set_math_mode(
+            made, static_cast<cublasMath_t>(CUBLAS_DEFAULT_MATH | CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION)),
+        "cublasSetMathMode");
+  }
+  return mine.get();
+}
+
+}  // namespace metvox::cublas
+#endif
