@@ -173,8 +173,9 @@ TEST(conv3d, is_exact_on_the_shapes_of_networks) {
   expect_exact(with({1, 32, 0, 64}, {4, 6, 5}, {3, 3, 3}, {2, 2, 2}), 4, types);
   expect_exact(with({1, 8, 0, 16}, {3, 6, 5}, {1, 3, 3}, {1, 2, 2}, {0, 1, 1}), 5, types);
   expect_exact(with({2, 32, 0, 3}, {3, 4, 5}, {1, 1, 1}, {1, 1, 1}, {0, 0, 0}), 6, types);
-  expect_exact(with({1, 64, 64, 72}, {2, 2, 2}), 7, types);          // split along K
-  expect_exact(with({1, 24, 0, 144}, {2, 3, 3}), 8, {DType::bf16});  // two tiles of 128 columns
+  expect_exact(with({1, 16, 0, 7}, {2, 3, 5}, {1, 1, 1}, {1, 1, 1}, {0, 0, 0}), 9, types);
+  expect_exact(with({1, 64, 64, 72}, {2, 2, 2}), 7, {DType::f32, DType::bf16});  // split along K
+  expect_exact(with({1, 24, 0, 144}, {2, 3, 3}), 8, {DType::bf16});              // two tiles of 128 columns
 }
 
 TEST(conv3d, is_exact_on_odd_channels_and_corners) {
@@ -232,6 +233,14 @@ TEST(conv3d, gives_one_answer_under_every_schedule) {
   for (DType dtype : kTypes)
     under_every_schedule(
         [&] { expect_same(results_of(on_sim(p, dtype), d, Grad::overwrite), expected, std::string(name_of(dtype))); });
+}
+
+// 64 KiB of shared memory a block, f16 alone on tensor cores.
+TEST(conv3d, fits_sm_75) {
+  const auto before = simt::options();
+  simt::options().arch = 750;
+  expect_exact(with({1, 24, 0, 128}, {2, 3, 3}), 8, {DType::f32, DType::f16});
+  simt::options() = before;
 }
 
 TEST(conv3d, leaves_alone_what_is_ignored) {
