@@ -2,7 +2,7 @@
 // Engine `cublas` of conv3d: kernels of one voxel, which are products of matrices. Images are (voxels, channels), w is
 // (k, c); a second input is a second product that adds to the first. Has not run on hardware.
 #include "kernels/conv3d_engines.h"
-#include "kernels/cublas/library.h"
+#include "kernels/cublas/product.h"
 
 #if METVOX_CUBLAS
 #include "kernels/cuda/pointwise.h"
@@ -11,35 +11,6 @@
 
 namespace metvox::cublas {
 namespace {
-
-constexpr size_t kWorkspace = size_t{32} << 20;  // what cuBLAS asks for on Hopper
-
-cudaDataType type_of(DType t) { return t == DType::f32 ? CUDA_R_32F : t == DType::bf16 ? CUDA_R_16BF : CUDA_R_16F; }
-
-// A matrix with rows in memory `stride` elements apart.
-struct Matrix {
-  const void* data;
-  DType dtype;
-  int64_t stride;
-};
-
-// c (m, n) = [c +] a b, summed over `inner`. a is (m, inner), or (inner, m) where a_turned; b (inner, n), or (n, inner)
-// where b_turned. cuBLAS counts columns first: to it each matrix is turned, and c is b a.
-struct Product {
-  int64_t m, n, inner;
-  bool a_turned = false, b_turned = false, adds = false;
-  void run(Stream& stream, const Matrix& a, const Matrix& b, const Matrix& c, void* workspace) const {
-    const cublasHandle_t mine = handle(stream.device());
-    const float alpha = 1, beta = adds ? 1.0f : 0.0f;
-    check_status(library().set_stream(mine, static_cast<cudaStream_t>(stream.handle())), "cublasSetStream");
-    check_status(library().set_workspace(mine, workspace, kWorkspace), "cublasSetWorkspace");
-    check_status(
-        library().gemm(mine, b_turned ? CUBLAS_OP_T : CUBLAS_OP_N, a_turned ? CUBLAS_OP_T : CUBLAS_OP_N, n, m, inner,
-                       &alpha, b.data, type_of(b.dtype), b.stride, a.data, type_of(a.dtype), a.stride, &beta,
-                       const_cast<void*>(c.data), type_of(c.dtype), c.stride, CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT),
-        "cublasGemmEx");
-  }
-};
 
 // Of the problem whose kernel is one voxel.
 int64_t voxels(const Conv3dProblem& p) { return p.n * volume(p.in); }
@@ -64,9 +35,9 @@ class Forward final : public Conv3dForward {
     p_.check_activations(x, x2, y);
     const Matrix out{y.data, p_.dtype, p_.k};
     Product product{.m = voxels(p_), .n = p_.k, .inner = p_.c, .b_turned = true};
-    product.run(stream, {x.data, p_.dtype, p_.c}, weights(p_, packed, p_.dtype, 0), out, scratch);
+    multiply(stream, product, {x.data, p_.dtype, p_.c}, weights(p_, packed, p_.dtype, 0), out, scratch);
     product.inner = p_.c2, product.adds = true;
-    if (p_.c2) product.run(stream, {x2.data, p_.dtype, p_.c2}, weights(p_, packed, p_.dtype, p_.c), out, scratch);
+    if (p_.c2) multiply(stream, product, {x2.data, p_.dtype, p_.c2}, weights(p_, packed, p_.dtype, p_.c), out, scratch);
     if (p_.bias) kgpu::add_bias(stream, bias(packed), y);
   }
 
@@ -94,8 +65,8 @@ class BackwardData final : public Conv3dBackwardData {
     const auto part = [&](const View& to, int64_t first, int64_t c, Grad how) {
       if (how == Grad::ignore) return;
       const Product product{.m = voxels(p_), .n = c, .inner = p_.k, .adds = how == Grad::accumulate};
-      product.run(stream, {dy.data, p_.dtype, p_.k}, weights(p_, packed, p_.dtype, first), {to.data, p_.dtype, c},
-                  scratch);
+      multiply(stream, product, {dy.data, p_.dtype, p_.k}, weights(p_, packed, p_.dtype, first), {to.data, p_.dtype, c},
+               scratch);
     };
     part(dx, 0, p_.c, grad);
     if (p_.c2) part(dx2, p_.c, p_.c2, grad2);
@@ -118,8 +89,8 @@ class BackwardWeights final : public Conv3dBackwardWeights {
     p_.check_weights(dw, db);
     const auto part = [&](const View& from, int64_t first, int64_t c) {
       const Product product{.m = p_.k, .n = c, .inner = voxels(p_), .a_turned = true, .adds = grad == Grad::accumulate};
-      product.run(stream, {dy.data, p_.dtype, p_.k}, {from.data, p_.dtype, c}, weights(p_, dw.data, DType::f32, first),
-                  scratch);
+      multiply(stream, product, {dy.data, p_.dtype, p_.k}, {from.data, p_.dtype, c},
+               weights(p_, dw.data, DType::f32, first), scratch);
     };
     part(x, 0, p_.c);
     if (p_.c2) part(x2, p_.c, p_.c2);

@@ -150,6 +150,15 @@ size_t fastest(TunerCache& cache, const std::string& key, std::span<const Candid
   return best.value_or(0);
 }
 
+void tell_of_trials() {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    const std::string path = tuner_cache_path();
+    tell(sentence("timing the ways to compute each convolution on this GPU; ",
+                  path.empty() ? "METVOX_TUNER_CACHE=off: every time" : "once, for " + path));
+  });
+}
+
 std::string tuner_place(Device device) {
   static std::mutex mutex;
   static std::map<Device, std::string> places;

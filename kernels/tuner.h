@@ -59,6 +59,9 @@ std::string tuner_cache_path();
 // sentence on stderr, where none is so right. One at a time in a process, so that no two are timed at once.
 size_t fastest(TunerCache&, const std::string& key, std::span<const Candidate>, double limit);
 
+// Says on stderr, once in a process, that what takes a while is this.
+void tell_of_trials();
+
 // What a choice depends on beside the problem: the device's model, the versions of metvox, driver and libraries.
 std::string tuner_place(Device);
 
@@ -97,6 +100,7 @@ EngineChoice<Kernel> choose_by_trial(std::string_view op, const Problem& p,
       for (std::string& name : e->ways(p)) ways.push_back({e, std::move(name)});
   }
   if (ways.empty()) fail(Fault::usage, op, ": no engine knows a way to compute ", p.describe());
+  if (ways.size() > 1 && p.device.kind == Device::Kind::cuda) tell_of_trials();
   Trial<Kernel> trial;
   std::vector<Candidate> candidates;
   for (const Way& way : ways)

@@ -5,7 +5,6 @@
 #include <cuda_runtime_api.h>
 
 #include <map>
-#include <memory>
 
 #include "kernels/shared_library.h"
 #include "tensor/error.h"
@@ -19,7 +18,6 @@ Library open() {
   file.find(l.get_property, "cublasGetProperty");
   file.find(l.status_string, "cublasGetStatusString");
   file.find(l.create, "cublasCreate_v2");
-  file.find(l.destroy, "cublasDestroy_v2");
   file.find(l.set_stream, "cublasSetStream_v2");
   file.find(l.set_workspace, "cublasSetWorkspace_v2");
   file.find(l.set_math_mode, "cublasSetMathMode");
@@ -50,22 +48,21 @@ void check_status(cublasStatus_t status, const char* doing) {
 }
 
 cublasHandle_t handle(Device device) {
-  const auto destroy = [](cublasHandle_t h) { library().destroy(h); };
-  using Owned = std::unique_ptr<std::remove_pointer_t<cublasHandle_t>, decltype(destroy)>;
-  static thread_local std::map<int, Owned> handles;
-  auto& mine = handles[device.index];
+  // Never destroyed: at exit the driver may be gone before them.
+  static thread_local std::map<int, cublasHandle_t> handles;
+  cublasHandle_t& mine = handles[device.index];
   if (!mine) {
     check(library().why.empty(), library().why);
     cublasHandle_t made = nullptr;
     cudaSetDevice(device.index);
     check_status(library().create(&made), "cublasCreate");
-    mine.reset(made);
+    mine = made;
     check_status(
         library().set_math_mode(
             made, static_cast<cublasMath_t>(CUBLAS_DEFAULT_MATH | CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION)),
         "cublasSetMathMode");
   }
-  return mine.get();
+  return mine;
 }
 
 }  // namespace metvox::cublas

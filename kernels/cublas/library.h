@@ -15,7 +15,6 @@ struct Library {
   decltype(&cublasGetProperty) get_property;
   decltype(&cublasGetStatusString) status_string;
   decltype(&cublasCreate_v2) create;
-  decltype(&cublasDestroy_v2) destroy;
   decltype(&cublasSetStream_v2) set_stream;
   decltype(&cublasSetWorkspace_v2) set_workspace;
   decltype(&cublasSetMathMode) set_math_mode;

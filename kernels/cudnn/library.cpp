@@ -5,7 +5,6 @@
 #include <cuda_runtime_api.h>
 
 #include <map>
-#include <memory>
 
 #include "kernels/shared_library.h"
 #include "tensor/error.h"
@@ -23,7 +22,6 @@ Library open() {
   file.find(l.error_string, "cudnnGetErrorString");
   file.find(l.last_error_string, "cudnnGetLastErrorString");
   file.find(l.create, "cudnnCreate");
-  file.find(l.destroy, "cudnnDestroy");
   file.find(l.set_stream, "cudnnSetStream");
   file.find(l.create_descriptor, "cudnnBackendCreateDescriptor");
   file.find(l.destroy_descriptor, "cudnnBackendDestroyDescriptor");
@@ -54,18 +52,17 @@ void check_status(cudnnStatus_t status, const char* doing) {
 }
 
 cudnnHandle_t handle(Device device) {
-  const auto destroy = [](cudnnHandle_t h) { library().destroy(h); };
-  using Owned = std::unique_ptr<std::remove_pointer_t<cudnnHandle_t>, decltype(destroy)>;
-  static thread_local std::map<int, Owned> handles;
-  auto& mine = handles[device.index];
+  // Never destroyed: at exit the driver may be gone before them.
+  static thread_local std::map<int, cudnnHandle_t> handles;
+  cudnnHandle_t& mine = handles[device.index];
   if (!mine) {
     check(library().why.empty(), library().why);
     cudnnHandle_t made = nullptr;
     cudaSetDevice(device.index);
     check_status(library().create(&made), "cudnnCreate");
-    mine.reset(made);
+    mine = made;
   }
-  return mine.get();
+  return mine;
 }
 
 }  // namespace metvox::cudnn

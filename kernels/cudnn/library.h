@@ -16,7 +16,6 @@ struct Library {
   decltype(&cudnnGetErrorString) error_string;
   decltype(&cudnnGetLastErrorString) last_error_string;
   decltype(&cudnnCreate) create;
-  decltype(&cudnnDestroy) destroy;
   decltype(&cudnnSetStream) set_stream;
   decltype(&cudnnBackendCreateDescriptor) create_descriptor;
   decltype(&cudnnBackendDestroyDescriptor) destroy_descriptor;

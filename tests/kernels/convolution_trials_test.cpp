@@ -117,6 +117,19 @@ TEST(convolution_trials, right_kernels_pass_on_the_simulated_gpu) {
   for (const DType t : {DType::f32, DType::bf16, DType::f16}) expect_all_right(kSim, t);
 }
 
+TEST(convolution_trials, choose_among_the_engines_of_a_gpu) {
+  ASSERT_EQ(setenv("METVOX_TUNER_CACHE", "off", 1), 0);
+  Conv3dProblem p = conv(kSim, DType::bf16);
+  p.c = p.k = 16;
+  std::vector<const Engine<Conv3dProblem, Conv3dForward>*> able;
+  for (const auto& engine : conv3d_forward().engines())
+    if (engine.device == Device::Kind::sim && !engine.declines(p)) able.push_back(&engine);
+  able.push_back(able[0]);
+  const auto choice = choose_by_trial<conv3d_forward_trial>("conv3d_forward", p, able);
+  ASSERT_NE(choice.kernel, nullptr);
+  EXPECT_LT(conv3d_forward_trial(p)(*choice.kernel, 0).error, largest_error(p.dtype));
+}
+
 TEST(convolution_trials, wrong_kernels_do_not) {
   Conv3dProblem p = conv({}, DType::f32);
   p.c2 = 3, p.bias = true;
