@@ -97,9 +97,10 @@ const Conv3dBackwardWeightsTable& conv3d_backward_weights() {
       "conv3d_backward_weights",
       {
 #if METVOX_CUDA
-        kgpu::conv3d_backward_weights_native(),
+        kgpu::conv3d_backward_weights_native_hopper(), kgpu::conv3d_backward_weights_native(),
 #endif
-            cudnn::conv3d_backward_weights(), cublas::conv3d_backward_weights(), ksim::conv3d_backward_weights_native(),
+            cudnn::conv3d_backward_weights(), cublas::conv3d_backward_weights(),
+            ksim::conv3d_backward_weights_native_hopper(), ksim::conv3d_backward_weights_native(),
             native::conv3d_backward_weights(), onednn::conv3d_backward_weights(), reference::conv3d_backward_weights()
       },
       tried_on_gpu<conv3d_backward_weights_trial>());

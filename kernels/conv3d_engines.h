@@ -11,6 +11,7 @@ Engine<Conv3dProblem, Conv3dForward> conv3d_forward_native_hopper();
 Engine<Conv3dProblem, Conv3dBackwardData> conv3d_backward_data_native();
 Engine<Conv3dProblem, Conv3dBackwardData> conv3d_backward_data_native_hopper();
 Engine<Conv3dProblem, Conv3dBackwardWeights> conv3d_backward_weights_native();
+Engine<Conv3dProblem, Conv3dBackwardWeights> conv3d_backward_weights_native_hopper();
 }  // namespace ksim
 
 namespace kgpu {
@@ -19,6 +20,7 @@ Engine<Conv3dProblem, Conv3dForward> conv3d_forward_native_hopper();
 Engine<Conv3dProblem, Conv3dBackwardData> conv3d_backward_data_native();
 Engine<Conv3dProblem, Conv3dBackwardData> conv3d_backward_data_native_hopper();
 Engine<Conv3dProblem, Conv3dBackwardWeights> conv3d_backward_weights_native();
+Engine<Conv3dProblem, Conv3dBackwardWeights> conv3d_backward_weights_native_hopper();
 }  // namespace kgpu
 
 namespace native {

@@ -1,8 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// Engine `native_hopper` of conv3d: what plane_march.h can do, on sm_90 alone. It has not run on hardware yet.
+// Engine `native_hopper` of conv3d: what plane_march.h and plane_weights.h can do, on sm_90 alone. It has not run on
+// hardware yet.
+#include <algorithm>
+
 #include "kernels/conv3d_engines.h"
 #include "kernels/cuda/convolution.h"
+#include "kernels/cuda/pixel_gemm.h"
 #include "kernels/cuda/plane_march.h"
+#include "kernels/cuda/plane_weights.h"
 
 namespace metvox::METVOX_KERNEL_NS {
 namespace {
@@ -68,6 +73,28 @@ class BackwardData final : public Conv3dBackwardData {
   PlaneMarch march_;
 };
 
+class BackwardWeights final : public Conv3dBackwardWeights {
+ public:
+  explicit BackwardWeights(const Conv3dProblem& p)
+      : p_(p), weights_(p.dtype, p.n, p.in, {p.c, p.c2}, p.k), sums_(p.dtype, p.n * volume(p.in), p.k) {}
+  size_t scratch_bytes() const override {
+    return std::max(weights_.scratch_bytes(), p_.bias ? sums_.scratch_bytes() : 0);
+  }
+
+  void run(Stream& stream, View x, View x2, View dy, View dw, View db, Grad grad, void* scratch) const override {
+    if (grad == Grad::ignore) return;
+    p_.check_activations(x, x2, dy);
+    p_.check_weights(dw, db);
+    weights_.run(stream, x, x2, dy, dw.as<float>(), grad, scratch);
+    if (p_.bias) sums_.run(stream, dy.data, db.as<float>(), grad, scratch);
+  }
+
+ private:
+  Conv3dProblem p_;
+  PlaneWeights weights_;
+  ChannelSums sums_;
+};
+
 template <class Interface, class Kernel>
 std::unique_ptr<Interface> made(const Conv3dProblem& p) {
   p.validate();
@@ -83,6 +110,10 @@ Engine<Conv3dProblem, Conv3dForward> conv3d_forward_native_hopper() {
 Engine<Conv3dProblem, Conv3dBackwardData> conv3d_backward_data_native_hopper() {
   return {"native_hopper", kKernelDevice, [](const Conv3dProblem& p) { return declines(p, backward_data_pass(p)); },
           made<Conv3dBackwardData, BackwardData>};
+}
+Engine<Conv3dProblem, Conv3dBackwardWeights> conv3d_backward_weights_native_hopper() {
+  return {"native_hopper", kKernelDevice, [](const Conv3dProblem& p) { return declines(p, forward_pass(p)); },
+          made<Conv3dBackwardWeights, BackwardWeights>};
 }
 
 }  // namespace metvox::METVOX_KERNEL_NS

@@ -21,23 +21,22 @@
 // Rates: m64n96k16 takes 48 cycles of arithmetic (2,048 multiply-adds a cycle and SM), 16 + 24 of shared memory;
 //   m64n48k16 24 and 28. 32>32 at 128^3, batch 2: 128 blocks of 128 planes x 72 products = 0.44 M cycles, 0.25 ms at
 //   1.755 GHz or 0.30 at the clock that 798 TFLOP/s mean; 232 GFLOP at 798 TFLOP/s are 0.29 ms; 268 MB in and as much
-//   out at 3.0 TB/s 0.18 ms. Aim 0.45 to 0.55. 64>64 at 64^3, batch 2: two blocks read each plane, four segments of
-//   depth make 128 blocks of 18 planes x 144 products: 0.16 ms against a floor of 0.145.
+//   out at 3.0 TB/s 0.18 ms. Aim 0.45 to 0.55. 64>64 at 64^3, batch 2: two blocks read each plane,
+//   two segments of depth make 128 blocks of 33 planes x 144 products, 0.23 M cycles: 0.13 or 0.155 ms, floor 0.145.
 // To look at first on hardware: TMA with boxes of 16 inner bytes (half a sector of L2 each).
 #include "kernels/cuda/plane_march.h"
 
 #include <algorithm>
 
-#include "kernels/cuda/hopper.h"
 #include "kernels/cuda/implicit_gemm.h"
+#include "kernels/cuda/plane_tiles.h"
 
 namespace metvox::METVOX_KERNEL_NS {
 namespace {
 
-constexpr int kTile = 16, kPatch = 8, kHalo = kTile + 2, kTaps = 9;
+constexpr int kPatch = 8, kTaps = 9;
 constexpr int kConsumers = 2, kPatches = 2;  // warpgroups, patches of each
 constexpr int kThreads = (kConsumers + 1) * 128, kStages = 4;
-constexpr int kPlaneBytes = kHalo * kHalo * 16, kRowBytes = kHalo * 16;  // of 8 channels
 // Weights come as boxes of rows of 128 bytes: one for 16 channels x 16 columns.
 constexpr int kWeightRow = 64, kWeightRows = 108, kWeightBox = kWeightRows * kWeightRow * 2;
 
@@ -109,7 +108,7 @@ METVOX_DEVICE void produce(const TensorMap& x, const TensorMap& x2, const Tensor
   mbarrier_arrive_expect(s.weights_full, static_cast<uint32_t>(weight_boxes) * kWeightBox);
   for (int i = 0; i < weight_boxes; ++i)
     tma_load<2>(s.weights + i * kWeightBox, weights, s.weights_full, {0, (at.k_tile * weight_boxes + i) * kWeightRows});
-  constexpr int kBytes = kPlaneBytes * kChunk / 8;
+  constexpr int kBytes = kHaloBytes * kChunk / 8;
   int step = 0;
   for (int plane = max(at.first - 1, 0); plane < min(at.last + 1, a.depth); ++plane)
     for (int chunk = 0; chunk < a.chunks[0] + a.chunks[1]; ++chunk, ++step) {
@@ -157,7 +156,7 @@ struct Consumer {
 
   // A chunk's plane, all of its shifts.
   METVOX_DEVICE void add(const unsigned char* plane, const unsigned char* weights) {
-    const uint64_t a = descriptor_cores(plane + row * kRowBytes, kPlaneBytes, kRowBytes);
+    const uint64_t a = descriptor_cores(plane + row * kHaloRowBytes, kHaloBytes, kHaloRowBytes);
     const uint64_t b = descriptor_cores(weights, kN * 16, 128);
     wgmma_fence();
 #pragma unroll
@@ -166,7 +165,7 @@ struct Consumer {
       for (int k = 0; k < kChunk / 16; ++k)
 #pragma unroll
         for (int p = 0; p < kPatches; ++p)
-          wgmma<T, kN>(sum[p], a + (2 * k * kPlaneBytes + tap / 3 * kRowBytes + (tap % 3 + p * kPatch) * 16) / 16,
+          wgmma<T, kN>(sum[p], a + (2 * k * kHaloBytes + tap / 3 * kHaloRowBytes + (tap % 3 + p * kPatch) * 16) / 16,
                        b + (tap * kChunk / 8 + 2 * k) * kN);
     wgmma_commit();
     wgmma_wait<0>();
@@ -244,7 +243,7 @@ __global__ void __launch_bounds__(kThreads, 1)
       for (int chunk = 0; chunk < chunks; ++chunk, ++step) {
         const int stage = step % kStages;
         mbarrier_wait(&s.full[stage], step / kStages & 1);
-        consumer.add(s.planes + stage * (kPlaneBytes * kChunk / 8),
+        consumer.add(s.planes + stage * (kHaloBytes * kChunk / 8),
                      s.weights + chunk * (kWeightBox * (kChunk / 16) * (kK / 16)));
         if (t % 32 == 0) mbarrier_arrive(&s.empty[stage]);
       }
@@ -311,33 +310,6 @@ int64_t segment_of(int64_t columns, int64_t depth) {
   return best;
 }
 
-template <class F>
-void dispatch_half(DType t, F&& f) {
-  if (t == DType::bf16) f.template operator()<bf16>();
-  else f.template operator()<f16>();
-}
-
-template <class F>
-void dispatch_tile(int chunk, int k, F&& f) {
-  if (chunk == 32 && k == 32) f.template operator()<32, 32>();
-  else if (chunk == 32) f.template operator()<32, 16>();
-  else if (k == 32) f.template operator()<16, 32>();
-  else f.template operator()<16, 16>();
-}
-
-// A chunk's plane with its halo: [8 channels][w][h][groups of channels][n d].
-TensorMap planes_of(const PlanePass& p, View v, int64_t c) {
-  const auto channels = static_cast<uint64_t>(c), d = static_cast<uint64_t>(p.extent[0]),
-             h = static_cast<uint64_t>(p.extent[1]), w = static_cast<uint64_t>(p.extent[2]);
-  TensorTile tile{};
-  tile.dtype = p.dtype, tile.base = v.data, tile.rank = 5;
-  const uint64_t extent[5] = {8, w, h, channels / 8, static_cast<uint64_t>(p.n) * d};
-  const uint64_t strides[5] = {0, channels * 2, w * channels * 2, 16, h * w * channels * 2};
-  const uint32_t box[5] = {8, kHalo, kHalo, static_cast<uint32_t>(chunk_of(p) / 8), 1};
-  std::copy_n(extent, 5, tile.extent), std::copy_n(strides, 5, tile.stride_bytes), std::copy_n(box, 5, tile.box);
-  return make_tensor_map(tile);
-}
-
 TensorMap weights_of(const PlanePass& p, const void* packed, size_t bytes) {
   constexpr uint64_t kBytes = kWeightRow * 2;
   void* const base = const_cast<void*>(packed);
@@ -381,11 +353,11 @@ void PlaneMarch::run_as(Stream& stream, View x, View x2, const void* packed, Vie
   a.segment = static_cast<int>(segment_of(tiles * p_.n, p_.extent[0]));
   a.bias = bias_in(packed);
   a.to[0] = static_cast<T*>(y.data), a.to[1] = static_cast<T*>(y2.data), a.grad[0] = grad, a.grad[1] = grad2;
-  const TensorMap from = planes_of(p_, x, p_.from_c[0]), from2 = p_.from_c[1] ? planes_of(p_, x2, p_.from_c[1]) : from;
+  const TensorMap from = plane_map(x, kHalo, chunk), from2 = p_.from_c[1] ? plane_map(x2, kHalo, chunk) : from;
   const dim3 grid(static_cast<unsigned>(tiles), static_cast<unsigned>(divided_up(p_.extent[0], a.segment)),
                   static_cast<unsigned>(p_.n));
-  dispatch_tile(chunk, columns, [&]<int kChunk, int kK>() {
-    constexpr int kBox = kWeightBox * (kK / 16), kStage = kPlaneBytes * kChunk / 8;
+  dispatch_16_32(chunk, columns, [&]<int kChunk, int kK>() {
+    constexpr int kBox = kWeightBox * (kK / 16), kStage = kHaloBytes * kChunk / 8;
     const auto bytes = static_cast<size_t>(a.channels / 16 * kBox + kStages * kStage);
     launch(march<T, kChunk, kK>, grid, dim3(kThreads), bytes, stream, from, from2,
            weights_of(p_, packed, weight_bytes()), a);

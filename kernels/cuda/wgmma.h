@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // wgmma<T, N>: D (64 x N, f32, this thread's N / 2 registers) += A (64 x 16) B (16 x N) by the 128 threads of a
-// warpgroup; T is bf16 or f16, N 32, 48, 64, 96, 128 or 192. Included by hopper.h, as part of it.
+// warpgroup; T is bf16 or f16, N 16, 32, 48, 64, 96, 128 or 192. Included by hopper.h, as part of it.
 #pragma once
 #include "kernels/cuda/hopper.h"
 
@@ -9,7 +9,8 @@ namespace metvox::METVOX_KERNEL_NS {
 #if METVOX_HOPPER && defined(__CUDACC__)
 
 // Of the instruction for each N: the text that lists D's registers, and D as operands.
-#define METVOX_R_32 "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15"
+#define METVOX_R_16 "%0,%1,%2,%3,%4,%5,%6,%7"
+#define METVOX_R_32 METVOX_R_16 ",%8,%9,%10,%11,%12,%13,%14,%15"
 #define METVOX_R_48 METVOX_R_32 ",%16,%17,%18,%19,%20,%21,%22,%23"
 #define METVOX_R_64 METVOX_R_32 ",%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31"
 #define METVOX_R_96 METVOX_R_64 ",%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47"
@@ -18,6 +19,7 @@ namespace metvox::METVOX_KERNEL_NS {
 #define METVOX_R_192 METVOX_R_160 ",%80,%81,%82,%83,%84,%85,%86,%87,%88,%89,%90,%91,%92,%93,%94,%95"
 #define METVOX_D4(i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3])
 #define METVOX_D16(i) METVOX_D4(i), METVOX_D4(i + 4), METVOX_D4(i + 8), METVOX_D4(i + 12)
+#define METVOX_D_16 METVOX_D4(0), METVOX_D4(4)
 #define METVOX_D_32 METVOX_D16(0)
 #define METVOX_D_48 METVOX_D_32, METVOX_D4(16), METVOX_D4(20)
 #define METVOX_D_64 METVOX_D_32, METVOX_D16(16)
@@ -53,6 +55,7 @@ namespace metvox::METVOX_KERNEL_NS {
     if constexpr (std::is_same_v<T, bf16>) METVOX_WGMMA_RS_TYPED(N, "bf16", P0, P1, P2, P3, P4, P5, P6);     \
     else METVOX_WGMMA_RS_TYPED(N, "f16", P0, P1, P2, P3, P4, P5, P6);                                        \
   }
+METVOX_WGMMA(16, "%8", "%9", "%10", "%11", "%12", "%13", "%14")
 METVOX_WGMMA(32, "%16", "%17", "%18", "%19", "%20", "%21", "%22")
 METVOX_WGMMA(48, "%24", "%25", "%26", "%27", "%28", "%29", "%30")
 METVOX_WGMMA(64, "%32", "%33", "%34", "%35", "%36", "%37", "%38")

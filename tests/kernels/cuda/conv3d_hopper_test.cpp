@@ -16,7 +16,7 @@ struct Data {
   Tensor x, x2, w, b, dy;
 };
 struct Results {
-  Tensor y, dx, dx2;
+  Tensor y, dx, dx2, dw, db;
 };
 
 Data whole(const Conv3dProblem& p, uint64_t seed) {
@@ -49,14 +49,15 @@ Results results_of(const Conv3dProblem& p, const Data& d, Grad grad = Grad::over
     return Tensor::empty(shape, dtype, p.device, name);
   };
   const auto bytes = [&](size_t n, const char* name) { return empty({static_cast<int64_t>(n)}, DType::u8, name); };
-  const auto gradient = [&](Grad how, const Shape& shape, const char* name) {
+  const auto gradient = [&](Grad how, const Shape& shape, DType dtype, const char* name) {
     if (how == Grad::ignore) return Tensor();
-    return how == Grad::accumulate ? placed(test::filled(shape, DType::f64, 5), p.dtype, name)
-                                   : empty(shape, p.dtype, name);
+    return how == Grad::accumulate ? placed(test::filled(shape, DType::f64, 5), dtype, name)
+                                   : empty(shape, dtype, name);
   };
   const Tensor x = placed(d.x, p.dtype, "x"), x2 = placed(d.x2, p.dtype, "x2"), w = placed(d.w, p.master(), "w"),
                b = placed(d.b, p.master(), "b"), dy = placed(d.dy, p.dtype, "dy"), y = empty(p.y_shape(), p.dtype, "y"),
-               dx = gradient(grad, p.x_shape(), "dx"), dx2 = p.c2 ? gradient(grad2, p.x2_shape(), "dx2") : Tensor();
+               dx = gradient(grad, p.x_shape(), p.dtype, "dx"),
+               dx2 = p.c2 ? gradient(grad2, p.x2_shape(), p.dtype, "dx2") : Tensor();
   Stream stream(p.device);
 
   const auto forward = conv3d_forward().prepare(p, target).kernel;
@@ -71,8 +72,13 @@ Results results_of(const Conv3dProblem& p, const Data& d, Grad grad = Grad::over
   backward->run(stream, dy.view(), flipped.view().data, dx.view(), grad, dx2.view(), p.c2 ? grad2 : Grad::ignore,
                 scratch2.view().data);
 
+  const auto weights = conv3d_backward_weights().prepare(p, target).kernel;
+  const Tensor scratch3 = bytes(weights->scratch_bytes(), "scratch"),
+               dw = gradient(grad, p.w_shape(), p.master(), "dw"), db = gradient(grad, {p.k}, p.master(), "db");
+  weights->run(stream, x.view(), x2.view(), dy.view(), dw.view(), db.view(), grad, scratch3.view().data);
+
   const auto read = [](const Tensor& t) { return t ? in_double(t) : Tensor(); };
-  return {read(y), read(dx), read(dx2)};
+  return {read(y), read(dx), read(dx2), read(dw), p.bias ? read(db) : Tensor()};
 }
 
 Conv3dProblem in_reference(Conv3dProblem p) {
@@ -84,6 +90,8 @@ void expect_same(const Results& got, const Results& expected, const std::string&
   test::expect_near(got.y, expected.y, 0, "y " + what);
   if (expected.dx) test::expect_near(got.dx, expected.dx, 0, "dx " + what);
   if (expected.dx2) test::expect_near(got.dx2, expected.dx2, 0, "dx2 " + what);
+  test::expect_near(got.dw, expected.dw, 0, "dw " + what);
+  if (expected.db) test::expect_near(got.db, expected.db, 0, "db " + what);
 }
 
 void expect_exact(const Conv3dProblem& p, uint64_t seed, Grad grad = Grad::overwrite, Grad grad2 = Grad::overwrite) {
@@ -133,6 +141,11 @@ TEST(conv3d_hopper, is_exact_on_two_inputs) {
   expect_exact(with({1, 64, 64, 64}, {2, 3, 4}, DType::bf16), 12);
 }
 
+// So many pairs of channel tiles leave two blocks each to the gradient of the weights: one takes two samples.
+TEST(conv3d_hopper, is_exact_on_more_samples_than_blocks) {
+  expect_exact(with({3, 112, 0, 112}, {1, 2, 2}, DType::bf16), 17);
+}
+
 TEST(conv3d_hopper, adds_overwrites_or_leaves_gradients_alone) {
   const auto p = with({1, 16, 16, 32}, {2, 4, 17}, DType::bf16);
   expect_exact(p, 13, Grad::accumulate, Grad::overwrite);
@@ -148,6 +161,8 @@ TEST(conv3d_hopper, rounds_as_its_type_does) {
     EXPECT_LT(apart(got.y, expected.y), limit) << name_of(dtype);
     EXPECT_LT(apart(got.dx, expected.dx), limit) << name_of(dtype);
     EXPECT_LT(apart(got.dx2, expected.dx2), limit) << name_of(dtype);
+    EXPECT_LT(apart(got.dw, expected.dw), limit) << name_of(dtype);
+    EXPECT_LT(apart(got.db, expected.db), limit) << name_of(dtype);
   }
 }
 
