@@ -178,6 +178,7 @@ METVOX_DEVICE void consume(const Args& a, const Shared& s, int first_tile, float
       }
       mbarrier_wait(&s.x_full[stage], x_step / kXStages & 1);
       sums.add(s.x + stage * S::kX, dy);
+      __syncwarp();  // every lane has read x
       if (first_lane) mbarrier_arrive(&s.x_empty[stage]);
       release(dy_step);
     }

@@ -40,21 +40,22 @@ void tma_channel_groups(Stream& stream, uint32_t* in, uint32_t* out) {
   launch(dump_box<5>, dim3(1), dim3(128), 3072, stream, map, out, 3072, 0, -1);
 }
 
-enum class Layout { swizzled, cores, registers };
+enum class Layout { swizzled, cores, registers, registers_and_cores };
 
 // in: A (64, 16), then B (n, 16), as digits; out: D (64, n). The operands are laid by hand as their descriptors say.
 template <class T, int n, Layout kLayout, Major kMajor>
 __global__ void product(const uint32_t* in, uint32_t* out) {
 #if METVOX_HOPPER
+  constexpr bool kSwizzled = kLayout == Layout::swizzled || kLayout == Layout::registers;
   METVOX_SHARED_DYN_1024(char, shared);
   char *const a = shared, *const b = shared + 8192;
   const auto place = [&](char* operand, int mn, int k) {  // in bytes
     int at = 0;
-    if (kLayout != Layout::cores && kMajor == Major::k) at = mn / 8 * 1024 + mn % 8 * 128 + k * 2;
-    else if (kLayout != Layout::cores) at = mn / 64 * 2048 + mn % 64 * 2 + k / 8 * 1024 + k % 8 * 128;
+    if (kSwizzled && kMajor == Major::k) at = mn / 8 * 1024 + mn % 8 * 128 + k * 2;
+    else if (kSwizzled) at = mn / 64 * 2048 + mn % 64 * 2 + k / 8 * 1024 + k % 8 * 128;
     else if (kMajor == Major::k) at = mn / 8 * 256 + mn % 8 * 16 + k / 8 * 128 + k % 8 * 2;
     else at = mn / 8 * 256 + mn % 8 * 2 + k / 8 * 128 + k % 8 * 16;
-    if (kLayout != Layout::cores) at ^= (at >> 7 & 7) << 4;
+    if (kSwizzled) at ^= (at >> 7 & 7) << 4;
     return reinterpret_cast<T*>(operand + at);
   };
   const int t = threadIdx.x, g = t / 32 * 16 + t % 32 / 4, c = t % 4 * 2;
@@ -65,9 +66,9 @@ __global__ void product(const uint32_t* in, uint32_t* out) {
   float d[n / 2] = {};
   wgmma_fence();
   const auto descriptor = [&](const char* p) {
-    return kLayout == Layout::cores ? descriptor_cores(p, 128, 256) : descriptor_128(p, 2048);
+    return kSwizzled ? descriptor_128(p, 2048) : descriptor_cores(p, 128, 256);
   };
-  if constexpr (kLayout == Layout::registers) {
+  if constexpr (kLayout == Layout::registers || kLayout == Layout::registers_and_cores) {
     const auto pair = [&](int row, int k) { return pack<T>(digit(in[row * 16 + k]), digit(in[row * 16 + k + 1])); };
     const uint32_t fragment[4] = {pair(g, c), pair(g + 8, c), pair(g, c + 8), pair(g + 8, c + 8)};
     wgmma<T, n, kMajor>(d, fragment, descriptor(b));
@@ -105,9 +106,12 @@ std::vector<Wrapper> hopper_wrappers() {
       entry<bf16, 64, swizzled, Major::mn>("64_mn"),
       entry<bf16, 128, swizzled, Major::mn>("128_mn"),
       entry<bf16, 96, cores, Major::k>("96_cores"),
+      entry<f16, 48, cores, Major::k>("48_cores_f16"),
       entry<bf16, 96, cores, Major::mn>("96_cores_mn"),
       entry<bf16, 96, registers, Major::k>("96_registers"),
       entry<f16, 192, registers, Major::k>("192_registers_f16"),
+      entry<f16, 16, registers_and_cores, Major::mn>("16_registers_and_cores_mn_f16"),
+      entry<bf16, 32, registers_and_cores, Major::mn>("32_registers_and_cores_mn"),
   };
 }
 
