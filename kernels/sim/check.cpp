@@ -28,11 +28,13 @@ struct Event {
   uint32_t who = 0;  // 0: nobody; else 1 + block * kMostThreads + thread
   uint32_t clock = 0;
   uint32_t pc = 0;  // from the start of the program
+  bool operator==(const Event&) const = default;
 };
 struct Cell {
   Event write, reads[2];
   uint32_t epoch = 0;  // the launch (device memory) or the block's run (shared) that the events belong to
   bool initialised = false, atomic = false, async = false;
+  bool operator==(const Cell&) const = default;
 };
 
 using Clock = std::vector<uint32_t>;  // by thread of a block
@@ -44,7 +46,7 @@ struct Acquired {
 };
 
 // Of the block that runs now, and of the launch.
-struct State_ {
+struct Checker {
   uint32_t launch = 0, block_run = 0, counter = 0, block = 0;
   std::vector<Clock> clocks;                         // by thread
   std::vector<std::shared_ptr<const Clock>> fences;  // what each thread's last __threadfence covered
@@ -59,10 +61,8 @@ struct State_ {
   const Allocation* recent[4] = {};
   uint64_t recent_changes = 0;
 };
-State_& state() {
-  static auto* s = new State_;
-  return *s;
-}
+Checker* const the_checker = new Checker;
+Checker& checker() { return *the_checker; }
 
 uint32_t relative(const void* pc) { return static_cast<uint32_t>(static_cast<const char*>(pc) - __executable_start); }
 std::string source_at(uint32_t pc) { return source_of(__executable_start + pc); }
@@ -99,7 +99,7 @@ struct Attempt {
 };
 
 [[noreturn]] void report(const std::string& what, const Attempt& a, const std::string& other = "") {
-  const std::string& earlier = state().uninitialised;
+  const std::string& earlier = checker().uninitialised;
   const bool race = what.starts_with("race");
   running_block->fail_as_told(earlier.empty() || race ? metvox::sentence(what, a.describe(), other) : earlier);
 }
@@ -107,13 +107,13 @@ struct Attempt {
 std::string name_of(uint32_t who) {
   const uint32_t block = (who - 1) / kMostThreads;
   const std::string thread = running_block->name_of_thread((who - 1) % kMostThreads);
-  if (block == state().block) return thread;
+  if (block == checker().block) return thread;
   const dim3 g = running_block->launch->grid;
   return metvox::sentence("block (", block % g.x, ",", block / g.x % g.y, ",", block / g.x / g.y, ") ", thread);
 }
 
 bool happened_before(const Event& e, const Thread& t) {
-  const State_& s = state();
+  const Checker& s = checker();
   const uint32_t block = (e.who - 1) / kMostThreads, thread = (e.who - 1) % kMostThreads;
   const Clock& mine = s.clocks[t.linear];
   if (block == s.block) return thread == t.linear || e.clock <= mine[thread];
@@ -124,7 +124,7 @@ bool happened_before(const Event& e, const Thread& t) {
 
 // The writer, or the thread on whose behalf the async proxy reads, fenced after an ordinary write.
 bool proxy_fenced(const Event& write, const Thread& t) {
-  const State_& s = state();
+  const Checker& s = checker();
   const uint32_t thread = (write.who - 1) % kMostThreads;
   const auto covers = [&](const Clock& fence) { return !fence.empty() && write.clock <= fence[thread]; };
   return covers(s.proxy_fences[thread]) || covers(s.proxy_fences[t.linear]);
@@ -145,14 +145,14 @@ void judge(Cell& c, const Place& place, const char* p, const Attempt& a) {
   }
   const Thread& t = a.thread;
   const bool atomic = a.access == Access::atomic, writes = a.writes();
-  if ((!writes || atomic) && !c.initialised && state().uninitialised.empty())
-    state().uninitialised = metvox::sentence("uninitialised read of ", place.describe(p), a.describe());
+  if ((!writes || atomic) && !c.initialised && checker().uninitialised.empty())
+    checker().uninitialised = metvox::sentence("uninitialised read of ", place.describe(p), a.describe());
   if (c.write.who && !(atomic && c.atomic) && !happened_before(c.write, t))
     report_race(writes ? "write after write" : "read after write", c.write, " wrote at ", place, p, a);
   if (a.access == Access::async_read && c.write.who && !c.async && !proxy_fenced(c.write, t))
     report(metvox::sentence("missing fence_proxy_async before the async proxy reads ", place.describe(p)), a,
            metvox::sentence("\n  ", name_of(c.write.who), " wrote at ", source_at(c.write.pc)));
-  const Event now{state().block * kMostThreads + t.linear + 1, state().clocks[t.linear][t.linear], relative(a.pc)};
+  const Event now{checker().block * kMostThreads + t.linear + 1, checker().clocks[t.linear][t.linear], relative(a.pc)};
   if (!writes) {
     const bool first = !c.reads[0].who || c.reads[0].who == now.who || happened_before(c.reads[0], t);
     c.reads[first ? 0 : 1] = now;
@@ -169,7 +169,7 @@ void judge(Cell& c, const Place& place, const char* p, const Attempt& a) {
 
 Place shared_place(const Attempt& a) {
   Block& b = *running_block;
-  State_& s = state();
+  Checker& s = checker();
   const uint32_t offset = b.offset_of(a.p);
   if (const SharedVariable* v = b.variable_at(offset, a.bytes))
     return {&s.arena[offset], s.block_run, b.arena() + v->offset, &v->name, true};
@@ -181,7 +181,7 @@ Place shared_place(const Attempt& a) {
 }
 
 const Allocation* recent_allocation(const char* p) {
-  State_& s = state();
+  Checker& s = checker();
   if (s.recent_changes != allocation_changes()) std::fill(std::begin(s.recent), std::end(s.recent), nullptr);
   s.recent_changes = allocation_changes();
   for (const Allocation*& r : s.recent)
@@ -203,7 +203,7 @@ bool readable_elsewhere(const Attempt& a) {
 }
 
 Place global_place(const Attempt& a) {
-  State_& s = state();
+  Checker& s = checker();
   if (const Allocation* found = recent_allocation(a.p)) {
     const auto offset = a.p - found->begin;
     if (found->holds(a.p, a.bytes))
@@ -225,7 +225,7 @@ Place place_of(const Attempt& a) {
 
 // Past atomics at p: acquire what fenced threads released there, then release what this one fenced.
 void order_by_atomic(const void* p, Thread& t) {
-  State_& s = state();
+  Checker& s = checker();
   auto& released = s.released[p];
   Clock& mine = s.clocks[t.linear];
   for (const auto& [block, past] : released) {
@@ -244,13 +244,18 @@ void check_access(const void* p, size_t bytes, Access access, const void* pc, Th
   const Attempt a{static_cast<const char*>(p), bytes, access, pc, t};
   const InRuntime guard;
   const Place place = place_of(a);
-  if (auto& left = state().left_indices[t.linear]) {
+  if (auto& left = checker().left_indices[t.linear]) {
     const std::string what = place.cells ? metvox::sentence(*left, " in ", place.describe(p)) : *left;
     left.reset();
     report(what, a);
   }
   if (!place.cells) return;
-  for (size_t i = 0; i < bytes; ++i) judge(place.cells[i], place, a.p + i, a);
+  const Cell first = place.cells[0];
+  judge(place.cells[0], place, a.p, a);
+  for (size_t i = 1; i < bytes; ++i) {
+    if (place.cells[i] == first) place.cells[i] = place.cells[0];  // as most bytes of an access are: judged already
+    else judge(place.cells[i], place, a.p + i, a);
+  }
   if (access == Access::atomic) order_by_atomic(p, t);
 }
 
@@ -262,10 +267,10 @@ void check_alignment(const void* p, size_t bytes, bool write, const void* pc, Th
   report(metvox::sentence("misaligned access to ", place.cells ? place.describe(p) : "local memory"), a);
 }
 
-void index_left(const std::string& what, Thread& t) { state().left_indices[t.linear] = what; }
+void index_left(const std::string& what, Thread& t) { checker().left_indices[t.linear] = what; }
 
 void checked_thread_exits(Thread& t) {
-  if (auto& left = state().left_indices[t.linear]) running_block->fail(*left);
+  if (auto& left = checker().left_indices[t.linear]) running_block->fail(*left);
 }
 
 std::shared_ptr<void> make_shadow(size_t bytes) {
@@ -277,7 +282,7 @@ std::shared_ptr<void> make_shadow(size_t bytes) {
 void mark_initialised(const void* p, size_t bytes, bool initialised) {
   Cell* cells = nullptr;
   if (running_block && running_block->in_arena(p)) {
-    cells = &state().arena[running_block->offset_of(p)];
+    cells = &checker().arena[running_block->offset_of(p)];
   } else if (const Allocation* a = find_allocation(p); a && a->holds(p, bytes)) {
     cells = static_cast<Cell*>(a->shadow.get()) + (static_cast<const char*>(p) - a->begin);
   }
@@ -285,13 +290,13 @@ void mark_initialised(const void* p, size_t bytes, bool initialised) {
 }
 
 void checked_launch_begins() {
-  State_& s = state();
+  Checker& s = checker();
   s.launch = ++s.counter;
   s.released.clear();
 }
 
 void checked_block_begins(Block& b) {
-  State_& s = state();
+  Checker& s = checker();
   s.block_run = ++s.counter;
   s.block = static_cast<uint32_t>(b.index);
   s.clocks.resize(b.count);
@@ -304,24 +309,24 @@ void checked_block_begins(Block& b) {
 }
 
 std::string checked_block_ends() {
-  const std::string& what = state().uninitialised;
+  const std::string& what = checker().uninitialised;
   return what.empty() ? "" : running_block->with_kernel(what);
 }
 
 void fence_reached(Thread& t) {
-  Clock& mine = state().clocks[t.linear];
-  state().fences[t.linear] = std::make_shared<const Clock>(mine);
+  Clock& mine = checker().clocks[t.linear];
+  checker().fences[t.linear] = std::make_shared<const Clock>(mine);
   ++mine[t.linear];
 }
 
 void proxy_fence_reached(Thread& t) {
-  Clock& mine = state().clocks[t.linear];
-  state().proxy_fences[t.linear] = mine;
+  Clock& mine = checker().clocks[t.linear];
+  checker().proxy_fences[t.linear] = mine;
   ++mine[t.linear];
 }
 
 void join_clocks(Thread* const* threads, size_t n) {
-  State_& s = state();
+  Checker& s = checker();
   static Clock joint;
   joint.assign(running_block->count, 0);
   for (size_t i = 0; i < n; ++i) {
@@ -336,22 +341,22 @@ void join_clocks(Thread* const* threads, size_t n) {
 }
 
 void release_clock(std::vector<uint32_t>& to, Thread& from) {
-  Clock& c = state().clocks[from.linear];
+  Clock& c = checker().clocks[from.linear];
   merge_clock(to, c);
   ++c[from.linear];
 }
 
-void acquire_clock(const std::vector<uint32_t>& from, Thread& by) { merge_clock(state().clocks[by.linear], from); }
+void acquire_clock(const std::vector<uint32_t>& from, Thread& by) { merge_clock(checker().clocks[by.linear], from); }
 
 void merge_clock(std::vector<uint32_t>& to, const std::vector<uint32_t>& from) {
   to.resize(std::max(to.size(), from.size()));
   for (size_t k = 0; k < from.size(); ++k) to[k] = std::max(to[k], from[k]);
 }
 
-AsIssued::AsIssued(Thread& t, const std::vector<uint32_t>& clock) : thread_(t), now_(state().clocks[t.linear]) {
-  state().clocks[t.linear] = clock;
+AsIssued::AsIssued(Thread& t, const std::vector<uint32_t>& clock) : thread_(t), now_(checker().clocks[t.linear]) {
+  checker().clocks[t.linear] = clock;
 }
-AsIssued::~AsIssued() { std::swap(state().clocks[thread_.linear], now_); }
+AsIssued::~AsIssued() { std::swap(checker().clocks[thread_.linear], now_); }
 
 }  // namespace simt
 
