@@ -82,7 +82,7 @@ Entry read_entry(const std::string& name, const Json& value, uint64_t data_bytes
   entry.begin = offsets[0].get<uint64_t>();
   entry.end = offsets[1].get<uint64_t>();
   if (entry.begin > entry.end || entry.end > data_bytes)
-    fail(Fault::input, where, " lies at bytes ", entry.begin, " to ", entry.end, " of ", data_bytes);
+    fail_damaged(path, "its tensor \"", name, "\" lies at bytes ", entry.begin, " to ", entry.end, " of ", data_bytes);
   if (entry.end - entry.begin != entry.spec.bytes())
     fail(Fault::input, where, " of ", entry.spec.shape, ' ', name_of(entry.spec.dtype), " needs ", entry.spec.bytes(),
          " bytes, its offsets give ", entry.end - entry.begin);

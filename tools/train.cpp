@@ -15,7 +15,7 @@ TrainRequest parse_request(CommandLine& line, bool* go_on) {
   TrainRequest r;
   std::string group_by = "patient", loss = "auto";
   line.positional("PREPROCESSED", r.preprocessed, "folder that `metvox preprocess` wrote");
-  line.option("fold,f", r.fold, "K", "0 to 4, or all: train and validate on every case");
+  line.option("fold,f", r.fold, "K", "0 to 4, or all: train and validate on every case; a number beyond: a random 80:20 split");
   line.option("network", r.network, "NAME", names_of(networks()));
   line.option("loss", loss, "NAME",
               names_of(losses()) + "; auto: dice-bce with regions, dice-ce with exclusive labels");

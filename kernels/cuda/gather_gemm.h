@@ -13,6 +13,11 @@ namespace metvox::METVOX_KERNEL_NS {
 
 constexpr int kMaxParts = 8;
 
+// A step along K is a row of so many pieces of 16 bytes, of x and of w.
+constexpr int kPieces = 4, kRowBytes = 16 * kPieces;
+template <class T>
+constexpr int kStepK = kRowBytes / static_cast<int>(sizeof(T));
+
 // One product: the rows and what they read; which voxel of the output a row is (step * (d, h, w) + origin); for each of
 // its taps the number of the tap in w.
 struct GatherPart {

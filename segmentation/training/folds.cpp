@@ -129,6 +129,7 @@ ChosenFold choose_fold(const Path& splits_json, const std::vector<std::string>& 
   const std::vector<Fold> folds = there ? read_folds(splits_json) : make_folds(ids, group_by);
   if (!there) chosen.to_write = folds;
   chosen.listed = there && number < folds.size();
+  chosen.random = number >= folds.size();
   const Fold& fold = chosen.fold = number < folds.size() ? folds[number] : random_split(ids, number, group_by);
   const std::set<std::string> known(ids.begin(), ids.end());
   std::set<std::string> unused = known;

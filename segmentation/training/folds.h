@@ -27,6 +27,7 @@ struct ChosenFold {
   Fold fold;
   std::string name;                   // "all", or the number without leading zeros
   bool listed = false;                // it stands in a file that was there
+  bool random = false;                // a number beyond the folds that there are
   std::vector<Fold> to_write;         // for write_folds() before the fold is used: there is no file yet
   std::vector<std::string> left_out;  // cases on neither side, sorted
 };

@@ -208,6 +208,9 @@ struct Trainer::Impl {
 
   void keep_folds(const TrainEvents& events) const {
     if (!chosen.to_write.empty()) write_folds(splits_json(), chosen.to_write);
+    if (chosen.random)
+      events.say("fold " + chosen.name + " is beyond those of " + splits_json().string() +
+                 ": a random 80:20 split of its own is trained");
     if (chosen.listed && request.group_by)
       events.say("--group-by changes nothing: " + splits_json().string() +
                  " is there and is honoured; remove it to have folds made anew");

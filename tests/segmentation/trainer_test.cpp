@@ -8,6 +8,7 @@
 #include "io/nifti.h"
 #include "segmentation/data/preprocess.h"
 #include "tensor/threads.h"
+#include "tests/support/same_tensors.h"
 
 namespace metvox {
 namespace {
@@ -142,16 +143,6 @@ std::vector<Json> metrics_without_times(const Path& fold) {
     for (const char* key : {"started", "seconds", "step_ms", "wait_ms"}) lines.back().erase(key);
   }
   return lines;
-}
-
-void expect_same_tensors(const Path& a, const Path& b) {
-  const SafeTensors x = read_safetensors(a), y = read_safetensors(b);
-  ASSERT_EQ(x.tensors.size(), y.tensors.size());
-  for (const auto& [name, tensor] : x.tensors) {
-    ASSERT_TRUE(y.tensors.contains(name)) << name;
-    ASSERT_EQ(tensor.bytes(), y.tensors.at(name).bytes());
-    EXPECT_EQ(std::memcmp(tensor.view().data, y.tensors.at(name).view().data, tensor.bytes()), 0) << name;
-  }
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include "io/csv.h"
 #include "io/json.h"
 #include "io/safetensors.h"
+#include "tests/support/same_tensors.h"
 #include "tests/tools/subprocess.h"
 
 namespace metvox {
@@ -50,16 +51,6 @@ class train : public testing::Test {
 Path* train::root_ = nullptr;
 
 const char* const kModel = "nnunet__dice-bce__3d_fullres";
-
-void expect_same_tensors(const Path& a, const Path& b) {
-  const SafeTensors x = read_safetensors(a), y = read_safetensors(b);
-  ASSERT_EQ(x.tensors.size(), y.tensors.size());
-  for (const auto& [name, tensor] : x.tensors) {
-    ASSERT_TRUE(y.tensors.contains(name)) << name;
-    ASSERT_EQ(tensor.bytes(), y.tensors.at(name).bytes()) << name;
-    EXPECT_EQ(std::memcmp(tensor.view().data, y.tensors.at(name).view().data, tensor.bytes()), 0) << name;
-  }
-}
 
 }  // namespace
 
