@@ -305,8 +305,6 @@ __global__ void __launch_bounds__(256) add_splits(const __grid_constant__ Args<T
 
 // ---- the host's side ----
 
-dim3 grid_of(int64_t threads) { return dim3(static_cast<unsigned>(divided_up(threads, 256))); }
-
 // The columns of a tile: least waste, and of two that waste alike the wider.
 int chosen_block(int64_t columns) {
   int best = 128;

@@ -175,5 +175,7 @@ inline int group_of(DType dtype, int64_t c, int64_t c2) {
 constexpr int64_t kFullGrid = 264;
 
 inline int64_t divided_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+// Blocks of 256 threads.
+inline dim3 grid_of(int64_t threads) { return dim3(static_cast<unsigned>(divided_up(threads, 256))); }
 
 }  // namespace metvox::METVOX_KERNEL_NS

@@ -256,8 +256,6 @@ __global__ void __launch_bounds__(256)
 
 // ---- the host's side ----
 
-dim3 grid_of(int64_t threads) { return dim3(static_cast<unsigned>(divided_up(threads, 256))); }
-
 template <class F>
 void dispatch_tile(int tile_m, F&& f) {
   switch (tile_m) {
