@@ -29,6 +29,7 @@ fi
 build=${METVOX_BUILD:-$root/build-gpu} python=${METVOX_PYTHON:-python3}
 metvox=$build/metvox
 mkdir -p "$out" && out=$(cd "$out" && pwd) || exit 3
+export METVOX_TUNER_CACHE=$out/tuner.tsv  # which engine won, and by how much
 
 readonly skipped=77
 has_gpu() { command -v nvidia-smi >/dev/null && nvidia-smi -L 2>/dev/null | grep -q .; }
@@ -47,18 +48,23 @@ stage_build() {
   cap=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -1 | tr -d .)
   [[ $cap == 90 ]] && cap=90a
   configure "$build" -DMETVOX_CUDA=ON "-DMETVOX_CUDA_ARCHS=$cap-real" -DMETVOX_TESTS=ON &&
-    cmake --build "$build" --parallel "$jobs" --target metvox test_gpu && "$metvox" devices
+    cmake --build "$build" --parallel "$jobs" --target metvox test_conformance test_segmentation && "$metvox" devices
 }
+
+conformance=$build/tests/kernels/conformance/test_conformance
+# The first steps of small networks in each precision, beside those of the CPU.
+first_steps=("$build/tests/test_segmentation" --gtest_filter='device_training.first_steps_on_a_gpu*')
 
 # Every wrapper of an instruction on the GPU and in the simulator. Where they differ nothing below means anything.
 stage_conformance() {
   need_gpu || return
-  need_program && "$build/tests/kernels/sim/test_gpu" --gtest_filter='conformance*'
+  need_program && "$conformance" gpu
 }
 
+# Each op's small cases on every engine against the reference (bench verifies before it times), then whole steps.
 stage_tests() {
   need_gpu || return
-  need_program && "$build/tests/kernels/sim/test_gpu"
+  need_program && "$metvox" bench --device cuda --engine all --runs 1 && "${first_steps[@]}"
 }
 
 stage_sanitizer() {
@@ -67,8 +73,8 @@ stage_sanitizer() {
   local tool status=0
   for tool in memcheck racecheck initcheck synccheck; do
     echo "== $tool"
-    timeout 900 compute-sanitizer --tool "$tool" --error-exitcode 9 "$build/tests/kernels/sim/test_gpu" \
-      --gtest_filter='all/op_case.agrees*' || status=1
+    timeout 300 compute-sanitizer --tool "$tool" --error-exitcode 9 "$conformance" gpu || status=1
+    timeout 900 compute-sanitizer --tool "$tool" --error-exitcode 9 "${first_steps[@]}" || status=1
   done
   return $status
 }
