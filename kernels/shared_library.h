@@ -2,7 +2,11 @@
 // Vendors' libraries, opened while the program runs and never linked: a program that links one does not start where it
 // is absent. Each has a table of functions, typed from its headers; see cudnn/library.h.
 #pragma once
+#include <map>
 #include <string>
+
+#include "tensor/device.h"
+#include "tensor/error.h"
 
 namespace metvox {
 
@@ -23,5 +27,18 @@ class SharedLibrary {
   std::string name_, why_;
   void* library_ = nullptr;
 };
+
+// The calling thread's handle of a library on a device, made at its first use; `why` is the library's. Handles are
+// never destroyed: at exit the driver may be gone before them.
+template <class Handle, class Make>
+Handle device_handle(Device device, const std::string& why, Make make) {
+  static thread_local std::map<int, Handle> handles;
+  Handle& mine = handles[device.index];
+  if (!mine) {
+    check(why.empty(), why);
+    mine = make();
+  }
+  return mine;
+}
 
 }  // namespace metvox

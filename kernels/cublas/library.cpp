@@ -4,8 +4,6 @@
 #if METVOX_CUBLAS
 #include <cuda_runtime_api.h>
 
-#include <map>
-
 #include "kernels/shared_library.h"
 #include "tensor/error.h"
 
@@ -48,21 +46,14 @@ void check_status(cublasStatus_t status, const char* doing) {
 }
 
 cublasHandle_t handle(Device device) {
-  // Never destroyed: at exit the driver may be gone before them.
-  static thread_local std::map<int, cublasHandle_t> handles;
-  cublasHandle_t& mine = handles[device.index];
-  if (!mine) {
-    check(library().why.empty(), library().why);
+  return device_handle<cublasHandle_t>(device, library().why, [&] {
+    constexpr int kMode = CUBLAS_DEFAULT_MATH | CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION;
     cublasHandle_t made = nullptr;
     cudaSetDevice(device.index);
     check_status(library().create(&made), "cublasCreate");
-    mine = made;
-    check_status(
-        library().set_math_mode(
-            made, static_cast<cublasMath_t>(CUBLAS_DEFAULT_MATH | CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION)),
-        "cublasSetMathMode");
-  }
-  return mine;
+    check_status(library().set_math_mode(made, static_cast<cublasMath_t>(kMode)), "cublasSetMathMode");
+    return made;
+  });
 }
 
 }  // namespace metvox::cublas

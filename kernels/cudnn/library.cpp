@@ -4,8 +4,6 @@
 #if METVOX_CUDNN
 #include <cuda_runtime_api.h>
 
-#include <map>
-
 #include "kernels/shared_library.h"
 #include "tensor/error.h"
 
@@ -52,17 +50,12 @@ void check_status(cudnnStatus_t status, const char* doing) {
 }
 
 cudnnHandle_t handle(Device device) {
-  // Never destroyed: at exit the driver may be gone before them.
-  static thread_local std::map<int, cudnnHandle_t> handles;
-  cudnnHandle_t& mine = handles[device.index];
-  if (!mine) {
-    check(library().why.empty(), library().why);
+  return device_handle<cudnnHandle_t>(device, library().why, [&] {
     cudnnHandle_t made = nullptr;
     cudaSetDevice(device.index);
     check_status(library().create(&made), "cudnnCreate");
-    mine = made;
-  }
-  return mine;
+    return made;
+  });
 }
 
 }  // namespace metvox::cudnn
