@@ -50,11 +50,7 @@ class Forward final : public Conv3dForward {
     GatherProblem g{.dtype = p.dtype, .c = {p.c, p.c2}, .columns = p.k, .block_columns = p.k, .block_offset = {0}};
     g.to_c[0] = p.k, g.to_extent = p.out();
     g.w_column = (p.c + p.c2) * taps, g.w_channel = taps;
-    GatherPart part{};
-    part.taps = taps_of(p);
-    std::fill(std::begin(part.to_step), std::end(part.to_step), 1);
-    for (int t = 0; t < taps; ++t) part.tap_of[t] = static_cast<int8_t>(t);
-    g.parts = {part};
+    g.parts = {whole_part(taps_of(p))};
     return g;
   }
 

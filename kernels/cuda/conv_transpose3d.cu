@@ -82,11 +82,7 @@ class BackwardData final : public ConvTranspose3dBackwardData {
     GatherProblem g{.dtype = p.dtype, .c = {p.k, 0}, .columns = p.c, .block_columns = p.c, .block_offset = {0}};
     g.to_c[0] = p.c, g.to_extent = p.in;
     g.w_column = p.k * taps, g.w_channel = taps;
-    GatherPart part{};
-    part.taps = taps_of(p);
-    std::fill(std::begin(part.to_step), std::end(part.to_step), 1);
-    for (int t = 0; t < taps; ++t) part.tap_of[t] = static_cast<int8_t>(t);
-    g.parts = {part};
+    g.parts = {whole_part(taps_of(p))};
     return g;
   }
 

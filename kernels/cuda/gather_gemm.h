@@ -26,6 +26,15 @@ struct GatherPart {
   int8_t tap_of[kMaxTaps];
 };
 
+// Every voxel of the output, every tap in w's order.
+inline GatherPart whole_part(const Taps& taps) {
+  GatherPart part{};
+  part.taps = taps;
+  for (int& step : part.to_step) step = 1;
+  for (int t = 0; t < taps.count; ++t) part.tap_of[t] = static_cast<int8_t>(t);
+  return part;
+}
+
 struct GatherProblem {
   DType dtype = DType::f32;
   int64_t c[2] = {0, 0};            // channels of the sources
