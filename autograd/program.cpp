@@ -49,7 +49,7 @@ struct Program::Impl : Layout {
   Tensor packed;
   uint64_t packed_version = 0;
   std::vector<Tensor> guarded;   // Placement::guarded: one a buffer
-  std::map<int, Tensor> staged;  // inputs converted on the host for another device
+  std::map<int, Tensor> staged;  // values on their way between the host and another device, in their own type
 
   Impl(const Graph& g, const std::vector<Value>& out, Mode m, const Target& t, const ParameterBuffers& p,
        std::shared_ptr<Arena> a, Placement place)
@@ -83,6 +83,11 @@ struct Program::Impl : Layout {
   View view(int i) {
     if (is_parameter(i)) return flat(parameters.values, i);
     return {memory(value[i]), spec(i).shape, spec(i).dtype, device};
+  }
+  View on_host(int i) {
+    Tensor& t = staged[i];
+    if (!t) t = Tensor::empty(spec(i).shape, spec(i).dtype);
+    return t.view();
   }
   View flat(const View& all, int i) const {
     if (!all) return {};
@@ -198,11 +203,11 @@ void Program::set(Stream& stream, Value input, View data) {
   check(to.shape == data.shape, "Program::set: ", impl_->node(input.id).name, " is ", to.shape, ", got ", data.shape);
   if (data.dtype == to.dtype) return transfer(stream, data, to);
   if (data.device == to.device) return convert(stream, data, to);
-  Tensor& staged = impl_->staged[input.id];
-  if (!staged) staged = Tensor::empty(to.shape, to.dtype, data.device);
-  Stream there(data.device);
-  convert(there, data, staged.view());
-  transfer(stream, staged.view(), to);
+  check(data.device.is_cpu(), "Program::set: ", impl_->node(input.id).name, " lies on ", name_of(data.device));
+  const View staged = impl_->on_host(input.id);
+  Stream host;
+  convert(host, data, staged);
+  transfer(stream, staged, to);
 }
 
 View Program::view(Value value) const {
@@ -216,6 +221,15 @@ Tensor Program::read(Stream& stream, Value value) const {
   const Tensor host = Tensor::empty(from.shape, from.dtype);
   transfer(stream, from, host.view());
   return host;
+}
+
+void Program::read(Stream& stream, Value value, View to) {
+  const View from = view(value);
+  Stream host;
+  if (from.device.is_cpu()) return convert(host, from, to);
+  const View staged = impl_->on_host(value.id);
+  transfer(stream, from, staged);
+  convert(host, staged, to);
 }
 
 void Program::scale_loss(View factor) { impl_->loss_scale = factor; }

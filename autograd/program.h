@@ -54,8 +54,9 @@ class Program {
   void set(Stream&, Value input, View data);
   // An input, or a value named in outputs, on the target's device.
   View view(Value value) const;
-  // The same, waited for and copied to the host where it is not there.
+  // The same, waited for and copied to the host, into `to` converted to its type.
   Tensor read(Stream&, Value value) const;
+  void read(Stream&, Value value, View to);
   // Backward begins with this number (f64 (1), on the target's device) instead of 1.
   void scale_loss(View factor);
   void run(Stream&);  // forward, then backward in train mode

@@ -5,7 +5,6 @@
 #include <cmath>
 #include <cstring>
 
-#include "kernels/pointwise.h"
 
 namespace metvox {
 
@@ -118,7 +117,7 @@ Tensor Predictor::logits(const Tensor& data, const std::function<void(int64_t, i
   const int64_t total = runs({n[1], n[2], n[3]});
   const float share = 1.f / static_cast<float>(flips.size() * impl_->folds.size());
   Tensor sum = Tensor::zeros({heads(), n[1], n[2], n[3]}, DType::f32);
-  Stream stream(impl_->options.target.device), cpu;
+  Stream stream(impl_->options.target.device);
   int64_t done = 0;
   for (size_t k = 0; k < impl_->folds.size(); ++k) {
     impl_->use_fold(k);
@@ -127,7 +126,7 @@ Tensor Predictor::logits(const Tensor& data, const std::function<void(int64_t, i
         windows.cut(data, window, set, impl_->window_in.view());
         impl_->program->set(stream, impl_->x, impl_->window_in.view());
         impl_->program->run(stream);
-        convert(cpu, impl_->program->read(stream, impl_->y).view(), impl_->window_out.view());
+        impl_->program->read(stream, impl_->y, impl_->window_out.view());
         windows.blend(impl_->window_out.view(), window, set, share, sum);
         progress(++done, total);
       }
