@@ -65,14 +65,9 @@ void Conv3dProblem::check_activations(const View& x, const View& x2, const View&
 const Conv3dForwardTable& conv3d_forward() {
   static const Conv3dForwardTable table(
       "conv3d_forward",
-      {
-#if METVOX_CUDA
-        kgpu::conv3d_forward_native_hopper(), kgpu::conv3d_forward_native(),
-#endif
-            cudnn::conv3d_forward(), cublas::conv3d_forward(), ksim::conv3d_forward_native_hopper(),
-            ksim::conv3d_forward_native(), native::conv3d_forward(), onednn::conv3d_forward(),
-            reference::conv3d_forward()
-      },
+      {METVOX_DEVICE_ENGINES(conv3d_forward_native_hopper), METVOX_DEVICE_ENGINES(conv3d_forward_native),
+       cudnn::conv3d_forward(), cublas::conv3d_forward(), native::conv3d_forward(), onednn::conv3d_forward(),
+       reference::conv3d_forward()},
       tried_on_gpu<conv3d_forward_trial>());
   return table;
 }
@@ -80,14 +75,9 @@ const Conv3dForwardTable& conv3d_forward() {
 const Conv3dBackwardDataTable& conv3d_backward_data() {
   static const Conv3dBackwardDataTable table(
       "conv3d_backward_data",
-      {
-#if METVOX_CUDA
-        kgpu::conv3d_backward_data_native_hopper(), kgpu::conv3d_backward_data_native(),
-#endif
-            cudnn::conv3d_backward_data(), cublas::conv3d_backward_data(), ksim::conv3d_backward_data_native_hopper(),
-            ksim::conv3d_backward_data_native(), native::conv3d_backward_data(), onednn::conv3d_backward_data(),
-            reference::conv3d_backward_data()
-      },
+      {METVOX_DEVICE_ENGINES(conv3d_backward_data_native_hopper), METVOX_DEVICE_ENGINES(conv3d_backward_data_native),
+       cudnn::conv3d_backward_data(), cublas::conv3d_backward_data(), native::conv3d_backward_data(),
+       onednn::conv3d_backward_data(), reference::conv3d_backward_data()},
       tried_on_gpu<conv3d_backward_data_trial>());
   return table;
 }
@@ -95,14 +85,10 @@ const Conv3dBackwardDataTable& conv3d_backward_data() {
 const Conv3dBackwardWeightsTable& conv3d_backward_weights() {
   static const Conv3dBackwardWeightsTable table(
       "conv3d_backward_weights",
-      {
-#if METVOX_CUDA
-        kgpu::conv3d_backward_weights_native_hopper(), kgpu::conv3d_backward_weights_native(),
-#endif
-            cudnn::conv3d_backward_weights(), cublas::conv3d_backward_weights(),
-            ksim::conv3d_backward_weights_native_hopper(), ksim::conv3d_backward_weights_native(),
-            native::conv3d_backward_weights(), onednn::conv3d_backward_weights(), reference::conv3d_backward_weights()
-      },
+      {METVOX_DEVICE_ENGINES(conv3d_backward_weights_native_hopper),
+       METVOX_DEVICE_ENGINES(conv3d_backward_weights_native), cudnn::conv3d_backward_weights(),
+       cublas::conv3d_backward_weights(), native::conv3d_backward_weights(), onednn::conv3d_backward_weights(),
+       reference::conv3d_backward_weights()},
       tried_on_gpu<conv3d_backward_weights_trial>());
   return table;
 }

@@ -2,26 +2,16 @@
 // The engines of conv3d, one file each; conv3d.cpp puts them in order.
 #pragma once
 #include "kernels/conv3d.h"
+#include "kernels/on_device.h"
 
 namespace metvox {
 
-namespace ksim {
-Engine<Conv3dProblem, Conv3dForward> conv3d_forward_native();
-Engine<Conv3dProblem, Conv3dForward> conv3d_forward_native_hopper();
-Engine<Conv3dProblem, Conv3dBackwardData> conv3d_backward_data_native();
-Engine<Conv3dProblem, Conv3dBackwardData> conv3d_backward_data_native_hopper();
-Engine<Conv3dProblem, Conv3dBackwardWeights> conv3d_backward_weights_native();
-Engine<Conv3dProblem, Conv3dBackwardWeights> conv3d_backward_weights_native_hopper();
-}  // namespace ksim
-
-namespace kgpu {
-Engine<Conv3dProblem, Conv3dForward> conv3d_forward_native();
-Engine<Conv3dProblem, Conv3dForward> conv3d_forward_native_hopper();
-Engine<Conv3dProblem, Conv3dBackwardData> conv3d_backward_data_native();
-Engine<Conv3dProblem, Conv3dBackwardData> conv3d_backward_data_native_hopper();
-Engine<Conv3dProblem, Conv3dBackwardWeights> conv3d_backward_weights_native();
-Engine<Conv3dProblem, Conv3dBackwardWeights> conv3d_backward_weights_native_hopper();
-}  // namespace kgpu
+METVOX_DEVICE_DECLARE(Engine<Conv3dProblem, Conv3dForward> conv3d_forward_native();
+                      Engine<Conv3dProblem, Conv3dForward> conv3d_forward_native_hopper();
+                      Engine<Conv3dProblem, Conv3dBackwardData> conv3d_backward_data_native();
+                      Engine<Conv3dProblem, Conv3dBackwardData> conv3d_backward_data_native_hopper();
+                      Engine<Conv3dProblem, Conv3dBackwardWeights> conv3d_backward_weights_native();
+                      Engine<Conv3dProblem, Conv3dBackwardWeights> conv3d_backward_weights_native_hopper();)
 
 namespace native {
 Engine<Conv3dProblem, Conv3dForward> conv3d_forward();

@@ -2,20 +2,14 @@
 // The engines of conv_transpose3d, one file each; conv_transpose3d.cpp puts them in order.
 #pragma once
 #include "kernels/conv_transpose3d.h"
+#include "kernels/on_device.h"
 
 namespace metvox {
 
-namespace ksim {
-Engine<ConvTranspose3dProblem, ConvTranspose3dForward> conv_transpose3d_forward_native();
-Engine<ConvTranspose3dProblem, ConvTranspose3dBackwardData> conv_transpose3d_backward_data_native();
-Engine<ConvTranspose3dProblem, ConvTranspose3dBackwardWeights> conv_transpose3d_backward_weights_native();
-}  // namespace ksim
-
-namespace kgpu {
-Engine<ConvTranspose3dProblem, ConvTranspose3dForward> conv_transpose3d_forward_native();
-Engine<ConvTranspose3dProblem, ConvTranspose3dBackwardData> conv_transpose3d_backward_data_native();
-Engine<ConvTranspose3dProblem, ConvTranspose3dBackwardWeights> conv_transpose3d_backward_weights_native();
-}  // namespace kgpu
+METVOX_DEVICE_DECLARE(
+    Engine<ConvTranspose3dProblem, ConvTranspose3dForward> conv_transpose3d_forward_native();
+    Engine<ConvTranspose3dProblem, ConvTranspose3dBackwardData> conv_transpose3d_backward_data_native();
+    Engine<ConvTranspose3dProblem, ConvTranspose3dBackwardWeights> conv_transpose3d_backward_weights_native();)
 
 namespace cudnn {
 Engine<ConvTranspose3dProblem, ConvTranspose3dForward> conv_transpose3d_forward();

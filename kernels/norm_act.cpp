@@ -26,12 +26,8 @@ void NormActProblem::check_views(View x, View gamma, View beta, View y, View sav
 }
 
 const NormActTable& norm_act() {
-  static const NormActTable table("norm_act", {
-#if METVOX_CUDA
-    kgpu::norm_act_native(),
-#endif
-        ksim::norm_act_native(), native::norm_act(), reference::norm_act()
-  });
+  static const NormActTable table("norm_act",
+                                  {METVOX_DEVICE_ENGINES(norm_act_native), native::norm_act(), reference::norm_act()});
   return table;
 }
 

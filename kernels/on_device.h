@@ -16,9 +16,12 @@
   __VA_ARGS__                      \
   }
 
+// METVOX_DEVICE_ENGINES(f): in a table of engines, those that the two make of f().
 #if METVOX_CUDA
+#define METVOX_DEVICE_ENGINES(function) kgpu::function(), ksim::function()
 #define METVOX_KGPU(...) kgpu::__VA_ARGS__
 #else
+#define METVOX_DEVICE_ENGINES(function) ksim::function()
 #define METVOX_KGPU(...) metvox::fail(metvox::Fault::usage, "this metvox was built without CUDA; use --device cpu")
 #endif
 

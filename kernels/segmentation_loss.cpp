@@ -26,12 +26,9 @@ void SegmentationLossProblem::check_views(View logits, View label_map) const {
 }
 
 const SegmentationLossTable& segmentation_loss() {
-  static const SegmentationLossTable table("segmentation_loss", {
-#if METVOX_CUDA
-    kgpu::segmentation_loss_native(),
-#endif
-        ksim::segmentation_loss_native(), native::segmentation_loss(), reference::segmentation_loss()
-  });
+  static const SegmentationLossTable table(
+      "segmentation_loss",
+      {METVOX_DEVICE_ENGINES(segmentation_loss_native), native::segmentation_loss(), reference::segmentation_loss()});
   return table;
 }
 

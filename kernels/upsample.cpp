@@ -20,12 +20,8 @@ void UpsampleProblem::check_views(View x, View y) const {
 }
 
 const UpsampleTable& upsample() {
-  static const UpsampleTable table("upsample", {
-#if METVOX_CUDA
-    kgpu::upsample_native(),
-#endif
-        ksim::upsample_native(), native::upsample(), reference::upsample()
-  });
+  static const UpsampleTable table("upsample",
+                                   {METVOX_DEVICE_ENGINES(upsample_native), native::upsample(), reference::upsample()});
   return table;
 }
 

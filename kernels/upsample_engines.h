@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The engines of upsample, one file each, and along one axis what reads what; upsample.cpp puts the engines in order.
 #pragma once
+#include "kernels/on_device.h"
 #include "kernels/upsample.h"
 
 namespace metvox {
@@ -31,12 +32,8 @@ inline UpsampleTaps upsample_outputs(int64_t i, int64_t n) {
   return taps;
 }
 
-namespace ksim {
-Engine<UpsampleProblem, Upsample> upsample_native();
-}
-namespace kgpu {
-Engine<UpsampleProblem, Upsample> upsample_native();
-}
+METVOX_DEVICE_DECLARE(Engine<UpsampleProblem, Upsample> upsample_native();)
+
 namespace native {
 Engine<UpsampleProblem, Upsample> upsample();
 }
