@@ -2,12 +2,14 @@
 #include "kernels/segmentation_loss.h"
 
 #include "tensor/threads.h"
+#include "tests/support/loss_data.h"
 #include "tests/support/real_numbers.h"
 
 namespace metvox {
 namespace {
 
 using test::GuardedTensor;
+using test::heads;
 using Problem = SegmentationLossProblem;
 
 struct Data {
@@ -17,24 +19,11 @@ struct Data {
 
 Shape logits_shape(const Problem& p) { return {p.n, p.heads.count, p.extent[0], p.extent[1], p.extent[2]}; }
 
-// Head r: label r, and some heads another label as well where heads are regions.
-RegionTable heads(int count, bool softmax) {
-  RegionTable table;
-  table.count = count;
-  for (int r = 0; r < count; ++r)
-    table.labels[r] = (uint64_t{1} << r) | (softmax ? 0 : uint64_t{1} << ((r * 7 + 3) % 64));
-  return table;
-}
-
 Data data_for(const Problem& p, double deviation = 3) {
   Random random(11, 2);
   Data d;
   d.logits = test::normal_numbers(logits_shape(p), random, p.dtype, -0.5, deviation);
-  d.labels = Tensor::empty({p.n, p.label_extent[0], p.label_extent[1], p.label_extent[2]}, DType::u8);
-  const uint8_t rare[] = {63, 64, 200, 255};
-  for (int64_t i = 0; i < d.labels.size(); ++i)
-    d.labels.data<uint8_t>()[i] =
-        random.below(10) == 0 ? rare[random.below(4)] : static_cast<uint8_t>(random.below(p.heads.count + 1));
+  d.labels = test::mixed_labels(p, random);
   d.coefficients = test::normal_numbers({p.n, p.heads.count, 2}, random, DType::f32);
   d.start = test::normal_numbers(logits_shape(p), random, p.dtype);
   return d;

@@ -1,119 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
 // Engine `native` of conv3d on the simulated GPU against the reference in double: exactly where sums are exact, by norm
 // on numbers that round.
-#include "kernels/conv3d.h"
-
 #include <ctime>
 
-#include "tests/kernels/cuda/sim_tensor.h"
+#include "tests/kernels/cuda/conv3d_runs.h"
 #include "tests/kernels/sim/sim_testing.h"
 
 namespace metvox {
 namespace {
 
+using test::apart;
+using test::bytes_on;
+using test::Conv3dData;
+using test::Conv3dResults;
+using test::expect_same;
+using test::expected_for;
 using test::in_double;
 using test::kSim;
+using test::normal;
 using test::on_sim;
+using test::whole;
 
 const DType kTypes[] = {DType::f32, DType::bf16, DType::f16};
 
-// f64, on the host. x2 and dx2 are empty without a second input.
-struct Data {
-  Tensor x, x2, w, b, dy;
-};
-struct Results {
-  Tensor y, dx, dx2, dw, db;
-};
-
-Data whole(const Conv3dProblem& p, uint64_t seed) {
-  Random random(seed, 0);
-  const auto numbers = [&](const Shape& shape) { return test::whole_numbers(shape, random); };
-  Data d{numbers(p.x_shape()), {}, numbers(p.w_shape()), test::whole_numbers({p.k}, random, 3), numbers(p.y_shape())};
-  if (p.c2) d.x2 = numbers(p.x2_shape());
-  return d;
-}
-
-Data real(const Conv3dProblem& p, uint64_t seed) {
-  Random random(seed, 0);
-  const auto numbers = [&](const Shape& shape) { return test::normal_numbers(shape, random, DType::f32); };
-  Data d{numbers(p.x_shape()), {}, numbers(p.w_shape()), numbers({p.k}), numbers(p.y_shape())};
-  if (p.c2) d.x2 = numbers(p.x2_shape());
-  return d;
-}
-
-Tensor bytes_on(Device device, size_t bytes, const char* name) {
-  return Tensor::empty({static_cast<int64_t>(bytes)}, DType::u8, device, name);
-}
-
-// Every tensor in an allocation of its own, poison where it is written. What is added to starts as 5.
-class Runner {
- public:
-  Runner(const Conv3dProblem& p, const Data& d, Grad grad) : p_(p), grad_(grad), stream_(p.device) {
-    x_ = placed(d.x, p.dtype, "x"), w_ = placed(d.w, p.master(), "w"), b_ = placed(d.b, p.master(), "b");
-    dy_ = placed(d.dy, p.dtype, "dy");
-    if (p.c2) x2_ = placed(d.x2, p.dtype, "x2");
-  }
-
-  Tensor forward() {
-    const auto kernel = conv3d_forward().prepare(p_, target()).kernel;
-    const Tensor packed = bytes_on(p_.device, kernel->packed_bytes(), "packed"),
-                 scratch = bytes_on(p_.device, kernel->scratch_bytes(), "scratch"),
-                 y = Tensor::empty(p_.y_shape(), p_.dtype, p_.device, "y");
-    kernel->pack(stream_, w_.view(), b_.view(), packed.view().data);
-    kernel->run(stream_, x_.view(), x2_.view(), packed.view().data, y.view(), scratch.view().data);
-    return in_double(y);
-  }
-
-  void backward_data(Results& r) {
-    const auto kernel = conv3d_backward_data().prepare(p_, target()).kernel;
-    const Tensor packed = bytes_on(p_.device, kernel->packed_bytes(), "packed"),
-                 scratch = bytes_on(p_.device, kernel->scratch_bytes(), "scratch"),
-                 dx = gradient(p_.x_shape(), p_.dtype, "dx"),
-                 dx2 = p_.c2 ? gradient(p_.x2_shape(), p_.dtype, "dx2") : Tensor();
-    kernel->pack(stream_, w_.view(), packed.view().data);
-    kernel->run(stream_, dy_.view(), packed.view().data, dx.view(), grad_, dx2.view(), p_.c2 ? grad_ : Grad::ignore,
-                scratch.view().data);
-    r.dx = in_double(dx);
-    if (p_.c2) r.dx2 = in_double(dx2);
-  }
-
-  void backward_weights(Results& r) {
-    const auto kernel = conv3d_backward_weights().prepare(p_, target()).kernel;
-    const Tensor scratch = bytes_on(p_.device, kernel->scratch_bytes(), "scratch"),
-                 dw = gradient(p_.w_shape(), p_.master(), "dw"), db = gradient({p_.k}, p_.master(), "db");
-    kernel->run(stream_, x_.view(), x2_.view(), dy_.view(), dw.view(), db.view(), grad_, scratch.view().data);
-    r.dw = in_double(dw);
-    if (p_.bias) r.db = in_double(db);
-  }
-
- private:
-  Target target() const { return {p_.device, p_.dtype, p_.device.is_cpu() ? "reference" : "native"}; }
-  Tensor placed(const Tensor& from, DType dtype, const char* name) const {
-    return p_.device.is_cpu() ? from : on_sim(from, dtype, name);
-  }
-  Tensor gradient(const Shape& shape, DType dtype, const char* name) const {
-    const Tensor t = Tensor::empty(shape, dtype, p_.device, name);
-    return grad_ == Grad::accumulate ? placed(test::filled(shape, DType::f64, 5), dtype, name) : t;
-  }
-
-  Conv3dProblem p_;
-  Grad grad_;
-  Stream stream_;
-  Tensor x_, x2_, w_, b_, dy_;
-};
-
-Results results_of(const Conv3dProblem& p, const Data& d, Grad grad) {
-  Runner runner(p, d, grad);
-  Results r;
-  r.y = runner.forward();
-  runner.backward_data(r);
-  runner.backward_weights(r);
-  return r;
-}
-
-Results expected_for(Conv3dProblem p, const Data& d, Grad grad) {
-  p.dtype = DType::f64, p.device = {};
-  return results_of(p, d, grad);
+Conv3dResults results_of(const Conv3dProblem& p, const Conv3dData& d, Grad grad = Grad::overwrite) {
+  return test::results_of(p, d, "native", {grad});
 }
 
 Conv3dProblem on_sim(Conv3dProblem p, DType dtype) {
@@ -121,31 +32,17 @@ Conv3dProblem on_sim(Conv3dProblem p, DType dtype) {
   return p;
 }
 
-void expect_same(const Results& got, const Results& expected, const std::string& what) {
-  test::expect_near(got.y, expected.y, 0, "y " + what);
-  test::expect_near(got.dx, expected.dx, 0, "dx " + what);
-  if (expected.dx2) test::expect_near(got.dx2, expected.dx2, 0, "dx2 " + what);
-  test::expect_near(got.dw, expected.dw, 0, "dw " + what);
-  if (expected.db) test::expect_near(got.db, expected.db, 0, "db " + what);
-}
-
 // Every type; gradients are added to in the last one.
 void expect_exact(const Conv3dProblem& p, uint64_t seed, std::initializer_list<DType> types) {
-  const Data d = whole(p, seed);
-  const auto expect_passes = [&](DType dtype, Grad grad, const Results& expected) {
+  const Conv3dData d = whole(p, seed);
+  const auto expect_passes = [&](DType dtype, Grad grad, const Conv3dResults& expected) {
     const Conv3dProblem q = on_sim(p, dtype);
     expect_same(results_of(q, d, grad), expected, sentence(q.describe(), " seed ", seed));
   };
-  const Results expected = expected_for(p, d, Grad::overwrite);
+  const Conv3dResults expected = expected_for(p, d);
   ASSERT_LE(test::largest(expected.y), 256) << "the test's own sums are not exact in bf16";
   for (DType dtype : types) expect_passes(dtype, Grad::overwrite, expected);
-  expect_passes(*std::prev(types.end()), Grad::accumulate, expected_for(p, d, Grad::accumulate));
-}
-
-double apart(const Tensor& got, const Tensor& expected) {
-  Tensor difference = got.clone();
-  for (int64_t i = 0; i < got.size(); ++i) difference.data<double>()[i] -= expected.data<double>()[i];
-  return test::root_mean_square(difference) / test::root_mean_square(expected);
+  expect_passes(*std::prev(types.end()), Grad::accumulate, expected_for(p, d, {Grad::accumulate}));
 }
 
 Conv3dProblem with(std::initializer_list<int64_t> nck, Int3 in, Int3 kernel = {3, 3, 3}, Int3 stride = {1, 1, 1},
@@ -214,10 +111,10 @@ TEST(conv3d, is_exact_on_random_problems) {
 
 TEST(conv3d, rounds_as_its_type_does) {
   for (const Conv3dProblem& p : {with({1, 32, 32, 32}, {4, 5, 6}), with({1, 64, 0, 64}, {3, 3, 3})}) {
-    const Data d = real(p, 5);
-    const Results expected = expected_for(p, d, Grad::overwrite);
+    const Conv3dData d = normal(p, 5);
+    const Conv3dResults expected = expected_for(p, d);
     for (auto [dtype, limit] : {std::pair{DType::f32, 1e-5}, {DType::f16, 1e-3}, {DType::bf16, 1e-2}}) {
-      const Results got = results_of(on_sim(p, dtype), d, Grad::overwrite);
+      const Conv3dResults got = results_of(on_sim(p, dtype), d);
       EXPECT_LT(apart(got.y, expected.y), limit) << name_of(dtype);
       EXPECT_LT(apart(got.dx, expected.dx), limit) << name_of(dtype);
       EXPECT_LT(apart(got.dw, expected.dw), limit) << name_of(dtype);
@@ -228,11 +125,10 @@ TEST(conv3d, rounds_as_its_type_does) {
 
 TEST(conv3d, gives_one_answer_under_every_schedule) {
   const Conv3dProblem p = with({1, 16, 8, 24}, {3, 4, 5}, {3, 3, 3}, {1, 2, 1});
-  const Data d = whole(p, 3);
-  const Results expected = expected_for(p, d, Grad::overwrite);
+  const Conv3dData d = whole(p, 3);
+  const Conv3dResults expected = expected_for(p, d);
   for (DType dtype : kTypes)
-    under_every_schedule(
-        [&] { expect_same(results_of(on_sim(p, dtype), d, Grad::overwrite), expected, std::string(name_of(dtype))); });
+    under_every_schedule([&] { expect_same(results_of(on_sim(p, dtype), d), expected, std::string(name_of(dtype))); });
 }
 
 // 64 KiB of shared memory a block, f16 alone on tensor cores.
@@ -245,8 +141,8 @@ TEST(conv3d, fits_sm_75) {
 
 TEST(conv3d, leaves_alone_what_is_ignored) {
   const Conv3dProblem p = on_sim(with({1, 16, 8, 16}, {3, 4, 5}), DType::bf16);
-  const Data d = whole(p, 4);
-  const Results expected = expected_for(p, d, Grad::overwrite);
+  const Conv3dData d = whole(p, 4);
+  const Conv3dResults expected = expected_for(p, d);
   const auto kernel = conv3d_backward_data().prepare(p, {kSim, p.dtype, "native"}).kernel;
   const Tensor packed = bytes_on(kSim, kernel->packed_bytes(), "packed"),
                scratch = bytes_on(kSim, kernel->scratch_bytes(), "scratch"), w = on_sim(d.w, DType::f32, "w"),
@@ -281,14 +177,14 @@ TEST(conv3d, declines_what_it_cannot) {
 // The figure of the simulator: at most 60 ms plain, 350 ms checked.
 TEST(conv3d, of_the_size_that_is_timed) {
   const Conv3dProblem p = on_sim(with({1, 16, 0, 16}, {16, 16, 16}), DType::bf16);
-  const Data d = whole(p, 6);
-  Runner runner(p, d, Grad::overwrite);
+  const Conv3dData d = whole(p, 6);
+  test::Conv3dRunner runner(p, d, "native");
   const std::clock_t start = std::clock();
   const Tensor y = runner.forward();
   RecordProperty("forward_cpu_ms", std::to_string(1000.0 * static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC));
   Conv3dProblem q = p;
   q.dtype = DType::f64, q.device = {};
-  test::expect_near(y, Runner(q, d, Grad::overwrite).forward(), 0, "y");
+  test::expect_near(y, test::Conv3dRunner(q, d, "reference").forward(), 0, "y");
 }
 
 }  // namespace metvox

@@ -5,10 +5,12 @@
 #include "kernels/loss_finish.h"
 #include "tests/kernels/cuda/sim_tensor.h"
 #include "tests/kernels/sim/sim_testing.h"
+#include "tests/support/loss_data.h"
 
 namespace metvox {
 namespace {
 
+using test::heads;
 using test::in_double;
 using test::kSim;
 using test::on_sim;
@@ -19,26 +21,13 @@ struct Data {
   double voxel_weight = 0.37;
 };
 
-// Head r: label r, and some heads another label as well where heads are regions.
-RegionTable heads(int count, bool softmax) {
-  RegionTable table;
-  table.count = count;
-  for (int r = 0; r < count; ++r)
-    table.labels[r] = (uint64_t{1} << r) | (softmax ? 0 : uint64_t{1} << ((r * 7 + 3) % 64));
-  return table;
-}
-
 Data data_for(const Problem& p, double deviation = 3) {
   Random random(11, 2);
   const Shape shape{p.n, p.heads.count, p.extent[0], p.extent[1], p.extent[2]};
   Data d;
   d.logits = in_double(on_sim(test::normal_numbers(shape, random, DType::f32, -0.5, deviation), p.dtype, "logits"));
   d.start = in_double(on_sim(test::normal_numbers(shape, random, DType::f32), p.dtype, "start"));
-  d.labels = Tensor::empty({p.n, p.label_extent[0], p.label_extent[1], p.label_extent[2]}, DType::u8);
-  const uint8_t rare[] = {63, 64, 200, 255};
-  for (int64_t i = 0; i < d.labels.size(); ++i)
-    d.labels.data<uint8_t>()[i] =
-        random.below(10) == 0 ? rare[random.below(4)] : static_cast<uint8_t>(random.below(p.heads.count + 1));
+  d.labels = test::mixed_labels(p, random);
   d.coefficients = test::normal_numbers({p.n * p.heads.count * 2 + 1}, random, DType::f32);
   d.coefficients.data<double>()[p.n * p.heads.count * 2] = d.voxel_weight;
   return d;

@@ -25,6 +25,13 @@ inline Tensor in_double(const Tensor& from) {
   return to;
 }
 
+// |got - expected| / |expected|
+inline double apart(const Tensor& got, const Tensor& expected) {
+  Tensor difference = got.clone();
+  for (int64_t i = 0; i < got.size(); ++i) difference.data<double>()[i] -= expected.data<double>()[i];
+  return root_mean_square(difference) / root_mean_square(expected);
+}
+
 // Of one rounding to the type: the distance of neighbours at 1, halved.
 inline double unit_roundoff(DType t) {
   return t == DType::f32 ? 0x1p-24 : t == DType::f16 ? 0x1p-11 : t == DType::bf16 ? 0x1p-8 : 0x1p-53;
