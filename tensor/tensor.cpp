@@ -61,8 +61,14 @@ Tensor Tensor::zeros(const Shape& shape, DType dtype, Device device, std::string
   return t;
 }
 
+// What was given to any stream may still be on its way into a tensor that is to be copied.
+static void finish_work(Device device) {
+  if (!device.is_cpu()) driver(device).synchronize(device.index, nullptr);
+}
+
 Tensor Tensor::clone() const {
   if (!storage_) return {};
+  finish_work(device_);
   Tensor t = empty(shape_, dtype_, device_);
   Stream stream(device_);
   transfer(stream, view(), t.view());
@@ -72,6 +78,7 @@ Tensor Tensor::clone() const {
 
 Tensor Tensor::to(Device device) const {
   if (!storage_ || device == device_) return *this;
+  finish_work(device_);
   Tensor t = empty(shape_, dtype_, device);
   Stream stream(device.is_cpu() ? device_ : device);
   transfer(stream, view(), t.view());

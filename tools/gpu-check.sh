@@ -48,10 +48,12 @@ stage_build() {
   cap=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -1 | tr -d .)
   [[ $cap == 90 ]] && cap=90a
   configure "$build" -DMETVOX_CUDA=ON "-DMETVOX_CUDA_ARCHS=$cap-real" -DMETVOX_TESTS=ON &&
-    cmake --build "$build" --parallel "$jobs" --target metvox test_conformance test_segmentation && "$metvox" devices
+    cmake --build "$build" --parallel "$jobs" --target metvox test_conformance test_sim test_segmentation && "$metvox" devices
 }
 
 conformance=$build/tests/kernels/conformance/test_conformance
+# Each kernel and each op's small cases against the reference, all in allocations of their own.
+kernels=(env METVOX_TEST_DEVICE=cuda "$build/tests/kernels/sim/test_sim" "--gtest_filter=-executor.*:gemm.*:hopper.*")
 # The first steps of small networks in each precision, beside those of the CPU.
 first_steps=("$build/tests/test_segmentation" --gtest_filter='device_training.first_steps_on_a_gpu*')
 
@@ -61,10 +63,10 @@ stage_conformance() {
   need_program && "$conformance" gpu
 }
 
-# Each op's small cases on every engine against the reference (bench verifies before it times), then whole steps.
+# Our kernels, then the op cases on every engine (bench verifies before it times), then whole steps.
 stage_tests() {
   need_gpu || return
-  need_program && "$metvox" bench --device cuda --engine all --runs 1 && "${first_steps[@]}"
+  need_program && "${kernels[@]}" && "$metvox" bench --device cuda --engine all --runs 1 && "${first_steps[@]}"
 }
 
 stage_sanitizer() {
@@ -74,6 +76,7 @@ stage_sanitizer() {
   for tool in memcheck racecheck initcheck synccheck; do
     echo "== $tool"
     timeout 300 compute-sanitizer --tool "$tool" --error-exitcode 9 "$conformance" gpu || status=1
+    timeout 900 compute-sanitizer --tool "$tool" --error-exitcode 9 --target-processes all "${kernels[@]}" || status=1
     timeout 900 compute-sanitizer --tool "$tool" --error-exitcode 9 "${first_steps[@]}" || status=1
   done
   return $status

@@ -37,8 +37,8 @@ class CudaDriver final : public DeviceDriver {
     cudaGetLastError();  // an allocation that failed is no reason for the next call to fail
     size_t free_bytes = 0, all = 0;
     cudaMemGetInfo(&free_bytes, &all);
-    fail(status == cudaErrorMemoryAllocation ? Fault::memory : Fault::internal, "cuda:", index, ": no memory for ", name,
-         ": ", bytes, " bytes wanted, ", free_bytes, " of ", all, " free (", cudaGetErrorString(status), ")");
+    fail(status == cudaErrorMemoryAllocation ? Fault::memory : Fault::internal, "cuda:", index, ": no memory for ",
+         name, ": ", bytes, " bytes wanted, ", free_bytes, " of ", all, " free (", cudaGetErrorString(status), ")");
   }
 
   void release(int index, void* memory) const noexcept override {
@@ -68,7 +68,7 @@ class CudaDriver final : public DeviceDriver {
 
   void synchronize(int index, void* stream) const override {
     select(index);
-    check_cuda(cudaStreamSynchronize(stream_of(stream)), "cudaStreamSynchronize");
+    check_cuda(stream ? cudaStreamSynchronize(stream_of(stream)) : cudaDeviceSynchronize(), "cudaStreamSynchronize");
   }
 
  private:

@@ -2,32 +2,32 @@
 // Against the CPU in double on the same numbers, exact in the type.
 #include "kernels/avg_pool.h"
 
-#include "tests/kernels/cuda/sim_tensor.h"
+#include "tests/kernels/cuda/gpu_tensor.h"
 
 namespace metvox {
 namespace {
 
 using test::in_double;
-using test::on_sim;
+using test::on_gpu;
 
 void compare(const Shape& x_shape, const Int3& stride, DType dtype) {
   SCOPED_TRACE(sentence("x ", x_shape, ", stride ", Shape(stride), ' ', name_of(dtype)));
   const Shape y_shape = avg_pool_shape(x_shape, stride);
   Random random(5, 1);
   const auto numbers = [&](const Shape& shape) {
-    return in_double(on_sim(test::normal_numbers(shape, random, DType::f64), dtype, "rounding"));
+    return in_double(on_gpu(test::normal_numbers(shape, random, DType::f64), dtype, "rounding"));
   };
   const Tensor from = numbers(x_shape), gradient = numbers(y_shape), start = numbers(x_shape);
   Tensor y = Tensor::empty(y_shape, DType::f64), dx = start.clone();
-  Stream host, stream(test::kSim);
+  Stream host, stream(test::kGpu);
   const double rounding = test::unit_roundoff(dtype) + static_cast<double>(volume(stride)) * 0x1p-24;
 
   avg_pool(host, from.view(), stride, y.view());
-  const Tensor x = on_sim(from, dtype, "x"), out = Tensor::empty(y_shape, dtype, test::kSim, "y");
+  const Tensor x = on_gpu(from, dtype, "x"), out = Tensor::empty(y_shape, dtype, test::kGpu, "y");
   avg_pool(stream, x.view(), stride, out.view());
   test::expect_near(in_double(out), y, rounding * test::largest(from), "y");
 
-  const Tensor dy = on_sim(gradient, dtype, "dy"), din = on_sim(start, dtype, "dx");
+  const Tensor dy = on_gpu(gradient, dtype, "dy"), din = on_gpu(start, dtype, "dx");
   for (Grad grad : {Grad::ignore, Grad::accumulate, Grad::overwrite}) {
     avg_pool_backward(host, gradient.view(), stride, dx.view(), grad);
     avg_pool_backward(stream, dy.view(), stride, din.view(), grad);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// The three passes of one conv3d problem, on an engine of the simulated GPU or on the reference in double, for the
+// The three passes of one conv3d problem, on an engine of the GPU or on the reference in double, for the
 // tests of each engine.
 #pragma once
 #include "kernels/conv3d.h"
-#include "tests/kernels/cuda/sim_tensor.h"
+#include "tests/kernels/cuda/gpu_tensor.h"
 
 namespace metvox::test {
 
@@ -86,7 +86,7 @@ class Conv3dRunner {
 
  private:
   Tensor placed(const Tensor& from, DType dtype, const char* name) const {
-    return p_.device.is_cpu() ? from : on_sim(from, dtype, name);
+    return p_.device.is_cpu() ? from : on_gpu(from, dtype, name);
   }
   Tensor gradient(Grad how, const Shape& shape, DType dtype, const char* name) const {
     if (how == Grad::ignore) return {};

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Engine `native` of conv3d on the simulated GPU against the reference in double: exactly where sums are exact, by norm
+// Engine `native` of conv3d on the GPU against the reference in double: exactly where sums are exact, by norm
 // on numbers that round.
 #include <ctime>
 
@@ -16,9 +16,9 @@ using test::Conv3dResults;
 using test::expect_same;
 using test::expected_for;
 using test::in_double;
-using test::kSim;
+using test::kGpu;
 using test::normal;
-using test::on_sim;
+using test::on_gpu;
 using test::whole;
 
 const DType kTypes[] = {DType::f32, DType::bf16, DType::f16};
@@ -27,8 +27,8 @@ Conv3dResults results_of(const Conv3dProblem& p, const Conv3dData& d, Grad grad 
   return test::results_of(p, d, "native", {grad});
 }
 
-Conv3dProblem on_sim(Conv3dProblem p, DType dtype) {
-  p.dtype = dtype, p.device = kSim;
+Conv3dProblem on_gpu(Conv3dProblem p, DType dtype) {
+  p.dtype = dtype, p.device = kGpu;
   return p;
 }
 
@@ -36,7 +36,7 @@ Conv3dProblem on_sim(Conv3dProblem p, DType dtype) {
 void expect_exact(const Conv3dProblem& p, uint64_t seed, std::initializer_list<DType> types) {
   const Conv3dData d = whole(p, seed);
   const auto expect_passes = [&](DType dtype, Grad grad, const Conv3dResults& expected) {
-    const Conv3dProblem q = on_sim(p, dtype);
+    const Conv3dProblem q = on_gpu(p, dtype);
     expect_same(results_of(q, d, grad), expected, sentence(q.describe(), " seed ", seed));
   };
   const Conv3dResults expected = expected_for(p, d);
@@ -114,7 +114,7 @@ TEST(conv3d, rounds_as_its_type_does) {
     const Conv3dData d = normal(p, 5);
     const Conv3dResults expected = expected_for(p, d);
     for (auto [dtype, limit] : {std::pair{DType::f32, 1e-5}, {DType::f16, 1e-3}, {DType::bf16, 1e-2}}) {
-      const Conv3dResults got = results_of(on_sim(p, dtype), d);
+      const Conv3dResults got = results_of(on_gpu(p, dtype), d);
       EXPECT_LT(apart(got.y, expected.y), limit) << name_of(dtype);
       EXPECT_LT(apart(got.dx, expected.dx), limit) << name_of(dtype);
       EXPECT_LT(apart(got.dw, expected.dw), limit) << name_of(dtype);
@@ -128,11 +128,12 @@ TEST(conv3d, gives_one_answer_under_every_schedule) {
   const Conv3dData d = whole(p, 3);
   const Conv3dResults expected = expected_for(p, d);
   for (DType dtype : kTypes)
-    under_every_schedule([&] { expect_same(results_of(on_sim(p, dtype), d), expected, std::string(name_of(dtype))); });
+    under_every_schedule([&] { expect_same(results_of(on_gpu(p, dtype), d), expected, std::string(name_of(dtype))); });
 }
 
 // 64 KiB of shared memory a block, f16 alone on tensor cores.
 TEST(conv3d, fits_sm_75) {
+  if (!test::kSimulated) GTEST_SKIP() << "only the simulated GPU can be an older one";
   const auto before = simt::options();
   simt::options().arch = 750;
   expect_exact(with({1, 24, 0, 128}, {2, 3, 3}), 8, {DType::f32, DType::f16});
@@ -140,14 +141,14 @@ TEST(conv3d, fits_sm_75) {
 }
 
 TEST(conv3d, leaves_alone_what_is_ignored) {
-  const Conv3dProblem p = on_sim(with({1, 16, 8, 16}, {3, 4, 5}), DType::bf16);
+  const Conv3dProblem p = on_gpu(with({1, 16, 8, 16}, {3, 4, 5}), DType::bf16);
   const Conv3dData d = whole(p, 4);
   const Conv3dResults expected = expected_for(p, d);
-  const auto kernel = conv3d_backward_data().prepare(p, {kSim, p.dtype, "native"}).kernel;
-  const Tensor packed = bytes_on(kSim, kernel->packed_bytes(), "packed"),
-               scratch = bytes_on(kSim, kernel->scratch_bytes(), "scratch"), w = on_sim(d.w, DType::f32, "w"),
-               dy = on_sim(d.dy, p.dtype, "dy"), dx2 = Tensor::empty(p.x2_shape(), p.dtype, kSim, "dx2");
-  Stream stream(kSim);
+  const auto kernel = conv3d_backward_data().prepare(p, {kGpu, p.dtype, "native"}).kernel;
+  const Tensor packed = bytes_on(kGpu, kernel->packed_bytes(), "packed"),
+               scratch = bytes_on(kGpu, kernel->scratch_bytes(), "scratch"), w = on_gpu(d.w, DType::f32, "w"),
+               dy = on_gpu(d.dy, p.dtype, "dy"), dx2 = Tensor::empty(p.x2_shape(), p.dtype, kGpu, "dx2");
+  Stream stream(kGpu);
   kernel->pack(stream, w.view(), packed.view().data);
   kernel->run(stream, dy.view(), packed.view().data, {}, Grad::ignore, dx2.view(), Grad::overwrite,
               scratch.view().data);
@@ -155,16 +156,18 @@ TEST(conv3d, leaves_alone_what_is_ignored) {
 }
 
 TEST(conv3d, declines_what_it_cannot) {
-  Conv3dProblem p = on_sim(with({1, 8, 0, 8}, {4, 4, 4}), DType::bf16);
+  Conv3dProblem p = on_gpu(with({1, 8, 0, 8}, {4, 4, 4}), DType::bf16);
   const auto refused = [&] {
     for (const auto& e : conv3d_forward().engines())
-      if (e.device == Device::Kind::sim && e.name == "native") return e.declines(p).value_or("");
+      if (e.device == kGpu.kind && e.name == "native") return e.declines(p).value_or("");
     return std::string("no such engine");
   };
   EXPECT_EQ(refused(), "");
   const auto before = simt::options();
   simt::options().arch = 750;
-  EXPECT_EQ(refused(), "bf16 needs sm_80");
+  if (test::kSimulated) {
+    EXPECT_EQ(refused(), "bf16 needs sm_80");
+  }
   simt::options() = before;
   p.dtype = DType::f64;
   EXPECT_EQ(refused(), "no f64 on a GPU");
@@ -176,7 +179,7 @@ TEST(conv3d, declines_what_it_cannot) {
 
 // The figure of the simulator: at most 60 ms plain, 350 ms checked.
 TEST(conv3d, of_the_size_that_is_timed) {
-  const Conv3dProblem p = on_sim(with({1, 16, 0, 16}, {16, 16, 16}), DType::bf16);
+  const Conv3dProblem p = on_gpu(with({1, 16, 0, 16}, {16, 16, 16}), DType::bf16);
   const Conv3dData d = whole(p, 6);
   test::Conv3dRunner runner(p, d, "native");
   const std::clock_t start = std::clock();

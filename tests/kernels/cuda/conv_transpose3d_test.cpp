@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// Engine `native` of conv_transpose3d on the simulated GPU against the reference in double, exactly.
+// Engine `native` of conv_transpose3d on the GPU against the reference in double, exactly.
 #include "kernels/conv_transpose3d.h"
 
-#include "tests/kernels/cuda/sim_tensor.h"
+#include "tests/kernels/cuda/gpu_tensor.h"
 #include "tests/kernels/sim/sim_testing.h"
 
 namespace metvox {
 namespace {
 
-using test::kSim;
+using test::kGpu;
 
 // f64, on the host.
 struct Data {
@@ -27,7 +27,7 @@ Results results_of(const ConvTranspose3dProblem& p, const Data& d, Grad grad) {
   Stream stream(p.device);
   const Target target{p.device, p.dtype, p.device.is_cpu() ? "reference" : "native"};
   const auto placed = [&](const Tensor& t, DType dtype, const char* name) {
-    return p.device.is_cpu() ? t : test::on_sim(t, dtype, name);
+    return p.device.is_cpu() ? t : test::on_gpu(t, dtype, name);
   };
   const auto gradient = [&](const Shape& shape, DType dtype, const char* name) {
     return grad == Grad::accumulate ? placed(test::filled(shape, DType::f64, 5), dtype, name)
@@ -65,7 +65,7 @@ void expect_exact(const ConvTranspose3dProblem& p, uint64_t seed, DType dtype) {
   for (Grad grad : {Grad::overwrite, Grad::accumulate}) {
     const Results expected = results_of(p, d, grad);
     ConvTranspose3dProblem q = p;
-    q.dtype = dtype, q.device = kSim;
+    q.dtype = dtype, q.device = kGpu;
     const Results got = results_of(q, d, grad);
     const std::string what = sentence(q.describe(), " seed ", seed);
     test::expect_near(got.y, expected.y, 0, "y " + what);
@@ -101,9 +101,9 @@ TEST(conv_transpose3d, gives_one_answer_under_every_schedule) {
 }
 
 TEST(conv_transpose3d, declines_what_it_cannot) {
-  ConvTranspose3dProblem p{.n = 1, .c = 8, .k = 8, .in = {2, 2, 2}, .stride = {4, 4, 4}, .device = kSim};
+  ConvTranspose3dProblem p{.n = 1, .c = 8, .k = 8, .in = {2, 2, 2}, .stride = {4, 4, 4}, .device = kGpu};
   for (const auto& e : conv_transpose3d_forward().engines()) {
-    if (e.device == Device::Kind::sim && e.name == "native") {
+    if (e.device == kGpu.kind && e.name == "native") {
       EXPECT_NE(e.declines(p).value_or(""), "");
     }
   }

@@ -2,14 +2,14 @@
 // Against the reference in double on the same numbers, exact in the problem's type.
 #include "kernels/norm_act.h"
 
-#include "tests/kernels/cuda/sim_tensor.h"
+#include "tests/kernels/cuda/gpu_tensor.h"
 #include "tests/kernels/sim/sim_testing.h"
 
 namespace metvox {
 namespace {
 
 using test::in_double;
-using test::on_sim;
+using test::on_gpu;
 
 constexpr double kC = 8, kSingle = 0x1p-23;
 
@@ -23,23 +23,23 @@ struct Results {
 Data data_for(const NormActProblem& p, double mean = 0.3, double deviation = 1) {
   Random random(7, 1);
   const auto numbers = [&](const Shape& shape, DType dtype, double about, double spread) {
-    return in_double(on_sim(test::normal_numbers(shape, random, DType::f64, about, spread), dtype, "rounding"));
+    return in_double(on_gpu(test::normal_numbers(shape, random, DType::f64, about, spread), dtype, "rounding"));
   };
   return {numbers(p.x_shape(), p.dtype, mean, deviation), numbers({p.c}, DType::f32, 1, 0.3),
           numbers({p.c}, DType::f32, 0, 0.3), numbers(p.x_shape(), p.dtype, 0, 1), numbers(p.x_shape(), p.dtype, 0, 1)};
 }
 
-// The engine of that name on the CPU in f64, or on the sim device in the problem's type.
+// The engine of that name on the CPU in f64, or on the GPU in the problem's type.
 class Runner {
  public:
-  Runner(NormActProblem p, bool sim) : p_(p) {
-    p_.device = sim ? test::kSim : Device{};
-    if (!sim) p_.dtype = DType::f64;
-    kernel_ = norm_act().prepare(p_, {p_.device, p_.dtype, sim ? "native" : "reference"}).kernel;
+  Runner(NormActProblem p, bool gpu) : p_(p) {
+    p_.device = gpu ? test::kGpu : Device{};
+    if (!gpu) p_.dtype = DType::f64;
+    kernel_ = norm_act().prepare(p_, {p_.device, p_.dtype, gpu ? "native" : "reference"}).kernel;
   }
   NormAct& kernel() { return *kernel_; }
   Tensor put(const Tensor& from, DType dtype, const char* name) const {
-    return p_.device.is_cpu() ? from.clone() : on_sim(from, dtype, name);
+    return p_.device.is_cpu() ? from.clone() : on_gpu(from, dtype, name);
   }
   Tensor rubbish(size_t bytes, const char* name) const {
     return Tensor::empty({static_cast<int64_t>(bytes)}, DType::u8, p_.device, name);
@@ -85,10 +85,10 @@ void close_kinks(Data& d, const Tensor& y, double near) {
 void compare(const NormActProblem& p, double conditioning = 1, double deviation = 1) {
   SCOPED_TRACE(p.describe() + sentence(", mean ", conditioning, " deviations"));
   Data d = data_for(p, 0.3 + (conditioning - 1) * deviation, deviation);
-  const Runner reference(p, false), sim(p, true);
+  const Runner reference(p, false), gpu(p, true);
   Results expected, got;
   reference.forward(d, expected);
-  sim.forward(d, got);
+  gpu.forward(d, got);
   const double rounding = test::unit_roundoff(p.dtype);
   test::expect_near(got.y, expected.y, (kC * kSingle + rounding) * test::largest(expected.y), "y");
   for (int64_t i = 0; i < expected.saved.size(); ++i) {
@@ -106,7 +106,7 @@ void compare(const NormActProblem& p, double conditioning = 1, double deviation 
   for (auto [grad, parameters] : modes) {
     SCOPED_TRACE(sentence("modes ", static_cast<int>(grad), ' ', static_cast<int>(parameters)));
     reference.backward(d, expected.saved, grad, parameters, expected);
-    sim.backward(d, expected.saved, grad, parameters, got);
+    gpu.backward(d, expected.saved, grad, parameters, got);
     const double limit = (kC * kSingle * conditioning + rounding) * test::largest(expected.dx);
     test::expect_near(got.dx, expected.dx, grad == Grad::ignore ? 0 : limit, "dx");
     const double single = parameters == Grad::ignore ? 0 : kC * kSingle;  // ignored: every bit stays
@@ -168,14 +168,14 @@ TEST(norm_act, one_voxel_has_no_variance) {
     const NormActProblem p{2, c, {1, 1, 1}};
     const Data d = data_for(p);
     Results r;
-    const Runner sim(p, true);
-    sim.forward(d, r);
+    const Runner gpu(p, true);
+    gpu.forward(d, r);
     for (int64_t i = 0; i < 2 * c; ++i) {
       const double beta = d.beta.data<double>()[i % c];
       EXPECT_NEAR(r.y.data<double>()[i], beta > 0 ? beta : 0.01 * beta, kSingle);
       EXPECT_NEAR(r.saved.data<double>()[2 * i + 1], 1 / std::sqrt(p.eps), 1e-4);
     }
-    sim.backward(d, r.saved, Grad::overwrite, Grad::overwrite, r);
+    gpu.backward(d, r.saved, Grad::overwrite, Grad::overwrite, r);
     EXPECT_LE(test::largest(r.dx), 2 * kSingle * test::largest(d.dy) / std::sqrt(p.eps));
   }
 }
@@ -184,26 +184,26 @@ TEST(norm_act, works_in_place_and_repeats_its_bits_under_every_schedule) {
   for (int64_t c : {3, 8}) {
     const NormActProblem p{2, c, {9, 7, 8}};
     const Data d = data_for(p);
-    Runner sim(p, true);
+    Runner gpu(p, true);
     Results first;
-    sim.forward(d, first);
-    sim.backward(d, first.saved, Grad::overwrite, Grad::overwrite, first);
+    gpu.forward(d, first);
+    gpu.backward(d, first.saved, Grad::overwrite, Grad::overwrite, first);
     under_every_schedule([&] {
-      Stream stream(test::kSim);
-      const Tensor x = sim.put(d.x, p.dtype, "x"), y = sim.put(d.x, p.dtype, "y in x"),
-                   gamma = sim.put(d.gamma, DType::f32, "gamma"), beta = sim.put(d.beta, DType::f32, "beta"),
-                   dy = sim.put(d.dy, p.dtype, "dx in dy"),
-                   saved = Tensor::empty(p.saved_shape(), DType::f32, test::kSim, "saved"),
-                   forward = sim.rubbish(sim.kernel().forward_scratch_bytes(), "scratch"),
-                   backward = sim.rubbish(sim.kernel().backward_scratch_bytes(), "scratch");
-      sim.kernel().forward(stream, y.view(), gamma.view(), beta.view(), y.view(), saved.view(), forward.view().data);
-      sim.kernel().backward(stream, x.view(), gamma.view(), beta.view(), saved.view(), dy.view(), dy.view(),
+      Stream stream(test::kGpu);
+      const Tensor x = gpu.put(d.x, p.dtype, "x"), y = gpu.put(d.x, p.dtype, "y in x"),
+                   gamma = gpu.put(d.gamma, DType::f32, "gamma"), beta = gpu.put(d.beta, DType::f32, "beta"),
+                   dy = gpu.put(d.dy, p.dtype, "dx in dy"),
+                   saved = Tensor::empty(p.saved_shape(), DType::f32, test::kGpu, "saved"),
+                   forward = gpu.rubbish(gpu.kernel().forward_scratch_bytes(), "scratch"),
+                   backward = gpu.rubbish(gpu.kernel().backward_scratch_bytes(), "scratch");
+      gpu.kernel().forward(stream, y.view(), gamma.view(), beta.view(), y.view(), saved.view(), forward.view().data);
+      gpu.kernel().backward(stream, x.view(), gamma.view(), beta.view(), saved.view(), dy.view(), dy.view(),
                             Grad::overwrite, {}, {}, Grad::ignore, backward.view().data);
       test::expect_near(in_double(y), first.y, 0, "y");
       test::expect_near(in_double(saved), first.saved, 0, "saved");
       test::expect_near(in_double(dy), first.dx, 0, "dx");
       Results again;
-      sim.backward(d, first.saved, Grad::overwrite, Grad::overwrite, again);
+      gpu.backward(d, first.saved, Grad::overwrite, Grad::overwrite, again);
       test::expect_near(again.dgamma, first.dgamma, 0, "dgamma");
       test::expect_near(again.dbeta, first.dbeta, 0, "dbeta");
     });
@@ -213,8 +213,8 @@ TEST(norm_act, works_in_place_and_repeats_its_bits_under_every_schedule) {
 TEST(norm_act, declines_f64) {
   NormActProblem p{1, 8, {4, 4, 4}};
   p.dtype = DType::f64;
-  p.device = test::kSim;
-  EXPECT_THROW(norm_act().prepare(p, {test::kSim, DType::f64, "native"}), Error);
+  p.device = test::kGpu;
+  EXPECT_THROW(norm_act().prepare(p, {test::kGpu, DType::f64, "native"}), Error);
 }
 
 }  // namespace

@@ -2,7 +2,7 @@
 // Optimizer kernels against the numbers of torch, and against the CPU's side on buffers of many ranges.
 #include "kernels/optimize.h"
 
-#include "tests/kernels/cuda/sim_tensor.h"
+#include "tests/kernels/cuda/gpu_tensor.h"
 #include "tests/kernels/sim/sim_testing.h"
 
 namespace metvox {
@@ -11,20 +11,22 @@ namespace {
 #include "tests/golden/optimize.inc"
 
 using test::in_double;
-using test::kSim;
-using test::on_sim;
+using test::kGpu;
+using test::on_gpu;
 
 // A StepControl beside the buffers.
 class Control {
  public:
   Control() { set({}); }
   void set(const StepControl& c) {
-    Stream stream(kSim);
+    test::wait_for_gpu();
+    Stream stream(kGpu);
     StepControl copy = c;
     transfer(stream, {&copy, memory_.shape(), DType::u8}, memory_.view());
   }
   StepControl get() const {
-    Stream stream(kSim);
+    test::wait_for_gpu();
+    Stream stream(kGpu);
     StepControl c;
     transfer(stream, memory_.view(), {&c, memory_.shape(), DType::u8});
     return c;
@@ -32,7 +34,7 @@ class Control {
   StepControl* on_device() { return static_cast<StepControl*>(memory_.view().data); }
 
  private:
-  Tensor memory_ = Tensor::empty({int64_t{sizeof(StepControl)}}, DType::u8, kSim, "control");
+  Tensor memory_ = Tensor::empty({int64_t{sizeof(StepControl)}}, DType::u8, kGpu, "control");
 };
 
 // As in make_optimize.py: ten steps on two ranges of a longer buffer; what lies between stays.
@@ -45,20 +47,20 @@ void expect_golden(const double* golden, double lr, Step step) {
   constexpr double kScale = 0.25;  // read times g_scale: a power of two, so exact
   Tensor start = test::filled({10}, DType::f64, 7), gradient = start.clone();
   for (int i = 0; i < kCount; ++i) start.data<double>()[kPlace[i]] = std::sin(1.0 + i);
-  const Tensor w = on_sim(start, DType::f32, "w"), m = Tensor::zeros({10}, DType::f32, kSim, "m"),
-               v = Tensor::zeros({10}, DType::f32, kSim, "v");
+  const Tensor w = on_gpu(start, DType::f32, "w"), m = Tensor::zeros({10}, DType::f32, kGpu, "m"),
+               v = Tensor::zeros({10}, DType::f32, kGpu, "v");
   Control control;
-  Stream stream(kSim);
+  Stream stream(kGpu);
   for (int s = 1; s <= kSteps; ++s) {
     for (int i = 0; i < kCount; ++i)
       gradient.data<double>()[kPlace[i]] = (std::cos(0.7 * s + 1.3 * i) + 0.1 * i) / kScale;
     StepControl c;
     c.lr = lr, c.g_scale = kScale, c.steps = s;
     control.set(c);
-    step(stream, w.view(), on_sim(gradient, DType::f32, "g").view(), m.view(), v.view(), ranges, control.on_device());
+    step(stream, w.view(), on_gpu(gradient, DType::f32, "g").view(), m.view(), v.view(), ranges, control.on_device());
     c.skip = 1;  // reads the flag, and touches nothing
     control.set(c);
-    step(stream, w.view(), on_sim(gradient, DType::f32, "g").view(), m.view(), v.view(), ranges, control.on_device());
+    step(stream, w.view(), on_gpu(gradient, DType::f32, "g").view(), m.view(), v.view(), ranges, control.on_device());
   }
   const Tensor got = in_double(w), first = in_double(m);
   for (int i = 0; i < kCount; ++i)  // some ten roundings a step of numbers of the size of 1
@@ -102,14 +104,14 @@ TEST(optimize, takes_any_number_of_ranges) {
   Random random(3, 3);
   const Tensor start = test::normal_numbers({n}, random, DType::f32),
                step = test::normal_numbers({n}, random, DType::f32);
-  Stream host, stream(kSim);
+  Stream host, stream(kGpu);
   Control on_device;
   StepControl c;
   c.lr = 0.1;
   on_device.set(c);
-  const Tensor g = test::converted(step, DType::f32), sim_g = on_sim(step, DType::f32, "g");
+  const Tensor g = test::converted(step, DType::f32), gpu_g = on_gpu(step, DType::f32, "g");
   measure_gradients(host, g.view(), ranges, {}, &c);
-  measure_gradients(stream, sim_g.view(), ranges, {}, on_device.on_device());
+  measure_gradients(stream, gpu_g.view(), ranges, {}, on_device.on_device());
   const StepControl got = on_device.get();
   // Sums of squares in double: a rounding or so for each of the elements.
   EXPECT_NEAR(got.norm, c.norm, static_cast<double>(n) * 0x1p-53 * c.norm);
@@ -119,16 +121,16 @@ TEST(optimize, takes_any_number_of_ranges) {
 
   for (bool is_adam : {false, true}) {
     const Tensor w = test::converted(start, DType::f32), m = Tensor::zeros({n}, DType::f32), v = m.clone();
-    const Tensor sim_w = on_sim(start, DType::f32, "w"), sim_m = m.to(kSim), sim_v = v.to(kSim);
+    const Tensor gpu_w = on_gpu(start, DType::f32, "w"), gpu_m = m.to(kGpu), gpu_v = v.to(kGpu);
     if (is_adam) {
       adam(host, w.view(), g.view(), m.view(), v.view(), ranges, {}, &c);
-      adam(stream, sim_w.view(), sim_g.view(), sim_m.view(), sim_v.view(), ranges, {}, on_device.on_device());
+      adam(stream, gpu_w.view(), gpu_g.view(), gpu_m.view(), gpu_v.view(), ranges, {}, on_device.on_device());
     } else {
       sgd_nesterov(host, w.view(), g.view(), m.view(), ranges, {}, &c);
-      sgd_nesterov(stream, sim_w.view(), sim_g.view(), sim_m.view(), ranges, {}, on_device.on_device());
+      sgd_nesterov(stream, gpu_w.view(), gpu_g.view(), gpu_m.view(), ranges, {}, on_device.on_device());
     }
     // One step of some ten roundings, contracted or not, of numbers up to 5.
-    test::expect_near(in_double(sim_w), test::converted(w, DType::f64), 5 * 10 * 0x1p-24, is_adam ? "adam" : "sgd");
+    test::expect_near(in_double(gpu_w), test::converted(w, DType::f64), 5 * 10 * 0x1p-24, is_adam ? "adam" : "sgd");
   }
 }
 
@@ -136,10 +138,10 @@ TEST(optimize, every_schedule_gives_the_same_bits) {
   const std::vector<Range> ranges = many_ranges();
   const int64_t n = ranges.back().first + ranges.back().count;
   Random random(4, 4);
-  const Tensor g = on_sim(test::normal_numbers({n}, random, DType::f32), DType::f32, "g");
+  const Tensor g = on_gpu(test::normal_numbers({n}, random, DType::f32), DType::f32, "g");
   std::vector<double> norms;
   under_every_schedule([&] {
-    Stream stream(kSim);
+    Stream stream(kGpu);
     Control control;
     measure_gradients(stream, g.view(), ranges, {}, control.on_device());
     norms.push_back(control.get().norm);
@@ -148,11 +150,11 @@ TEST(optimize, every_schedule_gives_the_same_bits) {
 }
 
 TEST(optimize, a_gradient_that_is_not_finite_is_seen) {
-  Stream stream(kSim);
+  Stream stream(kGpu);
   for (double bad : {static_cast<double>(INFINITY), static_cast<double>(NAN)}) {
     Tensor values = test::filled({2000}, DType::f64, 1);
     values.data<double>()[1234] = bad;
-    const Tensor g = on_sim(values, DType::f32, "g");
+    const Tensor g = on_gpu(values, DType::f32, "g");
     Control control;
     StepControl c;
     c.loss_scale = 1024;
@@ -168,8 +170,8 @@ TEST(optimize, a_gradient_that_is_not_finite_is_seen) {
 }
 
 TEST(optimize, nothing_to_train_is_a_step_of_nothing) {
-  Stream stream(kSim);
-  const Tensor g = on_sim(test::filled({4}, DType::f64, 1), DType::f32, "g");
+  Stream stream(kGpu);
+  const Tensor g = on_gpu(test::filled({4}, DType::f64, 1), DType::f32, "g");
   Control control;
   measure_gradients(stream, g.view(), {}, {}, control.on_device());
   EXPECT_EQ(control.get().norm, 0);

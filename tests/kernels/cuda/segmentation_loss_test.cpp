@@ -3,7 +3,7 @@
 #include "kernels/segmentation_loss.h"
 
 #include "kernels/loss_finish.h"
-#include "tests/kernels/cuda/sim_tensor.h"
+#include "tests/kernels/cuda/gpu_tensor.h"
 #include "tests/kernels/sim/sim_testing.h"
 #include "tests/support/loss_data.h"
 
@@ -12,8 +12,8 @@ namespace {
 
 using test::heads;
 using test::in_double;
-using test::kSim;
-using test::on_sim;
+using test::kGpu;
+using test::on_gpu;
 using Problem = SegmentationLossProblem;
 
 struct Data {
@@ -25,8 +25,8 @@ Data data_for(const Problem& p, double deviation = 3) {
   Random random(11, 2);
   const Shape shape{p.n, p.heads.count, p.extent[0], p.extent[1], p.extent[2]};
   Data d;
-  d.logits = in_double(on_sim(test::normal_numbers(shape, random, DType::f32, -0.5, deviation), p.dtype, "logits"));
-  d.start = in_double(on_sim(test::normal_numbers(shape, random, DType::f32), p.dtype, "start"));
+  d.logits = in_double(on_gpu(test::normal_numbers(shape, random, DType::f32, -0.5, deviation), p.dtype, "logits"));
+  d.start = in_double(on_gpu(test::normal_numbers(shape, random, DType::f32), p.dtype, "start"));
   d.labels = test::mixed_labels(p, random);
   d.coefficients = test::normal_numbers({p.n * p.heads.count * 2 + 1}, random, DType::f32);
   d.coefficients.data<double>()[p.n * p.heads.count * 2] = d.voxel_weight;
@@ -37,13 +37,13 @@ struct Result {
   Tensor sums, dlogits;  // f64, on the host
 };
 
-// On the CPU's reference in double, or on the sim device in the problem's type.
-Result run(Problem p, const Data& d, Grad grad, bool on_gpu) {
-  if (!on_gpu) p.dtype = DType::f64;
-  p.device = on_gpu ? kSim : Device{};
-  const auto kernel = segmentation_loss().prepare(p, {p.device, p.dtype, on_gpu ? "native" : "reference"}).kernel;
+// On the CPU's reference in double, or on the GPU in the problem's type.
+Result run(Problem p, const Data& d, Grad grad, bool gpu) {
+  if (!gpu) p.dtype = DType::f64;
+  p.device = gpu ? kGpu : Device{};
+  const auto kernel = segmentation_loss().prepare(p, {p.device, p.dtype, gpu ? "native" : "reference"}).kernel;
   const auto place = [&](const Tensor& t, DType dtype, std::string_view name) {
-    return on_gpu ? on_sim(t, dtype, name) : t.clone();
+    return gpu ? on_gpu(t, dtype, name) : t.clone();
   };
   const Tensor logits = place(d.logits, p.dtype, "logits"), dlogits = place(d.start, p.dtype, "dlogits");
   const Tensor labels = d.labels.to(p.device), coefficients = d.coefficients.to(p.device);
@@ -145,14 +145,14 @@ TEST(segmentation_loss, is_finished_as_on_the_cpu) {
   Random random(5, 1);
   const Tensor sums = test::normal_numbers({2 * (2 * 3 * Problem::kPerHead + 2)}, random, DType::f64, 10, 2);
   const Tensor coefficients = test::filled({2 * (2 * 3 * 2 + 1)}, DType::f64, NAN), y = Tensor::zeros({12}, DType::f32);
-  const Tensor sim_coefficients = coefficients.to(kSim), sim_y = y.to(kSim), sim_sums = sums.to(kSim);
+  const Tensor gpu_coefficients = coefficients.to(kGpu), gpu_y = y.to(kGpu), gpu_sums = sums.to(kGpu);
   for (bool over_batch : {false, true}) {
     f.over_batch = over_batch;
-    Stream host, stream(kSim);
+    Stream host, stream(kGpu);
     finish_loss(host, f, sums.data<double>(), coefficients.data<double>(), y.view());
-    finish_loss(stream, f, sim_sums.data<double>(), sim_coefficients.data<double>(), sim_y.view());
-    test::expect_near(in_double(sim_y), test::converted(y, DType::f64), 0, "y");
-    test::expect_near(in_double(sim_coefficients), coefficients, 0, "coefficients");
+    finish_loss(stream, f, gpu_sums.data<double>(), gpu_coefficients.data<double>(), gpu_y.view());
+    test::expect_near(in_double(gpu_y), test::converted(y, DType::f64), 0, "y");
+    test::expect_near(in_double(gpu_coefficients), coefficients, 0, "coefficients");
   }
 }
 

@@ -2,38 +2,38 @@
 // Against the reference in double on the same numbers, exact in the problem's type.
 #include "kernels/upsample.h"
 
-#include "tests/kernels/cuda/sim_tensor.h"
+#include "tests/kernels/cuda/gpu_tensor.h"
 #include "tests/kernels/sim/sim_testing.h"
 
 namespace metvox {
 namespace {
 
 using test::in_double;
-using test::on_sim;
+using test::on_gpu;
 
 // The sums of at most 64 terms, of weights that add up to 8, in float, and one rounding.
 void compare(UpsampleProblem p) {
   SCOPED_TRACE(p.describe());
   Random random(5, 1);
   const auto numbers = [&](const Shape& shape) {
-    return in_double(on_sim(test::normal_numbers(shape, random, DType::f64), p.dtype, "rounding"));
+    return in_double(on_gpu(test::normal_numbers(shape, random, DType::f64), p.dtype, "rounding"));
   };
   const Tensor from = numbers(p.x_shape()), gradient = numbers(p.y_shape()), start = numbers(p.x_shape());
   Tensor y = Tensor::empty(p.y_shape(), DType::f64), dx = start.clone();
   UpsampleProblem exact = p;
   exact.dtype = DType::f64;
   const auto reference = upsample().prepare(exact, {{}, DType::f64, "reference"}).kernel;
-  p.device = test::kSim;
-  const auto kernel = upsample().prepare(p, {test::kSim, p.dtype, "native"}).kernel;
-  Stream host, stream(test::kSim);
+  p.device = test::kGpu;
+  const auto kernel = upsample().prepare(p, {test::kGpu, p.dtype, "native"}).kernel;
+  Stream host, stream(test::kGpu);
   const double rounding = test::unit_roundoff(p.dtype) + 64 * 0x1p-24;
 
   reference->forward(host, from.view(), y.view(), nullptr);
-  const Tensor x = on_sim(from, p.dtype, "x"), out = Tensor::empty(p.y_shape(), p.dtype, test::kSim, "y");
+  const Tensor x = on_gpu(from, p.dtype, "x"), out = Tensor::empty(p.y_shape(), p.dtype, test::kGpu, "y");
   kernel->forward(stream, x.view(), out.view(), nullptr);
   test::expect_near(in_double(out), y, rounding * test::largest(y), "y");
 
-  const Tensor dy = on_sim(gradient, p.dtype, "dy"), din = on_sim(start, p.dtype, "dx");
+  const Tensor dy = on_gpu(gradient, p.dtype, "dy"), din = on_gpu(start, p.dtype, "dx");
   kernel->backward(stream, dy.view(), din.view(), Grad::ignore, nullptr);
   test::expect_near(in_double(din), start, 0, "dx ignored");
   kernel->backward(stream, dy.view(), din.view(), Grad::accumulate, nullptr);

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Every OpCase of the library on the simulated GPU: our CUDA kernels against the reference in double, in each type,
+// Every OpCase of the library on the GPU: our CUDA kernels against the reference in double, in each type,
 // with every value in an allocation of its own.
 #include "autograd/op_case.h"
 
 #include <gtest/gtest.h>
 
 #include "autograd/op_check.h"
-#include "kernels/sim/simt.h"
-#include "tests/kernels/sim/sim_testing.h"
+#include "tests/kernels/cuda/gpu_tensor.h"
 
 namespace metvox {
 
@@ -15,7 +14,7 @@ void PrintTo(const OpCase& c, std::ostream* out) { *out << c.line(); }
 
 namespace {
 
-constexpr Device kSim{Device::Kind::sim};
+using test::kGpu;
 
 std::vector<OpCase> small_cases() {
   std::vector<OpCase> cases;
@@ -35,7 +34,7 @@ class op_case : public testing::TestWithParam<OpCase> {};
 
 TEST_P(op_case, agrees_with_the_reference_in_every_type) {
   for (DType dtype : {DType::f32, DType::bf16, DType::f16}) {
-    const CheckResult r = check_case(GetParam(), {kSim, dtype, ""}, 7);
+    const CheckResult r = check_case(GetParam(), {kGpu, dtype, ""}, 7);
     ASSERT_FALSE(r.declined) << *r.declined;
     EXPECT_LE(r.forward_error, 1) << name_of(dtype);
     EXPECT_LE(r.gradient_error, 1) << name_of(dtype);
@@ -43,7 +42,7 @@ TEST_P(op_case, agrees_with_the_reference_in_every_type) {
 }
 
 TEST_P(op_case, adds_to_gradients_that_are_there) {
-  EXPECT_LT(accumulation_error(GetParam(), {kSim, DType::f32, ""}, 3), 1e-5);
+  EXPECT_LT(accumulation_error(GetParam(), {kGpu, DType::f32, ""}, 3), 1e-5);
 }
 
 INSTANTIATE_TEST_SUITE_P(all, op_case, testing::ValuesIn(small_cases()), test_name);
