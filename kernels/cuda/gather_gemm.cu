@@ -215,11 +215,12 @@ METVOX_DEVICE bool ignored(const Args<T>& a, int first, int last) {
   return (first >= a.to_c[0] || a.grad[0] == Grad::ignore) && (last <= a.to_c[0] || a.grad[1] == Grad::ignore);
 }
 
-// Blocks an SM for which registers are kept.
+// Blocks an SM for which registers are kept; sm_75 has room for fewer: 64 KiB of shared memory.
 template <class T, int kBlockN>
-constexpr int kBlocks = sizeof(T) == 4  ? 256 / TileShape<kBlockN>::kThreads
-                        : kBlockN >= 64 ? (kBlockN == 64 ? 3 : 2)
-                                        : 4;
+constexpr int kBlocks = METVOX_ARCH&& METVOX_ARCH < 800 ? 65536 / TileShape<kBlockN>::kSharedBytes
+                        : sizeof(T) == 4                ? 256 / TileShape<kBlockN>::kThreads
+                        : kBlockN >= 64                 ? (kBlockN == 64 ? 3 : 2)
+                                                        : 4;
 
 template <class T, int kBlockN, bool kAnyChannels>
 __global__ void __launch_bounds__(TileShape<kBlockN>::kThreads, kBlocks<T, kBlockN>)
