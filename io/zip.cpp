@@ -6,8 +6,6 @@
 #include <zlib.h>
 
 #include <algorithm>
-#include <array>
-#include <bit>
 #include <cerrno>
 #include <cstring>
 
@@ -28,16 +26,19 @@ T at(std::span<const std::byte> bytes, size_t offset) {
   return value;
 }
 
-template <class T>
-void append(Bytes& bytes, T value) {
-  // Not insert(), of which GCC 12 warns that it might overflow.
-  for (const std::byte b : std::bit_cast<std::array<std::byte, sizeof value>>(value)) bytes.push_back(b);
+// Not vector::insert, of which gcc 12 warns falsely.
+void append_raw(Bytes& bytes, const void* from, size_t count) {
+  const size_t end = bytes.size();
+  bytes.resize(end + count);
+  std::memcpy(bytes.data() + end, from, count);
 }
 
-void append(Bytes& bytes, const std::string& text) {
-  const auto* raw = reinterpret_cast<const std::byte*>(text.data());
-  bytes.insert(bytes.end(), raw, raw + text.size());
+template <class T>
+void append(Bytes& bytes, T value) {
+  append_raw(bytes, &value, sizeof value);
 }
+
+void append(Bytes& bytes, const std::string& text) { append_raw(bytes, text.data(), text.size()); }
 
 uint32_t crc_of(const void* data, size_t bytes) {
   return static_cast<uint32_t>(crc32_z(crc32_z(0, nullptr, 0), static_cast<const Bytef*>(data), bytes));
@@ -230,14 +231,14 @@ void ZipWriter::add(const std::string& name, const void* data, size_t bytes) {
   append(common, static_cast<uint16_t>(name.size()));
   append(directory_, kCentral);
   append(directory_, kVersion);
-  directory_.insert(directory_.end(), common.begin(), common.end());
+  append_raw(directory_, common.data(), common.size());
   for (int field = 0; field < 4; ++field) append(directory_, uint16_t{0});  // extra, comment, disk, internal attributes
   append(directory_, uint32_t{0});
   append(directory_, static_cast<uint32_t>(at_));
   append(directory_, name);
   Bytes local;
   append(local, kLocal);
-  local.insert(local.end(), common.begin(), common.end());
+  append_raw(local, common.data(), common.size());
   append(local, static_cast<uint16_t>(kExtraHead + padding));
   append(local, name);
   append(local, kPaddingId);
