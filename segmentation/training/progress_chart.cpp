@@ -2,9 +2,9 @@
 // progress.png: the panels of nnU-Net's chart, drawn on io/png.h's canvas.
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 
 #include "io/png.h"
+#include "segmentation/evaluation/svg.h"
 #include "segmentation/training/metrics_log.h"
 
 namespace metvox {
@@ -22,43 +22,12 @@ struct Series {
   std::vector<double> values;
 };
 
-struct Axis {
-  double low = 0, high = 1, step = 0.2;
-  double share(double v) const { return (v - low) / (high - low); }
-};
-
-// Limits on multiples of a step of 1, 2 or 5 times a power of ten, with about `ticks` steps between them.
-Axis axis_over(double low, double high, int ticks) {
-  if (!(low <= high)) return {};
-  if (high - low < 1e-12 * std::max(1.0, std::abs(high))) {
-    const double room = std::max(std::abs(high) * 0.1, 1e-9);
-    low -= room;
-    high += room;
-  }
-  const double rough = (high - low) / ticks, power = std::pow(10, std::floor(std::log10(rough)));
-  const double step = power * (rough <= power ? 1 : rough <= 2 * power ? 2 : rough <= 5 * power ? 5 : 10);
-  return {std::floor(low / step) * step, std::ceil(high / step) * step, step};
-}
+using svg::Axis;
 
 Axis axis_of(const std::vector<Series>& all, int ticks) {
-  double low = 1e300, high = -1e300;
-  for (const Series& s : all)
-    for (double v : s.values)
-      if (std::isfinite(v)) {
-        low = std::min(low, v);
-        high = std::max(high, v);
-      }
-  return axis_over(low, high, ticks);
-}
-
-std::string tick_text(double value, double step) {
-  char text[32];
-  const double least = std::abs(value) < step / 2 ? 0 : value;
-  if (step < 1e-3) std::snprintf(text, sizeof text, least == 0 ? "0" : "%.2g", least);
-  else
-    std::snprintf(text, sizeof text, "%.*f", step >= 1 ? 0 : static_cast<int>(std::ceil(-std::log10(step) - 1e-9)),
-                  least);
-  return text;
+  std::vector<double> values;
+  for (const Series& s : all) values.insert(values.end(), s.values.begin(), s.values.end());
+  return svg::axis_over(values, ticks);
 }
 
 class Panel {
@@ -69,7 +38,7 @@ class Panel {
     for (double v = x_.low; v <= x_.high + x_.step / 2; v += x_.step) {
       const double px = at_x(v);
       picture_.line(px, top_, px, bottom_, kGrid);
-      centred(tick_text(v, x_.step), static_cast<int>(px), bottom_ + 10);
+      centred(svg::tick_text(v, x_.step), static_cast<int>(px), bottom_ + 10);
     }
     centred("epoch", (kLeft + kWidth - kRight) / 2, bottom_ + 34);
   }
@@ -78,7 +47,7 @@ class Panel {
   void draw(const std::vector<Series>& all, const Axis& y, bool on_right) {
     for (double v = y.low; v <= y.high + y.step / 2; v += y.step) {
       const double py = at_y(v, y);
-      const std::string text = tick_text(v, y.step);
+      const std::string text = svg::tick_text(v, y.step);
       if (!on_right) picture_.line(kLeft, py, kWidth - kRight, py, kGrid);
       picture_.text(on_right ? kWidth - kRight + 12 : kLeft - 12 - Picture::text_width(text, kText),
                     static_cast<int>(py) - kTextHeight / 2, text, kInk, kText);
@@ -135,7 +104,7 @@ std::vector<double> column(const std::vector<EpochRecord>& history, Field field)
 
 void write_progress_chart(const Path& path, const std::vector<EpochRecord>& history) {
   Picture picture(kWidth, 3 * kPanelHeight);
-  Axis x = axis_over(0, std::max(1.0, static_cast<double>(history.size()) - 1), 10);
+  Axis x = svg::axis_over(0, std::max(1.0, static_cast<double>(history.size()) - 1), 10);
   x.step = std::max(x.step, 1.0);
   x.high = std::max(x.high, x.step);
   const std::vector<Series> losses{{"validation loss", kRed, 0, column(history, &EpochRecord::val_loss)},
@@ -147,11 +116,11 @@ void write_progress_chart(const Path& path, const std::vector<EpochRecord>& hist
   top.draw(dice, {0, 1, 0.2}, true);
   std::vector<Series> time{{"seconds an epoch", kBlue, 0, column(history, &EpochRecord::seconds)}};
   Axis seconds = axis_of(time, 6);
-  seconds = axis_over(0, seconds.high, 6);
+  seconds = svg::axis_over(0, seconds.high, 6);
   Panel(picture, 1, "time", x).draw(time, seconds, false);
   const std::vector<Series> rate{{"learning rate", kBlue, 0, column(history, &EpochRecord::lr)}};
   Axis lr = axis_of(rate, 6);
-  lr = axis_over(0, lr.high, 6);
+  lr = svg::axis_over(0, lr.high, 6);
   Panel(picture, 2, "learning rate", x).draw(rate, lr, false);
   write_png(path, picture);
 }

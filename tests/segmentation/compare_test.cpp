@@ -283,7 +283,7 @@ TEST(compare, forest_plot_has_a_mark_for_every_test) {
     return found;
   };
   EXPECT_EQ(count("<circle"), 54);
-  EXPECT_EQ(count("class=\"group\""), 6);
+  EXPECT_EQ(count("font-weight=\"600\">"), 6);
   c.tests[0].difference95.low = kInf;
   for (PairTest& t : c.tests)
     if (t.group == "a") t.group = "<a & b>";

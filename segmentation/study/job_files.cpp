@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+// The graph for programs that run graphs: make and Slurm. Both leave the files in jobs/ that run_jobs() leaves.
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "segmentation/study/jobs.h"
+
+namespace metvox {
+namespace {
+
+std::string replaced(std::string text, const std::string& what, const std::string& by) {
+  for (size_t at = 0; (at = text.find(what, at)) != std::string::npos; at += by.size())
+    text.replace(at, what.size(), by);
+  return text;
+}
+
+std::string joined(const std::vector<std::string>& words) {
+  std::string all;
+  for (const std::string& word : words) all += " " + shell_quoted(word);
+  return all;
+}
+
+std::string variable(const std::string& stage) { return replaced(stage, "-", "_"); }
+
+// Jobs by stage, stages in the order of their first jobs.
+std::vector<std::pair<std::string, std::vector<const Job*>>> stages_of(const std::vector<Job>& jobs) {
+  std::vector<std::pair<std::string, std::vector<const Job*>>> stages;
+  for (const Job& job : jobs) {
+    if (stages.empty() || stages.back().first != job.stage) stages.push_back({job.stage, {}});
+    stages.back().second.push_back(&job);
+  }
+  return stages;
+}
+
+std::string sbatch_script(const std::string& stage, const std::vector<const Job*>& jobs, const Path& program) {
+  std::string text =
+      sentence("#!/usr/bin/env bash\n#SBATCH --job-name=metvox-", stage, "\n#SBATCH --array=0-", jobs.size() - 1,
+               "\n#SBATCH --output=jobs/slurm-", stage,
+               "-%a.txt\n# Submitted from the study's folder by submit.sh. A job that is done is passed over.\n"
+               "set -euo pipefail\ncd \"${SLURM_SUBMIT_DIR:?}\"\nmetvox=${METVOX:-",
+               shell_quoted(program.string()),
+               "}\nrun() {\n  local name=$1\n  shift\n  if [ -e \"jobs/$name.done\" ]; then return; fi\n"
+               "  date +%s > \"jobs/$name.begun\"\n  \"$metvox\" \"$@\" >> \"jobs/$name.log\" 2>&1\n"
+               "  date +%s > \"jobs/$name.done\"\n}\ncase $SLURM_ARRAY_TASK_ID in\n");
+  for (size_t i = 0; i < jobs.size(); ++i)
+    text += sentence("  ", i, ") run ", jobs[i]->name, joined(jobs[i]->arguments), " ;;\n");
+  return text + "esac\n";
+}
+
+// "afterok:$pretrain", or aftercorr where each job needs the one of its own number there.
+std::string dependencies(const std::vector<const Job*>& jobs,
+                         const std::map<std::string, std::pair<std::string, size_t>>& places,
+                         const std::map<std::string, size_t>& sizes) {
+  std::map<std::string, bool> corresponds;  // by stage
+  for (size_t i = 0; i < jobs.size(); ++i)
+    for (const std::string& need : jobs[i]->needs) {
+      const auto& [stage, index] = places.at(need);
+      const bool same = sizes.at(stage) == jobs.size() && index == i && jobs.size() > 1;
+      corresponds.try_emplace(stage, true).first->second &= same;
+    }
+  std::string text;
+  for (const auto& [stage, each] : corresponds)
+    text += (text.empty() ? "--dependency=" : ",") + std::string(each ? "aftercorr:$" : "afterok:$") + variable(stage);
+  return text;
+}
+
+}  // namespace
+
+std::string shell_quoted(const std::string& word) {
+  const std::string plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./=:,+@%";
+  if (!word.empty() && word.find_first_not_of(plain) == std::string::npos) return word;
+  return "'" + replaced(word, "'", "'\\''") + "'";
+}
+
+std::string command_text(const Job& job) { return "metvox" + joined(job.arguments); }
+
+void write_makefile(const std::vector<Job>& jobs, const Path& study, const Path& program) {
+  const auto in_make = [](const std::string& text) { return replaced(text, "$", "$$"); };
+  std::string text =
+      "# The jobs of this study: make -C THIS_FOLDER -j N runs what is not done, N at a time, -k also what does not "
+      "need a "
+      "job\n# that failed. A job takes every core unless the study was given --threads.\n";
+  text += "METVOX ?= " + in_make(shell_quoted(program.string())) +
+          "\nlog = >> $(@:.done=.log) 2>&1 || { tail -n 5 $(@:.done=.log) >&2; false; }\n.PHONY: all\nall:";
+  for (const Job& job : jobs) text += " \\\n  " + study_paths::done(job.name).string();
+  text += "\n";
+  for (const Job& job : jobs) {
+    text += "\n" + study_paths::done(job.name).string() + ":";
+    if (!job.needs.empty()) text += " |";
+    for (const std::string& need : job.needs) text += " " + study_paths::done(need).string();
+    text += "\n\t@date +%s > $(@:.done=.begun)\n\t$(METVOX)" + in_make(joined(job.arguments)) +
+            " $(log)\n\t@date +%s > $@\n";
+  }
+  write_text(study / "Makefile", text);
+}
+
+void write_slurm(const std::vector<Job>& jobs, const Path& study, const Path& program) {
+  std::string submit =
+      "#!/usr/bin/env bash\n# bash slurm/submit.sh: hands in every stage of this study with what it depends on. "
+      "Options "
+      "of sbatch for all\n# stages in SBATCH_OPTIONS, for those that train and predict in COMPUTE_OPTIONS, such as "
+      "\"--gres=gpu:1 --mem=32G\";\n# metvox study --dry-run says what each job takes. Hand it in again after a "
+      "failure: "
+      "what is done is passed over.\nset -euo pipefail\ncd \"$(dirname \"$0\")/..\"\n"
+      "submit() { sbatch --parsable --kill-on-invalid-dep=yes ${SBATCH_OPTIONS:-} \"$@\" | cut -d';' -f1; }\n";
+  std::map<std::string, std::pair<std::string, size_t>> places;
+  std::map<std::string, size_t> sizes;
+  make_folder(study / "slurm");
+  for (const auto& [stage, members] : stages_of(jobs)) {
+    write_text(study / "slurm" / (stage + ".sbatch"), sbatch_script(stage, members, program));
+    const bool computes = std::set<std::string>{"pretrain", "fine-tune", "scratch", "predict"}.contains(stage);
+    const std::string needs = dependencies(members, places, sizes);
+    submit += variable(stage) + "=$(submit " + (computes ? "${COMPUTE_OPTIONS:-} " : "") +
+              (needs.empty() ? "" : "\"" + needs + "\" ") + "slurm/" + stage + ".sbatch)\n";
+    for (size_t i = 0; i < members.size(); ++i) places[members[i]->name] = {stage, i};
+    sizes[stage] = members.size();
+  }
+  submit += "echo \"handed in; the last job is ${report}\"\n";
+  write_text(study / "slurm" / "submit.sh", submit);
+}
+
+}  // namespace metvox

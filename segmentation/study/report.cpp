@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "segmentation/study/report.h"
+
+#include <cmath>
+
+#include "segmentation/evaluation/html.h"
+#include "segmentation/study/report_data.h"
+
+namespace metvox {
+namespace {
+
+std::string tile(const std::string& number, const std::string& what) {
+  return "<div class=\"tile\"><b>" + html::escape(number) + "</b><span>" + html::escape(what) + "</span></div>\n";
+}
+
+bool has_phantoms(const StudyConfig& c) {
+  return c.public_data.phantom || c.private_data.phantom || c.held_out.phantom;
+}
+
+// "+0.012", "−0.012"; "0.000" without a sign.
+std::string signed_text(double value, int digits) {
+  const std::string size = html::fixed(std::abs(value), digits);
+  if (!std::isfinite(value) || size.find_first_of("123456789") == std::string::npos) return size;
+  return (value > 0 ? "+" : "−") + size;
+}
+
+// Of the models' mean, case by case.
+std::string tiles(const StudyResults& r) {
+  std::string out;
+  for (const PairTest& t : r.paired.tests) {
+    const bool dice = t.metric.starts_with("DICE_"), distance = t.metric == "Hausdorff_tc";
+    if (t.comparison != "fine-tuned_vs_scratch" || t.group != "pooled" || !(dice || distance)) continue;
+    const std::string region = t.metric.substr(t.metric.size() - 2);
+    out += tile(signed_text(t.mean_difference, dice ? 3 : 2),
+                sentence(dice ? "Dice " : "HD95 ",
+                         region == "et"   ? "ET"
+                         : region == "tc" ? "TC"
+                                          : "WT",
+                         dice ? "" : " in mm", ", fine-tuned minus scratch (p Holm ", html::fixed(t.p_holm, 3), ")"));
+  }
+  return out.empty() ? "" : "<div class=\"tiles\">\n" + out + "</div>\n";
+}
+
+std::string summary(const StudyResults& r) {
+  int64_t tests = 0, better = 0;
+  for (const PairTest& t : r.paired.tests)
+    if (t.comparison == "fine-tuned_vs_scratch" && t.group == "pooled") {
+      ++tests;
+      better += t.p_holm < 0.05;
+    }
+  if (tests == 0) return "";
+  return sentence(
+      "<p>Over the models' mean, fine-tuned systems were better than those trained from scratch in ", better, " of ",
+      tests, " tests (p Holm below 0.05, ", r.paired.cases,
+      " cases). Where a test shows nothing, that is no proof of nothing: what so many cases could have shown "
+      "stands beside each.</p>\n");
+}
+
+std::string headline(const StudyResults& r) {
+  const StudyConfig& c = r.config;
+  std::string out = sentence("<h1>Does pre-training on public data help?</h1>\n<p class=\"soft\">", c.models.size(),
+                             " models, each pre-trained on a public set and fine-tuned on a small private one, and "
+                             "trained on the private one from scratch; ",
+                             c.folds.size(), c.folds.size() == 1 ? " fold, " : " folds each, ", r.paired.cases,
+                             " held-out cases.</p>\n");
+  if (has_phantoms(c))
+    out +=
+        "<p class=\"note\"><b>Phantoms are not patients.</b> Data of this study is synthetic; its numbers say that the "
+        "program works, and nothing about patients or about transfer learning on real scans.</p>\n";
+  if (!r.missing.empty()) {
+    std::string names;
+    for (const std::string& name : r.missing) names += (names.empty() ? "" : ", ") + html::escape(name);
+    out += "<p class=\"note\"><b>Not complete.</b> No scores yet of " + names + ".</p>\n";
+  }
+  return out + summary(r) + tiles(r);
+}
+
+}  // namespace
+
+void write_study_report(const StudyConfig& config, const Path& study) {
+  const StudyResults r = read_study_results(config, study);
+  const std::string page =
+      html::page_begin("metvox study") + headline(r) + scores_section(r) + tests_section(r) + detection_section(r) +
+      missed_section(r) + cases_section(r) + learning_section(r) + making_section(r) +
+      "<footer>metvox " METVOX_VERSION
+      ". The design follows Luu et al. 2024, Transfer Learning Approaches for Brain Metastases "
+      "Screenings. For research. This is not a medical device and must not be used for diagnosis or "
+      "treatment.</footer>\n" +
+      html::page_end();
+  make_folder(study / "report");
+  write_text(study / "report" / "index.html", page);
+}
+
+}  // namespace metvox

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the page of a study is made from, read once.
+#pragma once
+#include "segmentation/evaluation/report.h"
+#include "segmentation/study/compare.h"
+#include "segmentation/study/jobs.h"
+#include "segmentation/training/metrics_log.h"
+
+namespace metvox {
+
+// A lesion of the truth (region tc), and which systems found it: the lesions.csv of all have the same ones.
+struct StudyLesion {
+  std::string sample;
+  std::array<double, 3> centre_mm{};
+  double diameter_mm = 0;
+  std::vector<bool> found;  // by system
+};
+
+struct StudyResult {
+  StudySystem system;
+  ReportNumbers numbers;
+};
+
+// One training.
+struct StudyTraining {
+  std::string regime, model, fold;  // regime: pretrained, fine-tuned, scratch
+  std::vector<EpochRecord> history;
+  Json facts;                                                         // of its checkpoint; null before there is one
+  double validation_dice = std::numeric_limits<double>::quiet_NaN();  // of the fold's validation: mean over regions
+};
+
+struct StudyResults {
+  Path study;
+  StudyConfig config;
+  std::vector<StudyResult> systems;  // those with scores
+  std::vector<std::string> missing;  // the names of the others
+  StudyScores scores;
+  StudyComparison paired, paper;
+  std::vector<StudyLesion> lesions;  // the smallest first
+  std::vector<StudyTraining> trainings;
+
+  const StudyResult* find(const std::string& model, Regime regime) const;
+  // Scores of a system by sample, in the order of scores.samples.
+  const std::vector<double>& values(const StudyResult& result, const std::string& metric) const;
+  const Descriptive& descriptive(const StudyResult& result, const std::string& metric) const;
+};
+
+// Throws Error (Fault::input) when no system has scores.
+StudyResults read_study_results(const StudyConfig& config, const Path& study);
+
+// Parts of the page. Each is whole HTML, or empty where its data is not there.
+std::string scores_section(const StudyResults& r);     // tables and figures 1 and 2
+std::string tests_section(const StudyResults& r);      // fine-tuned against scratch, models against each other
+std::string detection_section(const StudyResults& r);  // lesions by size
+std::string learning_section(const StudyResults& r);   // curves, validation of the folds
+std::string cases_section(const StudyResults& r);      // case by case, the challenging ones with pictures
+std::string missed_section(const StudyResults& r);     // lesions that a system missed
+std::string making_section(const StudyResults& r);     // plans, configuration, seeds, hashes, times
+
+}  // namespace metvox

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "segmentation/study/runner.h"
+
+#include <fcntl.h>
+#include <omp.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/file.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstring>
+#include <set>
+
+namespace metvox {
+namespace {
+
+using Clock = std::chrono::system_clock;
+
+// Of the folder, as long as this lives.
+class Lock {
+ public:
+  explicit Lock(const Path& study) : descriptor_(open((study / "jobs").c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
+    if (descriptor_ < 0 || flock(descriptor_, LOCK_EX | LOCK_NB) != 0) {
+      const int error = errno;
+      if (descriptor_ >= 0) close(descriptor_);
+      fail(Fault::usage, study.string(),
+           error == EWOULDBLOCK ? ": another metvox study runs in it" : sentence(": ", std::strerror(error)));
+    }
+  }
+  ~Lock() { close(descriptor_); }
+  Lock(const Lock&) = delete;
+  Lock& operator=(const Lock&) = delete;
+
+ private:
+  int descriptor_;
+};
+
+void note_time(const Path& path) { write_text(path, sentence(Clock::to_time_t(Clock::now()), "\n")); }
+
+// What this process was started with: where OpenMP pins threads, the first one has but a part of it.
+cpu_set_t all_cores() {
+  cpu_set_t mask;
+  sched_getaffinity(0, sizeof mask, &mask);
+  for (int place = 0; place < omp_get_num_places(); ++place) {
+    std::vector<int> cores(static_cast<size_t>(omp_get_place_num_procs(place)));
+    omp_get_place_proc_ids(place, cores.data());
+    for (const int core : cores) CPU_SET(core, &mask);
+  }
+  return mask;
+}
+
+// In the child: only what is async-signal-safe until it is another program. Exit code 127 when it cannot be.
+[[noreturn]] void become(const Path& program, char** arguments, const Path& study, const Path& log,
+                         const cpu_set_t& cores, pid_t parent) {
+  prctl(PR_SET_PDEATHSIG, SIGTERM);
+  sched_setaffinity(0, sizeof cores, &cores);
+  if (getppid() != parent || chdir(study.c_str()) != 0) _exit(127);
+  const int out = open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0666), in = open("/dev/null", O_RDONLY);
+  if (out < 0 || in < 0) _exit(127);
+  dup2(in, STDIN_FILENO);
+  dup2(out, STDOUT_FILENO);
+  dup2(out, STDERR_FILENO);
+  execv(program.c_str(), arguments);
+  _exit(127);
+}
+
+int run_job(const Job& job, const Path& study, const Path& program) {
+  std::vector<std::string> words{program.string()};
+  words.insert(words.end(), job.arguments.begin(), job.arguments.end());
+  std::vector<char*> arguments;
+  for (std::string& word : words) arguments.push_back(word.data());
+  arguments.push_back(nullptr);
+  const Path log = study_paths::log(job.name);
+  const cpu_set_t cores = all_cores();
+  const pid_t parent = getpid(), child = fork();
+  if (child < 0) fail(Fault::memory, "job ", job.name, " cannot be started: ", std::strerror(errno));
+  if (child == 0) become(program, arguments.data(), study, log, cores, parent);
+  int status = 0;
+  while (waitpid(child, &status, 0) < 0)
+    if (errno != EINTR) fail(Fault::internal, "job ", job.name, " cannot be waited for: ", std::strerror(errno));
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+}  // namespace
+
+std::vector<JobResult> run_jobs(const std::vector<Job>& jobs, const Path& study, const Path& program,
+                                const RunEvents& events) {
+  const Lock lock(study);
+  std::vector<JobResult> results;
+  std::set<std::string> undone;
+  for (const Job& job : jobs) {
+    JobResult& result = results.emplace_back();
+    const bool kept = job_done(job, study);
+    for (const std::string& need : job.needs)
+      if (undone.contains(need) && !kept) result.state = JobState::left_out;
+    if (!kept && result.state != JobState::left_out) {
+      events.begin(job);
+      std::filesystem::remove(study / study_paths::done(job.name));
+      note_time(study / study_paths::begun(job.name));
+      const auto start = std::chrono::steady_clock::now();
+      result.exit_code = run_job(job, study, program);
+      result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+      const bool ok = result.exit_code == 0 && std::filesystem::exists(study / job.output);
+      if (ok) note_time(study / study_paths::done(job.name));
+      result.state = ok ? JobState::done : JobState::failed;
+    }
+    if (result.state == JobState::failed || result.state == JobState::left_out) undone.insert(job.name);
+    events.end(job, result);
+  }
+  return results;
+}
+
+}  // namespace metvox

@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "segmentation/study/jobs.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <set>
+
+#include "io/json.h"
+#include "segmentation/study/runner.h"
+
+namespace metvox {
+namespace {
+
+namespace fs = std::filesystem;
+
+Path fresh(const std::string& name) {
+  const Path folder = Path(testing::TempDir()) / ("metvox-study-" + std::to_string(getpid())) / name;
+  fs::remove_all(folder);
+  fs::create_directories(folder);
+  return folder;
+}
+
+StudyConfig phantoms(const Json& more = Json::object()) {
+  Json json = Json::parse(R"({"public": {"phantom": {}}, "private": {"phantom": {}}, "held_out": {"phantom": {}}})");
+  json.update(more);
+  return study_config(json, "/study.json");
+}
+
+const Job& job_named(const std::vector<Job>& jobs, const std::string& name) {
+  const auto found = std::find_if(jobs.begin(), jobs.end(), [&](const Job& j) { return j.name == name; });
+  check(found != jobs.end(), "no job ", name);
+  return *found;
+}
+
+bool has_pair(const Job& job, const std::string& flag, const std::string& value) {
+  const auto found = std::find(job.arguments.begin(), job.arguments.end(), flag);
+  return found != job.arguments.end() && found + 1 != job.arguments.end() && *(found + 1) == value;
+}
+
+// Jobs of a shell: `name` does `command`.
+Job shell(const std::string& name, const std::string& command, const std::vector<std::string>& needs) {
+  return {name, "shell", {"-c", command}, needs, name + ".txt"};
+}
+
+std::vector<JobState> states(const std::vector<Job>& jobs, const Path& study) {
+  std::vector<JobState> out;
+  for (const JobResult& r : run_jobs(jobs, study, "/bin/sh", {[](const Job&) {}, [](const Job&, const JobResult&) {}}))
+    out.push_back(r.state);
+  return out;
+}
+
+}  // namespace
+
+TEST(study_jobs, the_published_design_has_45_trainings) {
+  const std::vector<Job> jobs = study_jobs(phantoms(), {});
+  const auto of_verb = [&](const std::string& verb) {
+    return std::count_if(jobs.begin(), jobs.end(), [&](const Job& j) { return j.arguments[0] == verb; });
+  };
+  EXPECT_EQ(of_verb("phantom"), 3);
+  EXPECT_EQ(of_verb("plan"), 2);
+  EXPECT_EQ(of_verb("preprocess"), 2);
+  EXPECT_EQ(of_verb("train"), 45);
+  EXPECT_EQ(of_verb("predict"), 6);
+  EXPECT_EQ(of_verb("evaluate"), 6);
+  EXPECT_EQ(of_verb("compare"), 2);
+  EXPECT_EQ(jobs.back().name, "report");
+  std::set<std::string> names;
+  std::set<Path> outputs;
+  for (const Job& job : jobs) {
+    for (const std::string& need : job.needs) EXPECT_TRUE(names.contains(need)) << job.name << " needs " << need;
+    EXPECT_TRUE(names.insert(job.name).second) << job.name;
+    EXPECT_TRUE(outputs.insert(job.output).second) << job.output;
+    EXPECT_TRUE(job.output.is_relative());
+  }
+}
+
+TEST(study_jobs, both_regimes_have_one_budget_and_plans_are_the_private_set_s) {
+  const std::vector<Job> jobs = study_jobs(phantoms(), {{"--device", "cpu"}, {"--threads", "1"}});
+  std::vector<std::string> tuned = job_named(jobs, "fine-tune-segresnet-3").arguments,
+                           scratch = job_named(jobs, "scratch-segresnet-3").arguments;
+  const auto from = std::find(tuned.begin(), tuned.end(), "--pretrained");
+  ASSERT_NE(from, tuned.end());
+  EXPECT_EQ(*(from + 1),
+            "models/pretrained/segresnet/segresnet__dice-bce__3d_fullres/fold_3/checkpoint_final.safetensors");
+  tuned.erase(from, from + 2);
+  std::replace(tuned.begin(), tuned.end(), std::string("models/fine-tuned/segresnet"),
+               std::string("models/scratch/segresnet"));
+  EXPECT_EQ(tuned, scratch);
+  EXPECT_TRUE(has_pair(job_named(jobs, "plan-public"), "--like", "preprocessed/private/plans.json"));
+  EXPECT_TRUE(has_pair(job_named(jobs, "scratch-default-0"), "--device", "cpu"));
+  EXPECT_TRUE(has_pair(job_named(jobs, "scratch-default-0"), "--threads", "1"));
+  EXPECT_TRUE(has_pair(job_named(jobs, "preprocess-public"), "--threads", "1"));
+  EXPECT_FALSE(has_pair(job_named(jobs, "preprocess-public"), "--device", "cpu"));
+}
+
+TEST(study_jobs, one_pretraining_may_serve_all_folds) {
+  const std::vector<Job> jobs = study_jobs(phantoms({{"pretraining", {{"fold", "all"}}}, {"folds", {0, 2}}}), {});
+  for (const char* fold : {"0", "2"}) {
+    const Job& tuned = job_named(jobs, std::string("fine-tune-default-") + fold);
+    EXPECT_TRUE(
+        has_pair(tuned, "--pretrained",
+                 "models/pretrained/default/nnunet__dice-bce__3d_fullres/fold_all/checkpoint_final.safetensors"));
+    EXPECT_EQ(tuned.needs, (std::vector<std::string>{"preprocess-private", "pretrain-default-all"}));
+  }
+  EXPECT_EQ(job_named(jobs, "predict-default-scratch").needs,
+            (std::vector<std::string>{"data-held-out", "scratch-default-0", "scratch-default-2"}));
+}
+
+TEST(study_jobs, a_folder_keeps_one_study) {
+  const Path study = fresh("kept");
+  prepare_study(phantoms(), study);
+  EXPECT_NO_THROW(prepare_study(phantoms(), study));
+  try {
+    prepare_study(phantoms({{"training", {{"epochs", 3}}}}), study);
+    FAIL() << "another study was taken";
+  } catch (const Error& e) {
+    EXPECT_EQ(e.fault(), Fault::usage);
+    EXPECT_NE(std::string(e.what()).find("/training/epochs differs"), std::string::npos) << e.what();
+  }
+}
+
+TEST(study_jobs, held_out_cases_of_the_private_set_leave_it) {
+  const Path raw = fresh("raw"), study = fresh("divided");
+  for (const char* id : {"a", "b", "c"}) {
+    make_folder(raw / id);
+    for (const char* sequence : {"t1c", "t1n", "t2f", "t2w", "seg"})
+      write_text(raw / id / (std::string(id) + "-" + sequence + ".nii.gz"), id);
+  }
+  const auto config = [&](const Json& cases) {
+    return phantoms({{"private", {{"raw", raw.string()}}}, {"held_out", {{"cases", cases}}}});
+  };
+  prepare_study(config({"b"}), study);
+  for (int again = 0; again < 2; ++again) {
+    prepare_study(config({"b"}), study);
+    EXPECT_EQ(open_raw_dataset(study / "data/private", nullptr).training.size(), 2u);
+    const auto inputs = find_inputs(study / "data/held-out/imagesTr", {"T1C", "T1N", "T2F", "T2W"}, nullptr);
+    ASSERT_EQ(inputs.size(), 1u);
+    EXPECT_EQ(inputs[0].id, "b");
+    EXPECT_EQ(read_text(inputs[0].images[2]), "b");
+    EXPECT_EQ(find_labels(study / "data/held-out/labelsTr").size(), 1u);
+  }
+  EXPECT_THROW(prepare_study(config({"d"}), fresh("absent")), Error);
+  EXPECT_THROW(prepare_study(config({"a", "b", "c"}), fresh("nothing-left")), Error);
+  fs::remove(raw / "a" / "a-t2w.nii.gz");
+  EXPECT_THROW(prepare_study(config({"b"}), fresh("faulty")), Error);
+}
+
+TEST(study_jobs, words_survive_the_shell) {
+  EXPECT_EQ(shell_quoted("data/public"), "data/public");
+  EXPECT_EQ(shell_quoted("it's $HOME"), "'it'\\''s $HOME'");
+  EXPECT_EQ(shell_quoted(""), "''");
+  EXPECT_EQ(command_text({"x", "x", {"plan", "my raw"}, {}, "y"}), "metvox plan 'my raw'");
+}
+
+TEST(study_jobs, slurm_waits_for_stages_or_for_the_like_number) {
+  const Path study = fresh("slurm");
+  write_slurm(study_jobs(phantoms(), {}), study, "/opt/metvox");
+  std::string submit = read_text(study / "slurm/submit.sh");
+  EXPECT_NE(
+      submit.find("fine_tune=$(submit ${COMPUTE_OPTIONS:-} \"--dependency=afterok:$preprocess,aftercorr:$pretrain\""),
+      std::string::npos)
+      << submit;
+  const std::string tuning = read_text(study / "slurm/fine-tune.sbatch");
+  EXPECT_NE(tuning.find("#SBATCH --array=0-14\n"), std::string::npos);
+  EXPECT_NE(tuning.find("  7) run fine-tune-tverskybce-2 train preprocessed/private --fold 2"), std::string::npos);
+  write_slurm(study_jobs(phantoms({{"pretraining", {{"fold", "all"}}}}), {}), study, "/opt/metvox");
+  submit = read_text(study / "slurm/submit.sh");
+  EXPECT_NE(submit.find("afterok:$preprocess,afterok:$pretrain"), std::string::npos) << submit;
+  EXPECT_EQ(submit.find("aftercorr:$pretrain"), std::string::npos);
+}
+
+TEST(study_jobs, a_failure_leaves_only_what_needs_it) {
+  using enum JobState;
+  const Path study = fresh("runner");
+  make_folder(study / "jobs");
+  std::vector<Job> jobs{shell("a", "echo said; echo a > a.txt", {}), shell("b", "exit 3", {}),
+                        shell("c", "echo c > c.txt", {"b"}),         shell("d", "echo d > d.txt", {"a"}),
+                        shell("e", "echo e > e.txt", {"c"}),         shell("f", "true", {})};
+  EXPECT_EQ(states(jobs, study), (std::vector<JobState>{done, failed, left_out, done, left_out, failed}));
+  EXPECT_EQ(read_text(study / "jobs/a.log"), "said\n");
+  jobs[1] = shell("b", "echo b > b.txt", {});
+  jobs[5] = shell("f", "echo f > f.txt", {});
+  EXPECT_EQ(states(jobs, study), (std::vector<JobState>{kept, done, done, kept, done, done}));
+  fs::remove(study / "d.txt");  // the note alone is no output
+  EXPECT_EQ(states(jobs, study), (std::vector<JobState>{kept, kept, kept, done, kept, kept}));
+}
+
+TEST(study_jobs, one_run_at_a_time) {
+  const Path study = fresh("locked");
+  make_folder(study / "jobs");
+  const std::vector<Job> jobs{shell("a", "echo a > a.txt", {})};
+  const RunEvents twice{[&](const Job&) { EXPECT_THROW(states(jobs, study), Error); },
+                        [](const Job&, const JobResult&) {}};
+  EXPECT_EQ(run_jobs(jobs, study, "/bin/sh", twice).front().state, JobState::done);
+}
+
+}  // namespace metvox

@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: Apache-2.0
+// A whole study of two small models on tiny phantoms, as processes: run, killed and resumed, by make.
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <cstdlib>
+#include <thread>
+
+#include "io/csv.h"
+#include "io/json.h"
+#include "io/nifti.h"
+#include "segmentation/study/jobs.h"
+#include "tests/support/same_tensors.h"
+#include "tests/tools/subprocess.h"
+
+namespace metvox {
+namespace {
+
+namespace fs = std::filesystem;
+
+const char* const kConfig = R"({
+  "public": {"phantom": {"cases": 2, "size": [32, 40, 32]}},
+  "private": {"phantom": {"cases": 3, "size": [32, 40, 32]}},
+  "held_out": {"phantom": {"cases": 3, "size": [32, 40, 32]}},
+  "plan": {"base_features": 8, "patch_size": [16, 16, 16], "batch_size": 2},
+  "models": {"tversky": {"network": "nnunet", "loss": "tversky-bce"}, "segresnet": {"lr": 1e-3}},
+  "folds": [0, 1],
+  "pretraining": {"epochs": 1, "fold": "all"},
+  "training": {"epochs": 2},
+  "iterations": 2,
+  "val_iterations": 1,
+  "prediction": {"mirroring": false}
+})";
+
+// A folder to be made, beside its configuration.
+Path fresh_study(const std::string& name, const std::string& config = kConfig) {
+  const Path folder = fresh_folder(name);
+  write_text(folder / "config.json", config);
+  return folder / "study";
+}
+
+std::vector<std::string> arguments(const Path& out, const std::vector<std::string>& more = {}) {
+  std::vector<std::string> all{
+      "study", out.parent_path() / "config.json", "--out", out, "--device", "cpu", "--precision", "f32", "--threads",
+      "1"};
+  all.insert(all.end(), more.begin(), more.end());
+  return all;
+}
+
+// Files whose bytes the study decides: not logs, not times.
+std::vector<Path> results_of(const Path& study) {
+  std::vector<Path> files;
+  for (const char* folder : {"data", "scores", "statistics"})
+    for (const auto& entry : fs::recursive_directory_iterator(study / folder))
+      if (entry.is_regular_file()) files.push_back(fs::relative(entry.path(), study));
+  return files;
+}
+
+void expect_same_study(const Path& a, const Path& b) {
+  const std::vector<Path> files = results_of(a);
+  EXPECT_GT(files.size(), 40u);
+  for (const Path& file : files) EXPECT_EQ(read_bytes(a / file), read_bytes(b / file)) << file;
+  int segmentations = 0, checkpoints = 0;
+  for (const auto& entry : fs::recursive_directory_iterator(a / "predictions"))
+    if (entry.path().extension() == ".gz") {  // the header's note names the folder of the model, by its hash
+      const Tensor x = read_nifti(entry.path()).voxels, y = read_nifti(b / fs::relative(entry.path(), a)).voxels;
+      ASSERT_EQ(x.bytes(), y.bytes());
+      EXPECT_EQ(std::memcmp(x.view().data, y.view().data, x.bytes()), 0) << entry.path();
+      ++segmentations;
+    }
+  EXPECT_EQ(segmentations, 12);
+  for (const auto& entry : fs::recursive_directory_iterator(a / "models"))
+    if (entry.path().filename() == "checkpoint_final.safetensors") {
+      expect_same_tensors(entry.path(), b / fs::relative(entry.path(), a));
+      ++checkpoints;
+    }
+  EXPECT_EQ(checkpoints, 10);
+}
+
+int shell(const std::string& command) { return std::system(command.c_str()); }
+
+class study : public testing::Test {
+ protected:
+  // The study that nobody disturbed.
+  static const Path& undisturbed() {
+    static const Path out = [] {
+      const Path folder = fresh_study("undisturbed");
+      const Outcome o = metvox_run(arguments(folder));
+      EXPECT_EQ(o.code, 0) << o.err;
+      EXPECT_EQ(o.out, (folder / "report" / "index.html").string() + "\n");
+      return folder;
+    }();
+    return out;
+  }
+};
+
+}  // namespace
+
+TEST_F(study, ends_in_a_report) {
+  const std::string page = read_text(undisturbed() / "report" / "index.html");
+  for (const char* part :
+       {"Phantoms are not patients", "not a medical device", "tversky-fine-tuned", "segresnet-scratch", "0.001",
+        "Lesions found, by size", "Learning curves", "Plans moved", "Mann-Whitney", "<svg"})
+    EXPECT_TRUE(says(page, part)) << part;
+  EXPECT_EQ(page.find("src=\"http"), std::string::npos);
+  EXPECT_EQ(page.find("<script"), std::string::npos);
+  EXPECT_EQ(read_csv(undisturbed() / "statistics/paired/comparison.csv").rows.size(), 3 * 9 + 9u);
+
+  const Outcome again = metvox_run(arguments(undisturbed(), {"--json"}));
+  EXPECT_EQ(again.code, 0) << again.err;
+  EXPECT_TRUE(says(again.err, "was done before"));
+  EXPECT_FALSE(says(again.err, "done in"));
+  EXPECT_EQ(Json::parse(again.out)["failed"], 0);
+
+  std::vector<std::string> other = arguments(undisturbed(), {"--scale", "demo"});
+  EXPECT_EQ(metvox_run(other).code, 2);
+}
+
+TEST_F(study, killed_at_any_moment_it_goes_on_with_the_same_bits) {
+  const Path whole = undisturbed(), out = fresh_study("killed");
+  for (const int ms : {150, 900, 400, 1700, 1100, 700, 2300}) {
+    Subprocess process{arguments(out)};
+    process.start();
+    std::this_thread::sleep_for(std::chrono::milliseconds(ms));
+    kill(process.pid, SIGKILL);
+    process.wait();
+  }
+  const Outcome o = metvox_run(arguments(out));
+  ASSERT_EQ(o.code, 0) << o.err;
+  expect_same_study(whole, out);
+}
+
+TEST_F(study, make_runs_the_same_graph) {
+  const Path out = fresh_study("made by $make's");
+  const Outcome o = metvox_run(arguments(out, {"--jobs", "make"}));
+  ASSERT_EQ(o.code, 0) << o.err;
+  const std::string folder = shell_quoted(out), said = shell_quoted(out.parent_path() / "said");
+  ASSERT_EQ(shell("make -n -C " + folder + " > " + said + " 2>&1"), 0);
+  const std::string dry = read_text(out.parent_path() / "said");
+  EXPECT_TRUE(says(dry, " train preprocessed/private --fold 1 --network segresnet"));
+  EXPECT_TRUE(fs::exists(out / "Makefile"));
+  ASSERT_EQ(shell("make -s -j2 -C " + folder + " > " + said + " 2>&1"), 0) << read_text(out.parent_path() / "said");
+  expect_same_study(undisturbed(), out);
+  EXPECT_TRUE(fs::exists(out / "report" / "index.html"));
+}
+
+TEST_F(study, slurm_scripts_are_sound) {
+  const Path out = fresh_study("slurm"), bin = fresh_folder("bin");
+  ASSERT_EQ(metvox_run(arguments(out, {"--jobs", "slurm"})).code, 0);
+  int scripts = 0;
+  for (const auto& entry : fs::directory_iterator(out / "slurm")) {
+    EXPECT_EQ(shell("bash -n '" + entry.path().string() + "'"), 0) << entry.path();
+    ++scripts;
+  }
+  EXPECT_EQ(scripts, 12);
+  // An sbatch that says what it was given, and numbers its jobs.
+  write_text(bin / "sbatch", "#!/usr/bin/env bash\necho \"$*\" >> submitted\nwc -l < submitted\n");
+  fs::permissions(bin / "sbatch", fs::perms::owner_all);
+  ASSERT_EQ(shell("PATH='" + bin.string() + "':$PATH COMPUTE_OPTIONS=--gres=gpu:1 bash '" +
+                  (out / "slurm/submit.sh").string() + "' > /dev/null"),
+            0);
+  const std::string submitted = read_text(out / "submitted");
+  EXPECT_TRUE(says(submitted, "--gres=gpu:1 --dependency=afterok:4 slurm/pretrain.sbatch")) << submitted;
+  // A task of an array runs its job, and passes over it when it is done.
+  const std::string task =
+      "cd '" + out.string() + "' && SLURM_SUBMIT_DIR=. SLURM_ARRAY_TASK_ID=1 bash slurm/data.sbatch";
+  ASSERT_EQ(shell(task), 0);
+  EXPECT_TRUE(fs::exists(out / "data/private/dataset.json"));
+  EXPECT_TRUE(fs::exists(out / "jobs/data-private.done"));
+  const auto when = fs::last_write_time(out / "jobs/data-private.done");
+  ASSERT_EQ(shell(task), 0);
+  EXPECT_EQ(fs::last_write_time(out / "jobs/data-private.done"), when);
+}
+
+TEST_F(study, dry_run_estimates_and_writes_nothing) {
+  const Path out = fresh_study("dry");
+  const Outcome o = metvox_run(arguments(out, {"--dry-run", "--json"}));
+  ASSERT_EQ(o.code, 0) << o.err;
+  EXPECT_FALSE(fs::exists(out));
+  const Json plan = Json::parse(o.out);
+  ASSERT_EQ(plan["jobs"].size(), 3 + 4 + 2 + 8 + 4 + 4 + 2 + 1u);
+  for (const Json& job : plan["jobs"]) {
+    const std::string name = job["name"];
+    if (name.starts_with("scratch") || name.starts_with("predict") || name.starts_with("data")) {
+      EXPECT_GT(job["bytes"].get<int64_t>(), 0) << name;
+      EXPECT_GT(job["seconds"].get<double>(), 0) << name;
+    }
+    EXPECT_TRUE(begins(job["command"].get<std::string>(), "metvox "));
+  }
+}
+
+TEST_F(study, a_failed_job_is_named_and_the_others_run) {
+  Json config = Json::parse(kConfig);
+  config["models"].erase("tversky");
+  config["models"]["segresnet"]["lr"] = 1e30;
+  const Path out = fresh_study("failing", config.dump());
+  const Outcome o = metvox_run(arguments(out));
+  EXPECT_EQ(o.code, 5) << o.err;
+  EXPECT_TRUE(says(o.err, "metvox study: pretrain-segresnet-all failed with exit code 3; see " +
+                              (out / "jobs/pretrain-segresnet-all.log").string()));
+  EXPECT_TRUE(says(o.err, "fine-tune-segresnet-0: left out, since it needs one that failed"));
+  EXPECT_TRUE(says(read_text(out / "jobs/pretrain-segresnet-all.log"), "not finite"));
+  EXPECT_EQ(metvox_run(arguments(out, {"--report"})).code, 3);  // nothing to report
+}
+
+TEST_F(study, wrong_usage) {
+  const Path out = fresh_study("wrong");
+  EXPECT_EQ(metvox_run(arguments(out, {"--scale", "huge"})).code, 2);
+  EXPECT_EQ(metvox_run(arguments(out, {"--report", "--dry-run"})).code, 2);
+  const Path unknown = fresh_study("unknown", R"({"epochs": 3})");
+  const Outcome o = metvox_run(arguments(unknown));
+  EXPECT_EQ(o.code, 3);
+  EXPECT_TRUE(says(o.err, "lacks the key \"public\""));
+  for (const Path& folder : {out, unknown}) EXPECT_FALSE(fs::exists(folder));
+}
+
+}  // namespace metvox
