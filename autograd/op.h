@@ -65,7 +65,8 @@ class Prepared {
   // May y lie in x[input]'s memory where no backward follows, and dx[input] in dy's? True for
   // one input at most, whose shape and type are the output's; backward() then writes that dx last.
   virtual bool in_place(int /*input*/) const { return false; }
-  virtual Work work(Pass) const { return {"native"}; }
+  // {"native"} of an op without a table of engines.
+  virtual Work work(Pass) const = 0;
   virtual void pack(const Step&) const {}
   virtual void forward(const Step&) const = 0;
   virtual void backward(const Step&) const = 0;

@@ -131,7 +131,10 @@ CheckResult check_case(const OpCase& c, const Target& target, uint64_t seed) {
   }
   tried->run();
   for (const auto& step : tried->program().time(tried->stream()))
-    if (step.op == c.op) result.engine = step.forward.work.engine;
+    if (step.op == c.op) {
+      result.forward = step.forward.work;
+      result.backward = step.backward.work;
+    }
   const double unit = 4 * c.slack * eps_of(target.dtype);
   const Tensor expected = judge.output(), got = tried->output();
   const Tensor expected_grads = judge.grads(), got_grads = tried->grads();

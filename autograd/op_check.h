@@ -8,7 +8,7 @@
 namespace metvox {
 
 struct CheckResult {
-  std::string engine;                   // that ran
+  Work forward, backward;               // that ran
   std::optional<std::string> declined;  // the engine's reason, if it did not
   double forward_error = 0,
          gradient_error = 0;  // largest |difference| over what the tolerance allows: at most 1 passes

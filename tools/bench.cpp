@@ -9,6 +9,7 @@
 #include <set>
 
 #include "autograd/op_check.h"
+#include "kernels/engines_of.h"
 #include "tensor/threads.h"
 #include "tools/cli.h"
 #include "tools/machine.h"

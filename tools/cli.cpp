@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "kernels/cpu/isa.h"
+#include "kernels/engines_of.h"
 #include "tools/machine.h"
 
 namespace po = boost::program_options;

@@ -13,11 +13,8 @@
 #include <set>
 #include <sstream>
 
-#include "kernels/conv3d.h"
-#include "kernels/conv_transpose3d.h"
 #include "kernels/cpu/isa.h"
-#include "kernels/norm_act.h"
-#include "kernels/segmentation_loss.h"
+#include "kernels/engines_of.h"
 #include "tensor/threads.h"
 
 namespace metvox {
@@ -97,20 +94,6 @@ void start_threads(int threads) {
   setenv("OMP_PLACES", "cores", 0);
   execv("/proc/self/exe", argv.data());
   unsetenv("OMP_PROC_BIND");  // no /proc: go on, unpinned
-}
-
-std::vector<std::string> engines_of(Device::Kind kind) {
-  std::vector<std::string> all;
-  const auto add = [&](const auto& table) {
-    for (const auto& engine : table.engines())
-      if (engine.device == kind && std::find(all.begin(), all.end(), engine.name) == all.end())
-        all.emplace_back(engine.name);
-  };
-  add(conv3d_forward());
-  add(conv_transpose3d_forward());
-  add(norm_act());
-  add(segmentation_loss());
-  return all;
 }
 
 Device find_device(const std::string& name) {

@@ -20,8 +20,6 @@ int usable_cores();
 // its time.
 void start_threads(int threads);
 
-// What --engine may name on such a device, best first: the engines of the ops that have several.
-std::vector<std::string> engines_of(Device::Kind kind);
 // The device that --device names: auto (a CUDA device where there is one), cpu, cuda, cuda:N, and sim, which no help
 // text tells. Throws Error (Fault::usage).
 Device find_device(const std::string& name);

@@ -10,6 +10,7 @@ namespace {
 class PreparedAdd final : public Prepared {
  public:
   bool in_place(int input) const override { return input == 0; }
+  Work work(Pass) const override { return {"native"}; }
   void forward(const Step& s) const override { add(s.stream, s.x[0], s.x[1], s.y); }
   void backward(const Step& s) const override {
     for (size_t i : {1, 0})  // the first one's gradient may lie in dy

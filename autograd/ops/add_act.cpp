@@ -11,6 +11,7 @@ class PreparedAddAct final : public Prepared {
  public:
   explicit PreparedAddAct(double slope) : slope_(slope) {}
   bool in_place(int input) const override { return input == 0; }
+  Work work(Pass) const override { return {"native"}; }
   void forward(const Step& s) const override { add_act(s.stream, s.x[0], s.x[1], slope_, s.y); }
   void backward(const Step& s) const override {
     for (size_t i : {1, 0})  // the first one's gradient may lie in dy

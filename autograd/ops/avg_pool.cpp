@@ -10,6 +10,7 @@ namespace {
 class PreparedAvgPool final : public Prepared {
  public:
   explicit PreparedAvgPool(const Int3& stride) : stride_(stride) {}
+  Work work(Pass) const override { return {"native"}; }
   void forward(const Step& s) const override { avg_pool(s.stream, s.x[0], stride_, s.y); }
   void backward(const Step& s) const override { avg_pool_backward(s.stream, s.dy, stride_, s.dx[0], s.grad[0]); }
 

@@ -10,6 +10,7 @@ class PreparedCast final : public Prepared {
  public:
   explicit PreparedCast(size_t master_bytes) : master_bytes_(master_bytes) {}
   size_t backward_scratch_bytes() const override { return master_bytes_; }
+  Work work(Pass) const override { return {"native"}; }
   void forward(const Step& s) const override { convert(s.stream, s.x[0], s.y); }
   void backward(const Step& s) const override {
     const View wide{s.scratch, s.dx[0].shape, s.dx[0].dtype, s.dx[0].device};

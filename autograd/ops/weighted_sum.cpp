@@ -15,6 +15,7 @@ class PreparedWeightedSum final : public Prepared {
     for (int64_t i = 0; i < host.size(); ++i) host.data<float>()[i] = static_cast<float>(random.below(9) - 4) / 4;
     weights_ = host.to(setting.target.device);
   }
+  Work work(Pass) const override { return {"native"}; }
   void forward(const Step& s) const override { metvox::weighted_sum(s.stream, s.x[0], weights_.view(), s.y); }
   void backward(const Step& s) const override {
     weighted_sum_backward(s.stream, weights_.view(), s.dy, s.dx[0], s.grad[0]);

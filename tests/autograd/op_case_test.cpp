@@ -4,8 +4,11 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <sstream>
+
 #include "autograd/op_check.h"
-#include "kernels/conv3d.h"
+#include "kernels/engines_of.h"
 
 namespace metvox {
 
@@ -27,33 +30,39 @@ std::vector<OpCase> small_cases() {
   return cases;
 }
 
-// Those of a CPU, by the op that has them all.
-std::vector<std::string> engines() {
-  std::vector<std::string> names;
-  for (const auto& engine : conv3d_forward().engines())
-    if (engine.device == Device::Kind::cpu) names.emplace_back(engine.name);
-  return names;
-}
-
 class op_case : public testing::TestWithParam<OpCase> {};
 
 TEST_P(op_case, agrees_with_the_reference_on_every_engine_and_type) {
   int ran = 0;
-  for (const std::string& engine : engines())
+  for (const std::string& engine : engines_of(Device::Kind::cpu))
     for (DType dtype : {DType::f64, DType::f32, DType::bf16}) {
       const CheckResult r = check_case(GetParam(), {{}, dtype, engine}, 7);
       if (r.declined) continue;
       ++ran;
-      EXPECT_LE(r.forward_error, 1) << r.engine << " " << name_of(dtype);
-      EXPECT_LE(r.gradient_error, 1) << r.engine << " " << name_of(dtype);
+      EXPECT_LE(r.forward_error, 1) << r.forward.engine << " " << name_of(dtype);
+      EXPECT_LE(r.gradient_error, 1) << r.forward.engine << " " << name_of(dtype);
     }
   EXPECT_GE(ran, 2);
+}
+
+// What profiles and `metvox bench` say of it.
+TEST_P(op_case, tells_its_work) {
+  const CheckResult r = check_case(GetParam(), {{}, DType::f32}, 7);
+  EXPECT_EQ(r.forward.flops, GetParam().flops);
+  EXPECT_EQ(r.backward.flops, 2 * GetParam().flops);  // two gradients
+  const auto engines = engines_of(Device::Kind::cpu);
+  for (const std::string& said : {r.forward.engine, r.backward.engine}) {
+    std::istringstream names(said);
+    EXPECT_FALSE(said.empty());
+    for (std::string name; std::getline(names, name, '+');)
+      EXPECT_NE(std::find(engines.begin(), engines.end(), name), engines.end()) << name;
+  }
 }
 
 TEST_P(op_case, gradient_is_right_in_double) { EXPECT_LT(gradient_error(GetParam(), 11), 1e-6); }
 
 TEST_P(op_case, adds_to_gradients_that_are_there) {
-  for (const std::string& engine : engines()) {
+  for (const std::string& engine : engines_of(Device::Kind::cpu)) {
     if (check_case(GetParam(), {{}, DType::f32, engine}, 3).declined) continue;
     EXPECT_LT(accumulation_error(GetParam(), {{}, DType::f32, engine}, 3), 1e-5) << engine;
   }
