@@ -2,8 +2,7 @@
 // Ranks: several runs of one program, each on its part of a batch, that add up what they have found. A null pointer to
 // a Communicator means alone.
 #pragma once
-#include <memory>
-#include <vector>
+#include <functional>
 
 #include "tensor/tensor.h"
 
@@ -19,19 +18,8 @@ class Communicator {
   virtual void all_reduce(Stream&, View x) = 0;
 };
 
-// Ranks that are threads of one process; of one thread, too. Thread r works with ranks[r], which must not outlive this.
-// Where one of them stops, the others wait for ever.
-class ThreadRanks {
- public:
-  explicit ThreadRanks(int size);
-  ~ThreadRanks();
-  Communicator& operator[](int rank);
-
- private:
-  struct Meeting;
-  class Rank;
-  std::unique_ptr<Meeting> meeting_;
-  std::vector<std::unique_ptr<Rank>> ranks_;
-};
+// Runs work(rank) for ranks 0 .. size - 1, each on a thread of its own. Where one throws or returns while others still
+// meet, their all_reduce throws an Error; the first exception is thrown again when all threads have ended.
+void run_ranks(int size, const std::function<void(Communicator&)>& work);
 
 }  // namespace metvox

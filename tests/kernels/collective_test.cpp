@@ -3,18 +3,12 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cmath>
-#include <thread>
+#include <vector>
 
 namespace metvox {
 namespace {
-
-// work(rank) on a thread for each.
-template <class F>
-void on_ranks(int size, F work) {
-  std::vector<std::jthread> threads;
-  for (int r = 0; r < size; ++r) threads.emplace_back([&work, r] { work(r); });
-}
 
 double brought(int rank, int64_t i) {
   return std::sin(1.0 + rank + 0.1 * static_cast<double>(i)) * (rank == 1 ? 1e8 : 1);
@@ -23,7 +17,6 @@ double brought(int rank, int64_t i) {
 template <class T>
 void expect_sums_in_order(Device device) {
   constexpr int kRanks = 3;
-  ThreadRanks ranks(kRanks);
   for (int64_t n : {1, 2, 1000}) {
     std::vector<Tensor> x;
     for (int r = 0; r < kRanks; ++r) {
@@ -31,11 +24,10 @@ void expect_sums_in_order(Device device) {
       for (int64_t i = 0; i < n; ++i) host.data<T>()[i] = static_cast<T>(brought(r, i));
       x.push_back(host.to(device).clone());
     }
-    on_ranks(kRanks, [&](int r) {
+    run_ranks(kRanks, [&](Communicator& ranks) {
       Stream stream(device);
-      EXPECT_EQ(ranks[r].rank(), r);
-      EXPECT_EQ(ranks[r].size(), kRanks);
-      ranks[r].all_reduce(stream, x[r].view());
+      EXPECT_EQ(ranks.size(), kRanks);
+      ranks.all_reduce(stream, x[ranks.rank()].view());
     });
     for (int r = 0; r < kRanks; ++r) {
       const Tensor host = x[r].to({});
@@ -55,22 +47,61 @@ TEST(collective, adds_in_the_order_of_ranks) {
 }
 
 TEST(collective, one_rank_keeps_what_it_has) {
-  ThreadRanks alone(1);
   Tensor x = Tensor::zeros({2}, DType::f32);
   x.data<float>()[1] = 3;
-  Stream stream;
-  alone[0].all_reduce(stream, x.view());
+  run_ranks(1, [&](Communicator& alone) {
+    Stream stream;
+    alone.all_reduce(stream, x.view());
+  });
   EXPECT_EQ(x.data<float>()[1], 3);
 }
 
 TEST(collective, refuses_on_every_rank_what_is_not_alike) {
-  ThreadRanks ranks(2);
-  on_ranks(2, [&](int r) {
+  run_ranks(2, [&](Communicator& ranks) {
     Stream stream;
-    const Tensor x = Tensor::zeros({4 + r}, DType::f32), half = Tensor::zeros({4}, DType::bf16);
-    EXPECT_THROW(ranks[r].all_reduce(stream, x.view()), Error);
-    EXPECT_THROW(ranks[r].all_reduce(stream, half.view()), Error);
+    const Tensor x = Tensor::zeros({4 + ranks.rank()}, DType::f32), half = Tensor::zeros({4}, DType::bf16);
+    EXPECT_THROW(ranks.all_reduce(stream, x.view()), Error);
+    EXPECT_THROW(ranks.all_reduce(stream, half.view()), Error);
   });
+}
+
+// Rank 1 meets the others `meetings` times; they would meet five times. Returns what run_ranks() throws.
+std::string end_early(int meetings, bool throws, int* released) {
+  std::atomic<int> count = 0;
+  std::string said;
+  try {
+    run_ranks(3, [&](Communicator& ranks) {
+      Stream stream;
+      const Tensor x = Tensor::zeros({4}, DType::f32);
+      for (int i = 0; i < 5; ++i) {
+        if (ranks.rank() == 1 && i == meetings) {
+          if (throws) throw std::runtime_error("a full disk");
+          return;
+        }
+        try {
+          ranks.all_reduce(stream, x.view());
+        } catch (const Error&) {
+          EXPECT_EQ(i, meetings);
+          ++count;
+          throw;
+        }
+      }
+    });
+  } catch (const std::exception& e) {
+    said = e.what();
+  }
+  *released = count;
+  return said;
+}
+
+TEST(collective, a_rank_that_ends_early_releases_the_others) {
+  for (int meetings : {0, 1, 3}) {
+    int released = 0;
+    EXPECT_EQ(end_early(meetings, true, &released), "a full disk");
+    EXPECT_EQ(released, 2);
+    EXPECT_NE(end_early(meetings, false, &released).find("another rank has ended"), std::string::npos);
+    EXPECT_EQ(released, 2);
+  }
 }
 
 }  // namespace

@@ -2,8 +2,6 @@
 // Ranks that train on parts of a batch make the steps of one rank with the whole batch.
 #include <gtest/gtest.h>
 
-#include <thread>
-
 #include "autograd/ops/cast.h"
 #include "kernels/collective.h"
 #include "layers/loss.h"
@@ -23,15 +21,6 @@ struct Case {
   bool batch_dice;
   int ignore_label = -1;
 };
-
-// Work on a thread of its own, which is its only one.
-template <class F>
-std::jthread started(F work) {
-  return std::jthread([work] {
-    set_threads(1);
-    work();
-  });
-}
 
 // Two resolutions, with a head at each.
 class Net {
@@ -69,7 +58,9 @@ struct Trained {
   std::vector<double> weights, result;  // the last step's result
 };
 
+// On the only thread of each rank.
 Trained train(const Case& kind, Communicator* ranks) {
+  set_threads(1);
   const int64_t count = ranks ? kSamples / ranks->size() : kSamples, first = ranks ? ranks->rank() * count : 0;
   RegionTable heads;
   const SegmentationLoss& loss = find_loss(kind.loss);
@@ -112,17 +103,13 @@ class ranks : public testing::TestWithParam<Case> {};
 
 TEST_P(ranks, make_the_steps_of_one_rank_with_the_whole_batch) {
   Trained alone;
-  started([&] { alone = train(GetParam(), nullptr); }).join();
+  run_ranks(1, [&](Communicator&) { alone = train(GetParam(), nullptr); });
   // Gradients are the same sums in another order; each step adds some roundings of sqrt(terms) eps, of numbers of the
   // size of 1, and carries those of the steps before.
   const double limit = 8 * 0x1p-52 * std::sqrt(static_cast<double>(kSamples * kVoxels)) * kSteps;
   for (int size : {2, 4}) {
-    ThreadRanks together(size);
     std::vector<Trained> each(size);
-    {
-      std::vector<std::jthread> threads;
-      for (int r = 0; r < size; ++r) threads.push_back(started([&, r] { each[r] = train(GetParam(), &together[r]); }));
-    }
+    run_ranks(size, [&](Communicator& rank) { each[rank.rank()] = train(GetParam(), &rank); });
     for (const Trained& rank : each) {
       expect_same(rank.weights, alone.weights, limit);
       expect_same(rank.result, alone.result, limit);
