@@ -60,13 +60,15 @@ StoredFile::StoredFile(const Path& path) : path_(path) {
   // O_NONBLOCK: opening a pipe must not wait for a writer, only to refuse it.
   descriptor_ = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (descriptor_ < 0) fail(Fault::input, "cannot read ", path.string(), ": ", reason(errno));
-  struct stat facts;
+  struct stat facts {};
   if (fstat(descriptor_, &facts) == 0 && S_ISREG(facts.st_mode)) {
     size_ = static_cast<uint64_t>(facts.st_size);
     return;
   }
+  const bool folder = S_ISDIR(facts.st_mode);
   close(descriptor_);
-  fail(Fault::input, "cannot read ", path.string(), ": it is not a regular file");
+  fail(Fault::input, "cannot read ", path.string(),
+       folder ? ": it is a folder, not a file" : ": it is not a regular file");
 }
 
 StoredFile::~StoredFile() { close(descriptor_); }

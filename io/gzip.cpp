@@ -32,7 +32,7 @@ class Inflater {
     while (done < bytes && !ended_) {
       if (stream_.avail_in == 0 && !more())
         fail(Fault::input, named_.string(), ": the gzip stream is truncated after ", consumed_, " bytes (",
-             produced_ + done, " decompressed)");
+             produced_ + done, " decompressed); copy or download the file again");
       const size_t room = std::min<size_t>(bytes - done, size_t{1} << 30);
       stream_.next_out = static_cast<Bytef*>(out) + done;
       stream_.avail_out = static_cast<uInt>(room);
@@ -43,7 +43,7 @@ class Inflater {
       if (status == Z_STREAM_END) next_member();
       else if (status != Z_OK && status != Z_BUF_ERROR)
         fail(Fault::input, named_.string(), ": the gzip stream is corrupt at byte ", consumed_, " (",
-             stream_.msg ? stream_.msg : "zlib gives no reason", ")");
+             stream_.msg ? stream_.msg : "zlib gives no reason", "); copy or download the file again");
     }
     produced_ += done;
     return done;

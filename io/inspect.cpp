@@ -9,7 +9,7 @@
 namespace metvox {
 namespace {
 
-float value_at(const Volume& v, const std::array<double, 3>& at_mm, const Path& path) {
+double value_at(const Volume& v, const std::array<double, 3>& at_mm, const Path& path) {
   const std::array<double, 3> index = v.geometry.affine.inverse()(at_mm);
   std::array<int64_t, 3> voxel{};
   for (size_t a = 0; a < 3; ++a) {
@@ -21,17 +21,17 @@ float value_at(const Volume& v, const std::array<double, 3>& at_mm, const Path& 
     voxel[a] = static_cast<int64_t>(nearest);
   }
   const auto& s = v.geometry.shape;
-  return v.voxels.data<float>()[(voxel[2] * s[1] + voxel[1]) * s[0] + voxel[0]];
+  return v.voxels.data<double>()[(voxel[2] * s[1] + voxel[1]) * s[0] + voxel[0]];
 }
 
 }  // namespace
 
 Json inspect_image(const Path& path, const std::optional<std::array<double, 3>>& at_mm) {
-  const Volume v = read_nifti(path, NonFinite::keep);
-  float low = INFINITY, high = -INFINITY;
-  double sum = 0;
+  const Volume v = read_nifti(path, NonFinite::keep, DType::f64);
+  double low = INFINITY, high = -INFINITY;
+  long double sum = 0;  // of whole numbers exact up to 2^64
   int64_t finite = 0;
-  const float* x = v.voxels.data<float>();
+  const double* x = v.voxels.data<double>();
   for (int64_t n = 0; n < v.voxels.size(); ++n) {
     if (!std::isfinite(x[n])) continue;
     low = std::min(low, x[n]);
@@ -48,9 +48,9 @@ Json inspect_image(const Path& path, const std::optional<std::array<double, 3>>&
   out["affine"] = v.geometry.affine.m;
   out["min"] = number(low);
   out["max"] = number(high);
-  out["mean"] = number(sum / static_cast<double>(finite));
+  out["mean"] = number(static_cast<double>(sum / static_cast<long double>(finite)));
   out["warnings"] = v.warnings;
-  if (at_mm) out["value"] = static_cast<double>(value_at(v, *at_mm, path));
+  if (at_mm) out["value"] = value_at(v, *at_mm, path);
   return out;
 }
 

@@ -30,43 +30,47 @@ const DataType& data_type(int code, const Path& path) {
   for (const DataType& type : kDataTypes) {
     if (type.code != code) continue;
     if (type.bytes > 0) return type;
-    fail(Fault::input, path.string(), ": the voxels are ", type.name, ", expected integers or floats of up to 64 bits");
+    fail(Fault::input, path.string(), ": the voxels are ", type.name,
+         ", expected integers or floats of up to 64 bits; convert the image");
   }
-  fail(Fault::input, path.string(), ": the datatype ", code, " is not one of NIfTI's");
+  fail(Fault::input, path.string(), ": the datatype ", code,
+       " is not one of NIfTI's; the header is damaged, export it again");
 }
 
-// From bytes as they lie in the file to f32, n voxels; `x` is overwritten when the bytes must be swapped.
-using Convert = void (*)(std::byte* x, float* y, int64_t n, bool swapped, double slope, double inter);
+// From bytes as they lie in the file to floats, n voxels; `x` is overwritten when the bytes must be swapped.
+template <class Real>
+using Convert = void (*)(std::byte* x, Real* y, int64_t n, bool swapped, double slope, double inter);
 
 uint16_t byte_swapped(uint16_t x) { return __builtin_bswap16(x); }
 uint32_t byte_swapped(uint32_t x) { return __builtin_bswap32(x); }
 uint64_t byte_swapped(uint64_t x) { return __builtin_bswap64(x); }
 
-template <class T, class Bits>
-void convert(std::byte* bytes, float* y, int64_t n, bool swapped, double slope, double inter) {
+template <class T, class Bits, class Real>
+void convert(std::byte* bytes, Real* y, int64_t n, bool swapped, double slope, double inter) {
   T* x = reinterpret_cast<T*>(bytes);
   if constexpr (sizeof(Bits) > 1) {
     if (swapped)
       for (int64_t i = 0; i < n; ++i) x[i] = std::bit_cast<T>(byte_swapped(std::bit_cast<Bits>(x[i])));
   }
   if (slope == 1 && inter == 0)
-    for (int64_t i = 0; i < n; ++i) y[i] = static_cast<float>(x[i]);
+    for (int64_t i = 0; i < n; ++i) y[i] = static_cast<Real>(x[i]);
   else
-    for (int64_t i = 0; i < n; ++i) y[i] = static_cast<float>(static_cast<double>(x[i]) * slope + inter);
+    for (int64_t i = 0; i < n; ++i) y[i] = static_cast<Real>(static_cast<double>(x[i]) * slope + inter);
 }
 
-Convert converter(int code) {
+template <class Real>
+Convert<Real> converter(int code) {
   switch (code) {
-    case 2: return convert<uint8_t, uint8_t>;
-    case 4: return convert<int16_t, uint16_t>;
-    case 8: return convert<int32_t, uint32_t>;
-    case 16: return convert<float, uint32_t>;
-    case 64: return convert<double, uint64_t>;
-    case 256: return convert<int8_t, uint8_t>;
-    case 512: return convert<uint16_t, uint16_t>;
-    case 768: return convert<uint32_t, uint32_t>;
-    case 1024: return convert<int64_t, uint64_t>;
-    default: return convert<uint64_t, uint64_t>;
+    case 2: return convert<uint8_t, uint8_t, Real>;
+    case 4: return convert<int16_t, uint16_t, Real>;
+    case 8: return convert<int32_t, uint32_t, Real>;
+    case 16: return convert<float, uint32_t, Real>;
+    case 64: return convert<double, uint64_t, Real>;
+    case 256: return convert<int8_t, uint8_t, Real>;
+    case 512: return convert<uint16_t, uint16_t, Real>;
+    case 768: return convert<uint32_t, uint32_t, Real>;
+    case 1024: return convert<int64_t, uint64_t, Real>;
+    default: return convert<uint64_t, uint64_t, Real>;
   }
 }
 
@@ -80,7 +84,8 @@ Path partner(const Path& path, const std::string& from, const std::string& to) {
   const Path same = stem + to + (zipped ? ".gz" : ""), other = stem + to + (zipped ? "" : ".gz");
   if (std::filesystem::exists(same)) return same;
   if (std::filesystem::exists(other)) return other;
-  fail(Fault::input, path.string(), ": its other half ", same.string(), " is missing");
+  fail(Fault::input, path.string(), ": its other half ", same.filename().string(),
+       " is missing; put it into the same folder");
 }
 
 bool is_pair(const Path& path, std::string_view half) {
@@ -103,7 +108,8 @@ uint64_t data_offset(const NiftiHeader& h, const Path& path) {
   const double offset = h.single && h.vox_offset == 0 ? header_end + 4 : h.vox_offset;
   constexpr double kExact = 0x1p53;
   if (!(offset >= header_end && offset < kExact) || offset != std::floor(offset))
-    fail(Fault::input, path.string(), ": vox_offset is ", h.vox_offset, ", expected a byte from ", header_end, " on");
+    fail(Fault::input, path.string(), ": vox_offset is ", h.vox_offset, ", expected a byte from ", header_end,
+         " on; the header is damaged, export it again");
   return static_cast<uint64_t>(offset);
 }
 
@@ -117,7 +123,8 @@ void check_backed(Opened& o, uint64_t offset) {
   const uint64_t most = o.file->most_bytes();
   if (overflow || offset > most || static_cast<uint64_t>(bytes) > most - offset)
     fail(Fault::input, path.string(), ": the header promises ", s[0], 'x', s[1], 'x', s[2], " voxels of ",
-         o.voxel_bytes, " bytes from byte ", offset, ", the file can hold at most ", most, " bytes");
+         o.voxel_bytes, o.voxel_bytes == 1 ? " byte" : " bytes", " from byte ", offset, ", the file can hold at most ",
+         most, " bytes; it was cut short or its header is damaged, copy or export it again");
   o.count = count;
 }
 
@@ -145,13 +152,15 @@ Opened open_nifti(const Path& given) {
   return o;
 }
 
-int64_t count_non_finite(float* y, int64_t n, NonFinite treatment) {
-  constexpr uint32_t kExponent = 0x7f800000;
+template <class Real>
+int64_t count_non_finite(Real* y, int64_t n, NonFinite treatment) {
+  using Bits = std::conditional_t<sizeof(Real) == 4, uint32_t, uint64_t>;
+  constexpr Bits kExponent = std::bit_cast<Bits>(std::numeric_limits<Real>::infinity());
   int64_t found = 0;
-  for (int64_t i = 0; i < n; ++i) found += (std::bit_cast<uint32_t>(y[i]) & kExponent) == kExponent;
+  for (int64_t i = 0; i < n; ++i) found += (std::bit_cast<Bits>(y[i]) & kExponent) == kExponent;
   if (found > 0 && treatment == NonFinite::zero)
     std::replace_if(
-        y, y + n, [](float v) { return !std::isfinite(v); }, 0.0f);
+        y, y + n, [](Real v) { return !std::isfinite(v); }, Real{0});
   return found;
 }
 
@@ -160,22 +169,17 @@ void finish(InputFile& file) {
   constexpr uint64_t kMostTrailing = uint64_t{1} << 26;
   if (file.skip(kMostTrailing) == kMostTrailing)
     fail(Fault::input, file.path().string(), ": more than ", kMostTrailing,
-         " bytes follow the voxels that the header promises");
+         " bytes follow the voxels that the header promises; the header is damaged, export it again");
 }
 
-}  // namespace
+bool is_scaled(const NiftiHeader& h) { return std::isfinite(h.scl_slope) && h.scl_slope != 0; }
 
-Volume read_nifti(const Path& path, NonFinite non_finite) {
-  Opened o = open_nifti(path);
+// All voxels, a chunk at a time; returns how many were not finite.
+template <class Real>
+int64_t read_voxels(Opened& o, Real* y, NonFinite non_finite) {
   const NiftiHeader& h = o.header;
-  const bool scaled = std::isfinite(h.scl_slope) && h.scl_slope != 0;
-  if (scaled && !std::isfinite(h.scl_inter))
-    fail(Fault::input, path.string(), ": scl_inter is ", h.scl_inter, " while scl_slope is ", h.scl_slope);
-  const auto& s = o.volume.geometry.shape;
-  Volume v = std::move(o.volume);
-  v.voxels = Tensor::empty({s[2], s[1], s[0]}, DType::f32);
-  float* y = v.voxels.data<float>();
-  const Convert to_float = converter(h.datatype);
+  const double slope = is_scaled(h) ? h.scl_slope : 1, inter = is_scaled(h) ? h.scl_inter : 0;
+  const Convert<Real> to_real = converter<Real>(h.datatype);
   constexpr int64_t kChunk = 1 << 16;  // voxels: stays in the second-level cache
   Bytes bytes(static_cast<size_t>(std::min(kChunk, o.count)) * o.voxel_bytes);
   int64_t bad = 0;
@@ -184,10 +188,37 @@ Volume read_nifti(const Path& path, NonFinite non_finite) {
     const size_t wanted = static_cast<size_t>(n) * o.voxel_bytes, got = o.file->read(bytes.data(), wanted);
     if (got < wanted)
       fail(Fault::input, o.file->path().string(), ": the voxels are truncated: the header promises ", o.count,
-           ", the file ends in voxel ", first + static_cast<int64_t>(got / o.voxel_bytes));
-    to_float(bytes.data(), y + first, n, h.swapped, scaled ? h.scl_slope : 1, scaled ? h.scl_inter : 0);
+           ", the file ends in voxel ", first + static_cast<int64_t>(got / o.voxel_bytes), "; copy the file again");
+    to_real(bytes.data(), y + first, n, h.swapped, slope, inter);
     bad += count_non_finite(y + first, n, non_finite);
   }
+  return bad;
+}
+
+[[noreturn]] void fail_no_labels(const Path& path, const std::array<int64_t, 3>& shape, int64_t bad, int64_t first,
+                                 const std::vector<float>& values) {
+  std::string shown;
+  for (float value : values) shown += sentence(shown.empty() ? "" : ", ", value);
+  fail(Fault::input, path.string(), ": ", bad, bad == 1 ? " voxel holds" : " voxels hold",
+       " no label, a whole number from 0 to 255, but ", shown, "; the first is (", first % shape[0], ", ",
+       first / shape[0] % shape[1], ", ", first / (shape[0] * shape[1]),
+       "); write the labels again without interpolation, or name the label file if this is an image");
+}
+
+}  // namespace
+
+Volume read_nifti(const Path& path, NonFinite non_finite, DType dtype) {
+  check(dtype == DType::f32 || dtype == DType::f64, "read_nifti: ", name_of(dtype), " voxels, expected f32 or f64");
+  Opened o = open_nifti(path);
+  const NiftiHeader& h = o.header;
+  if (is_scaled(h) && !std::isfinite(h.scl_inter))
+    fail(Fault::input, path.string(), ": scl_inter is ", h.scl_inter, " while scl_slope is ", h.scl_slope,
+         "; the header is damaged, write the image again");
+  const auto& s = o.volume.geometry.shape;
+  Volume v = std::move(o.volume);
+  v.voxels = Tensor::empty({s[2], s[1], s[0]}, dtype);
+  const int64_t bad = dtype == DType::f32 ? read_voxels(o, v.voxels.data<float>(), non_finite)
+                                          : read_voxels(o, v.voxels.data<double>(), non_finite);
   finish(*o.file);
   if (bad > 0)
     v.warnings.push_back(
@@ -202,16 +233,20 @@ Volume read_nifti_labels(const Path& path) {
   const float* x = v.voxels.data<float>();
   Tensor labels = Tensor::empty(v.voxels.shape(), DType::u8);
   uint8_t* y = labels.data<uint8_t>();
+  int64_t bad = 0, first_bad = 0;
+  std::vector<float> values;  // the first few that are no labels
   for (int64_t n = 0; n < labels.size(); ++n) {
     const float rounded = std::nearbyint(x[n]);
     constexpr float kTolerance = 1e-3f;
-    if (!(rounded >= 0 && rounded <= 255 && std::abs(x[n] - rounded) <= kTolerance)) {
-      const auto& s = v.geometry.shape;
-      fail(Fault::input, path.string(), ": the voxel (", n % s[0], ", ", n / s[0] % s[1], ", ", n / (s[0] * s[1]),
-           ") is ", x[n], ", expected a label: a whole number from 0 to 255");
-    }
-    y[n] = static_cast<uint8_t>(rounded);
+    const bool good = rounded >= 0 && rounded <= 255 && std::abs(x[n] - rounded) <= kTolerance;
+    y[n] = good ? static_cast<uint8_t>(rounded) : uint8_t{0};
+    if (good) continue;
+    if (bad++ == 0) first_bad = n;
+    constexpr size_t kShown = 5;
+    const auto same = [&](float value) { return value == x[n] || (std::isnan(value) && std::isnan(x[n])); };
+    if (values.size() < kShown && std::none_of(values.begin(), values.end(), same)) values.push_back(x[n]);
   }
+  if (bad > 0) fail_no_labels(path, v.geometry.shape, bad, first_bad, values);
   v.voxels = labels;
   return v;
 }

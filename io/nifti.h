@@ -9,15 +9,17 @@ namespace metvox {
 
 enum class NonFinite { zero, keep };
 
-// Voxels as f32 after scl_slope/inter (slope 0 or not finite means none; computed in double). Non-finite voxels become
-// a warning and, unless kept, 0. Lengths in metres or micrometres are converted to millimetres, with a warning.
+// Voxels as f32, or f64 where asked, after scl_slope/inter (slope 0 or not finite means none; computed in double).
+// Non-finite voxels become a warning and, unless kept, 0. Lengths in metres or micrometres are converted to
+// millimetres, with a warning; so are an orientation that no code vouches for, and a qform and sform that place a
+// corner further apart than a tenth of the shortest voxel edge.
 // Refuses, with a sentence (Fault::input): 2-D, several volumes, vectors, RGB, complex, Analyze 7.5, dims that the file
 // cannot back, geometry that is not finite, truncated or corrupt data. A trailing axis of length 1 is dropped.
-Volume read_nifti(const Path& path, NonFinite non_finite = NonFinite::zero);
+Volume read_nifti(const Path& path, NonFinite non_finite = NonFinite::zero, DType dtype = DType::f32);
 // The header alone, with the same refusals that need no voxels.
 Volume read_nifti_header(const Path& path);
 // Labels: read as above, then each voxel rounded; refuses values that are not finite, further than 1e-3 from an integer
-// or outside 0..255. Tensor is u8.
+// or outside 0..255, and lists the first few. Tensor is u8.
 Volume read_nifti_labels(const Path& path);
 
 // Writes voxels (u8, i16, i32 or f32) on the grid; qform, sform, codes, spacing and units repeat those of `geometry`

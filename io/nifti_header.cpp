@@ -98,25 +98,37 @@ constexpr std::string_view kMagic2Tail{"\0\r\n\x1a\n", 5};
 
 std::array<int64_t, 3> volume_shape(const NiftiHeader& h, const Path& path) {
   const int64_t rank = h.dim[0];
-  if (rank < 1 || rank > 7) fail(Fault::input, path.string(), ": dim[0] is ", rank, ", expected the number of axes, 3");
+  if (rank < 1 || rank > 7)
+    fail(Fault::input, path.string(), ": dim[0] is ", rank,
+         ", expected the number of axes, 3; the header is damaged, export it again");
   for (int64_t n = 1; n <= rank; ++n)
-    if (h.dim[n] < 1) fail(Fault::input, path.string(), ": dim[", n, "] is ", h.dim[n], ", expected at least 1");
-  if (rank < 3) fail(Fault::input, path.string(), ": is a ", rank, "-D image, expected one 3-D volume");
+    if (h.dim[n] < 1)
+      fail(Fault::input, path.string(), ": dim[", n, "] is ", h.dim[n],
+           ", expected at least 1; the header is damaged, export it again");
+  if (rank < 3)
+    fail(Fault::input, path.string(), ": is a ", rank, "-D image, expected one 3-D volume; stack its slices first");
   if (rank >= 4 && h.dim[4] > 1)
     fail(Fault::input, path.string(), ": holds several volumes (dim[4] is ", h.dim[4],
          "), expected one; split it first");
   if (rank >= 5 && h.dim[5] > 1)
-    fail(Fault::input, path.string(), ": holds vectors (dim[5] is ", h.dim[5], "), expected one number a voxel");
+    fail(Fault::input, path.string(), ": holds vectors (dim[5] is ", h.dim[5],
+         "), expected one number a voxel; split it first");
   for (int64_t n = 6; n <= rank; ++n)
-    if (h.dim[n] > 1) fail(Fault::input, path.string(), ": dim[", n, "] is ", h.dim[n], ", expected a 3-D volume");
+    if (h.dim[n] > 1)
+      fail(Fault::input, path.string(), ": dim[", n, "] is ", h.dim[n], ", expected a 3-D volume; split it first");
   return {h.dim[1], h.dim[2], h.dim[3]};
 }
 
-Affine affine_of_qform(const NiftiHeader& h, const Path& path) {
-  double b = h.quatern[0], c = h.quatern[1], d = h.quatern[2];
-  double a = 1 - (b * b + c * c + d * d);
-  if (a < -1e-3)
-    fail(Fault::input, path.string(), ": the qform's quaternion (", b, ", ", c, ", ", d, ") is longer than 1");
+// a^2 of the quaternion (a, b, c, d) of length 1; below 0 where the three are longer.
+double square_of_a(const NiftiHeader& h) {
+  const double b = h.quatern[0], c = h.quatern[1], d = h.quatern[2];
+  return 1 - (b * b + c * c + d * d);
+}
+
+bool is_rotation(const NiftiHeader& h) { return square_of_a(h) >= -1e-3; }
+
+Affine affine_of_qform(const NiftiHeader& h) {
+  double b = h.quatern[0], c = h.quatern[1], d = h.quatern[2], a = square_of_a(h);
   if (a < 1e-7) {  // half a turn, up to rounding
     const double length = std::sqrt(b * b + c * c + d * d);
     a = 0, b /= length, c /= length, d /= length;
@@ -137,20 +149,51 @@ bool finite(const Array& values) {
   return std::all_of(values.begin(), values.end(), [](double v) { return std::isfinite(v); });
 }
 
+Affine affine_of_sform(const NiftiHeader& h) {
+  Affine out;
+  for (size_t n = 0; n < 12; ++n) out.m[n / 4][n % 4] = h.srow[n];
+  return out;
+}
+
 Affine affine_of(const NiftiHeader& h, const Path& path) {
   if (h.qform_code > 0 && !finite(h.quatern))
-    fail(Fault::input, path.string(), ": the qform has a number that is not finite");
+    fail(Fault::input, path.string(),
+         ": the qform has a number that is not finite; the header is damaged, export it again");
   if (h.sform_code > 0 && !finite(h.srow))
-    fail(Fault::input, path.string(), ": the sform has a number that is not finite");
+    fail(Fault::input, path.string(),
+         ": the sform has a number that is not finite; the header is damaged, export it again");
+  if (h.sform_code > 0) return affine_of_sform(h);
+  if (h.qform_code > 0 && !is_rotation(h))
+    fail(Fault::input, path.string(), ": the qform's quaternion (", h.quatern[0], ", ", h.quatern[1], ", ",
+         h.quatern[2], ") is longer than 1; the header is damaged, export it again");
+  if (h.qform_code > 0) return affine_of_qform(h);
   Affine out;
-  if (h.sform_code > 0) {
-    for (size_t n = 0; n < 12; ++n) out.m[n / 4][n % 4] = h.srow[n];
-  } else if (h.qform_code > 0) {
-    out = affine_of_qform(h, path);
-  } else {
-    for (size_t a = 0; a < 3; ++a) out.m[a][a] = std::abs(h.pixdim[a + 1]);
-  }
+  for (size_t a = 0; a < 3; ++a) out.m[a][a] = std::abs(h.pixdim[a + 1]);
   return out;
+}
+
+Affine scaled(Affine affine, double unit) {
+  for (size_t r = 0; r < 3; ++r)
+    for (double& e : affine.m[r]) e *= unit;
+  return affine;
+}
+
+// Where the header says two things about the orientation, or nothing.
+void warn_of_orientation(const NiftiHeader& h, const Geometry& g, double unit, std::vector<std::string>& warnings) {
+  if (h.qform_code <= 0 && h.sform_code <= 0)
+    warnings.push_back(
+        "qform_code and sform_code are 0: the header does not say which side is left; the axes are taken as they lie "
+        "in the file, R A S");
+  if (h.qform_code <= 0 || h.sform_code <= 0) return;
+  if (!is_rotation(h)) {
+    warnings.push_back("the qform is no rotation: its quaternion is longer than 1; the sform is used");
+    return;
+  }
+  const double apart_mm = largest_corner_distance_mm(g.shape, g.affine, scaled(affine_of_qform(h), unit));
+  constexpr double kTolerance = 0.1;  // of a voxel: rounding of f32 headers stays far below
+  if (apart_mm > kTolerance * *std::min_element(g.spacing_mm.begin(), g.spacing_mm.end()))
+    warnings.push_back(
+        sentence("qform and sform disagree: a corner lies ", apart_mm, " mm apart by the two; the sform is used"));
 }
 
 }  // namespace
@@ -167,17 +210,20 @@ NiftiHeader read_nifti_fields(InputFile& file) {
   Bytes bytes(nifti_header_bytes(2));
   const size_t have = file.read(bytes.data(), nifti_header_bytes(1));
   const std::string where = file.path().string();
-  if (have == 0) fail(Fault::input, where, ": the file is empty");
+  if (have == 0) fail(Fault::input, where, ": the file is empty; copy or export it again");
   int32_t size = 0;
   std::memcpy(&size, bytes.data(), std::min(have, sizeof size));
   NiftiHeader h;
   h.swapped = size != 348 && size != 540;
   if (h.swapped) size = byte_swapped(size);
-  if (size != 348 && size != 540) fail(Fault::input, where, ": is not a NIfTI file: it does not begin with 348 or 540");
+  if (size != 348 && size != 540)
+    fail(Fault::input, where,
+         ": is not a NIfTI file: it does not begin with 348 or 540; DICOM becomes NIfTI by dcm2niix");
   h.version = size == 348 ? 1 : 2;
   const size_t full = nifti_header_bytes(h.version);
   const size_t more = have == nifti_header_bytes(1) ? file.read(bytes.data() + have, full - have) : 0;
-  if (have + more < full) fail(Fault::input, where, ": the header is truncated: ", have + more, " of ", full, " bytes");
+  if (have + more < full)
+    fail(Fault::input, where, ": the header is truncated: ", have + more, " of ", full, " bytes; copy the file again");
   const std::string_view magic(reinterpret_cast<const char*>(bytes.data()) + (h.version == 1 ? 344 : 4), 8);
   const std::string_view name = magic.substr(0, 3), tail = magic.substr(3);
   h.single = name[1] == '+';
@@ -187,7 +233,8 @@ NiftiHeader read_nifti_fields(InputFile& file) {
     each_field_1(loader, h);
   } else {
     if ((name != "n+2" && name != "ni2") || tail != kMagic2Tail)
-      fail(Fault::input, where, ": the header has the size of NIfTI-2 but not its magic: it is damaged");
+      fail(Fault::input, where,
+           ": the header has the size of NIfTI-2 but not its magic: it is damaged, export it again");
     each_field_2(loader, h);
   }
   return h;
@@ -223,18 +270,16 @@ Geometry nifti_geometry(const NiftiHeader& h, const Path& path, std::vector<std:
     g.spacing_mm[a] = std::abs(h.pixdim[a + 1]) * unit;
     if (!std::isfinite(g.spacing_mm[a]) || g.spacing_mm[a] == 0)
       fail(Fault::input, path.string(), ": the spacing pixdim[", a + 1, "] is ", h.pixdim[a + 1],
-           ", expected a length");
+           ", expected a length; the header is damaged, export it again");
   }
   if (unit != 1)
     warnings.push_back(
         sentence("lengths are given in ", unit > 1 ? "metres" : "micrometres", "; converted to millimetres"));
-  g.affine = affine_of(h, path);
-  for (size_t r = 0; r < 3; ++r)
-    for (double& e : g.affine.m[r]) e *= unit;
+  g.affine = scaled(affine_of(h, path), unit);
   try {
     g.affine.inverse();
   } catch (const Error& error) {
-    fail(error.fault(), path.string(), ": ", error.what());
+    fail(error.fault(), path.string(), ": ", error.what(), "; the header is damaged, export it again");
   }
   for (size_t a = 0; a < 3; ++a) {
     const double length = std::hypot(g.affine.m[0][a], g.affine.m[1][a], g.affine.m[2][a]);
@@ -243,6 +288,7 @@ Geometry nifti_geometry(const NiftiHeader& h, const Path& path, std::vector<std:
       warnings.push_back(sentence("the spacing along axis ", a, " is ", g.spacing_mm[a], " mm by pixdim and ", length,
                                   " mm by the affine"));
   }
+  warn_of_orientation(h, g, unit, warnings);
   return g;
 }
 

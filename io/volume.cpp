@@ -172,10 +172,18 @@ Geometry make_geometry(const std::array<int64_t, 3>& shape, const Affine& affine
   return g;
 }
 
+double largest_corner_distance_mm(const std::array<int64_t, 3>& shape, const Affine& a, const Affine& b) {
+  double most = 0;
+  all_corners(shape, [&](const Point& index) {
+    const double apart = distance(a(index), b(index));
+    if (!(apart <= most)) most = apart;
+    return !std::isnan(apart);
+  });
+  return most;
+}
+
 bool same_grid(const Geometry& a, const Geometry& b, double tolerance_mm) {
-  return a.shape == b.shape && all_corners(a.shape, [&](const Point& index) {
-           return distance(a.affine(index), b.affine(index)) <= tolerance_mm;
-         });
+  return a.shape == b.shape && largest_corner_distance_mm(a.shape, a.affine, b.affine) <= tolerance_mm;
 }
 
 std::string describe(const Geometry& g) {

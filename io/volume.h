@@ -45,6 +45,8 @@ struct Volume {
   std::vector<std::string> warnings;  // sentences, such as the number of non-finite voxels
 };
 
+// How far apart two affines place the same voxel at most: that is at one of the eight corners.
+double largest_corner_distance_mm(const std::array<int64_t, 3>& shape, const Affine& a, const Affine& b);
 // Do both lie on the same grid: equal shape, and every corner within `tolerance_mm` of the other's?
 bool same_grid(const Geometry& a, const Geometry& b, double tolerance_mm = 1e-3);
 // One line: "240x240x155 voxels of 1x1x1 mm, LPS, first voxel at (…)".

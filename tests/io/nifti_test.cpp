@@ -95,7 +95,11 @@ TEST(nifti, reads_what_nibabel_reads) {
     EXPECT_EQ(g.version, get<int>(expected, "version", list));
     EXPECT_EQ(g.qform_code, get<int>(expected, "qform_code", list));
     EXPECT_EQ(g.sform_code, get<int>(expected, "sform_code", list));
-    EXPECT_EQ(v.warnings, std::vector<std::string>());
+    const std::string warning = file == "no-forms.nii"     ? "qform_code and sform_code are 0"
+                                : file == "both-forms.nii" ? "qform and sform disagree"
+                                                           : "";
+    ASSERT_EQ(v.warnings.size(), warning.empty() ? 0u : 1u);
+    if (!warning.empty()) EXPECT_TRUE(v.warnings[0].starts_with(warning)) << v.warnings[0];
     const auto affine = get<std::vector<std::vector<double>>>(expected, "affine", list);
     // Both work in double; the longest entry is below 100.
     for (size_t r = 0; r < 4; ++r)
@@ -263,13 +267,70 @@ TEST(nifti, oddities_become_warnings) {
     return v.warnings.size() == 1 ? v.warnings[0] : sentence(v.warnings.size(), " warnings");
   };
   EXPECT_EQ(warning(Maker().set<int16_t>(kDatatype + 2, 8)), "bitpix is 8 but int16 voxels have 16 bits");
-  EXPECT_EQ(warning(Maker().set(kPixdim + 4, 2.0f)),
+  EXPECT_EQ(warning(Maker().set<int16_t>(kQformCode, 0).set(kPixdim + 4, 2.0f)),
             "the spacing along axis 0 is 2 mm by pixdim and 1 mm by the affine");
   EXPECT_EQ(warning(Maker().set<uint8_t>(123, 1)), "lengths are given in metres; converted to millimetres");
   EXPECT_EQ(read_nifti_header(scratch / "a.nii").geometry.spacing_mm[2], 1000);
   EXPECT_EQ(read_nifti_header(scratch / "a.nii").geometry.affine.m[0][3], -3000);
-  EXPECT_EQ(warning(Maker().set<int16_t>(kSformCode, 0).set<int16_t>(kQformCode, 0)), "0 warnings");
+  EXPECT_TRUE(warning(Maker().set<int16_t>(kSformCode, 0).set<int16_t>(kQformCode, 0))
+                  .starts_with("qform_code and sform_code are 0: the header does not say which side is left"));
   EXPECT_EQ(read_nifti_header(scratch / "a.nii").geometry.axes(), "unknown");
+}
+
+TEST(nifti, two_places_for_one_image_become_a_warning) {
+  Scratch scratch;
+  const auto warnings = [&](const Maker& maker) {
+    put(scratch / "a.nii", maker.bytes);
+    return read_nifti_header(scratch / "a.nii").warnings;
+  };
+  float x = 0;
+  std::memcpy(&x, Maker().bytes.data() + kSrow + 12, sizeof x);
+  EXPECT_EQ(warnings(Maker().set(kSrow + 12, x + 0.01f)), std::vector<std::string>());
+  EXPECT_EQ(
+      warnings(Maker().set(kSrow + 12, x + 5)),
+      std::vector<std::string>{"qform and sform disagree: a corner lies 5 mm apart by the two; the sform is used"});
+  EXPECT_EQ(warnings(Maker().set<int16_t>(kQformCode, 0).set(kSrow + 12, x + 5)), std::vector<std::string>());
+  EXPECT_EQ(warnings(Maker().set(kQuatern, 2.0f)),
+            std::vector<std::string>{"the qform is no rotation: its quaternion is longer than 1; the sform is used"});
+}
+
+TEST(nifti, inspect_is_exact_where_f32_is_not) {
+  Scratch scratch;
+  Tensor whole = Tensor::empty({1, 1, 3}, DType::i32);
+  const int32_t values[] = {16777217, 16777219, 2147483647};
+  std::copy_n(values, 3, whole.data<int32_t>());
+  const Geometry grid = make_geometry({3, 1, 1}, {});
+  write_nifti(scratch / "a.nii", whole, grid);
+  const Json seen = inspect_image(scratch / "a.nii", std::array<double, 3>{1, 0, 0});
+  EXPECT_EQ(seen["min"], 16777217.0);
+  EXPECT_EQ(seen["max"], 2147483647.0);
+  EXPECT_EQ(seen["mean"], (16777217.0 + 16777219.0 + 2147483647.0) / 3);
+  EXPECT_EQ(seen["value"], 16777219.0);
+
+  // The same eight bytes a voxel as other types, and scaled.
+  const auto of_type = [&](int16_t code, const auto& voxel, float slope) {
+    write_nifti(scratch / "b.nii", Tensor::zeros({1, 1, 2}, DType::f32), make_geometry({2, 1, 1}, {}));
+    Bytes bytes = read_bytes(scratch / "b.nii");
+    static_assert(sizeof voxel == 8);
+    bytes.resize(352 + 16);
+    const int16_t bits = 64;
+    const float inter = 0.5;
+    std::memcpy(bytes.data() + kDatatype, &code, 2);
+    std::memcpy(bytes.data() + kDatatype + 2, &bits, 2);
+    std::memcpy(bytes.data() + kSlope, &slope, 4);
+    std::memcpy(bytes.data() + kInter, &inter, 4);
+    for (size_t at : {352, 360}) std::memcpy(bytes.data() + at, &voxel, 8);
+    put(scratch / "b.nii", bytes);
+    const Json found = inspect_image(scratch / "b.nii", std::array<double, 3>{0, 0, 0});
+    EXPECT_EQ(found["min"], found["value"]);
+    EXPECT_EQ(found["mean"], found["value"]);
+    return found["value"].get<double>();
+  };
+  EXPECT_EQ(of_type(64, 0.1, 0), 0.1);
+  EXPECT_EQ(of_type(64, 1e300, 0), 1e300);
+  EXPECT_EQ(of_type(1024, int64_t{-9007199254740993}, 0), static_cast<double>(-9007199254740993));
+  EXPECT_EQ(of_type(1280, uint64_t{18446744073709551615u}, 0), 18446744073709551616.0);
+  EXPECT_EQ(of_type(1024, int64_t{16777217}, 3), 16777217.0 * 3 + 0.5);
 }
 
 TEST(nifti, non_finite_voxels_are_counted) {
@@ -335,8 +396,18 @@ TEST(nifti, labels_are_rounded_and_bounded) {
   for (float bad : {0.5f, -1.0f, 256.0f, 1e30f, NAN}) {
     voxels.data<float>()[17] = bad;
     write_nifti(scratch / "a.nii", voxels, odd_geometry(1));
-    EXPECT_TRUE(refused([&] { read_nifti_labels(scratch / "a.nii"); }, "the voxel (1, 1, 1) is ")) << bad;
+    EXPECT_TRUE(refused([&] { read_nifti_labels(scratch / "a.nii"); },
+                        sentence("a.nii: 1 voxel holds no label, a whole number from 0 to 255, but ", bad,
+                                 "; the first is (1, 1, 1); write the labels again")));
   }
+  voxels.data<float>()[3] = 2.5f;
+  voxels.data<float>()[4] = 2.5f;
+  EXPECT_TRUE(refused(
+      [&] {
+        write_nifti(scratch / "a.nii", voxels, odd_geometry(1));
+        read_nifti_labels(scratch / "a.nii");
+      },
+      "3 voxels hold no label, a whole number from 0 to 255, but 2.5, nan; the first is (3, 0, 0)"));
 }
 
 TEST(nifti, inspect_reports_the_contract) {
