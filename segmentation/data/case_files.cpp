@@ -21,10 +21,12 @@ size_t ending_length(const std::string& name) {
   return 0;
 }
 
+// An empty folder with the name of an image counts as one: whoever reads it says what it is.
 void add_images(const Path& dir, const std::string& folder, std::vector<ImageFile>& out) {
   for (const auto& entry : std::filesystem::directory_iterator(dir)) {
     const std::string name = entry.path().filename().string();
-    if (name.front() == '.' || !entry.is_regular_file()) continue;
+    const bool inner_folder = !folder.empty() && entry.is_directory();
+    if (name.front() == '.' || !(entry.is_regular_file() || inner_folder)) continue;
     if (const size_t ending = ending_length(name))
       out.push_back({entry.path(), name.substr(0, name.size() - ending), folder});
   }
@@ -63,7 +65,10 @@ std::vector<ImageFile> image_files(const Path& dir) {
   add_images(dir, "", files);
   for (const auto& entry : std::filesystem::directory_iterator(dir)) {
     const std::string name = entry.path().filename().string();
-    if (entry.is_directory() && name.front() != '.') add_images(entry.path(), name, files);
+    if (!entry.is_directory() || name.front() == '.') continue;
+    const size_t before = files.size();
+    add_images(entry.path(), name, files);
+    if (files.size() == before && ending_length(name) > 0) files.push_back({image_file(entry.path())});
   }
   std::sort(files.begin(), files.end(), [](const ImageFile& a, const ImageFile& b) { return a.path < b.path; });
   std::erase_if(files, [&](const ImageFile& image) {

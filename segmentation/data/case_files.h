@@ -17,7 +17,8 @@ struct ImageFile {
   std::string stem;    // name without folder and ending
   std::string folder;  // name of the case's folder, empty in a flat one
 };
-// The images of a folder and of the folders in it, sorted by path; hidden names are left out.
+// The images of a folder and of the folders in it, sorted by path; hidden names are left out. A folder that has the
+// name of an image and holds none is listed too: reading it says what is wrong.
 std::vector<ImageFile> image_files(const Path& dir);
 // One file, whatever its name.
 ImageFile image_file(const Path& path);

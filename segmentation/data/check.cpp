@@ -1,122 +1,155 @@
 // SPDX-License-Identifier: Apache-2.0
-// What `metvox check` looks at. A fault never keeps the next file from being looked at.
+#include "segmentation/data/check.h"
+
 #include <algorithm>
-#include <cmath>
+#include <map>
 
 #include "io/nifti.h"
+#include "segmentation/data/case_fault.h"
 #include "segmentation/data/case_files.h"
-#include "segmentation/data/dataset.h"
 
 namespace metvox {
 namespace {
 
-// Runs f; an Error becomes a fault.
-template <class F>
-bool guarded(CheckReport& report, F&& f) {
-  try {
-    f();
-    return true;
-  } catch (const Error& e) {
-    if (e.fault() == Fault::internal) throw;
-    report.faults.push_back(e.what());
-    return false;
-  }
-}
+// Looks at one case after the other and counts the labels that it meets.
+class Checker {
+ public:
+  Checker(CheckReport& report, Labels labels) : report_(report), labels_(std::move(labels)) {}
 
-std::string named(const std::string& id, const std::string& text) {
-  return text.starts_with("case ") ? text : "case " + id + ": " + text;
-}
-
-// Reads one image; what is wrong with its voxels goes into the report.
-Volume checked_volume(const std::string& id, const Path& path, CheckReport& report) {
-  Volume v = read_nifti(path, NonFinite::keep);
-  const float* x = v.voxels.data<float>();
-  const auto bad = std::count_if(x, x + v.voxels.size(), [](float value) { return !std::isfinite(value); });
-  if (bad > 0) {
-    v.warnings.pop_back();  // says the same, as the last of the reader's
-    report.faults.push_back(
-        named(id, sentence(path.string(), ": ", bad, " of ", v.voxels.size(), " voxels are not finite")));
-  } else if (const auto [low, high] = std::minmax_element(x, x + v.voxels.size()); *low == *high) {
-    report.warnings.push_back(named(id, sentence(path.string(), ": every voxel is ", *low)));
-  }
-  return v;
-}
-
-// Images of one case on one grid; nothing when they are not.
-std::optional<CaseImages> checked_images(const std::string& id, const std::vector<Path>& paths, CheckReport& report) {
-  std::vector<Volume> volumes;
-  for (const Path& path : paths)
-    guarded(report, [&] {
-      try {
-        volumes.push_back(checked_volume(id, path, report));
-      } catch (const Error& e) {
-        throw Error(e.fault(), named(id, e.what()));
-      }
-    });
-  if (volumes.size() < paths.size()) return {};
-  std::optional<CaseImages> images;
-  guarded(report, [&] {
-    images = join_sequences(id, paths, std::move(volumes));
-    for (const std::string& w : images->warnings) report.warnings.push_back(named(id, w));
-  });
-  return images;
-}
-
-void check_labels(const CaseFiles& files, const Geometry& grid, const Labels& labels, std::array<int64_t, 256>& seen,
-                  CheckReport& report) {
-  guarded(report, [&] {
-    try {
-      const Tensor voxels = read_case_labels(files, grid, labels);
-      bool empty = true;
-      for (int64_t i = 0; i < voxels.size(); ++i) {
-        const uint8_t label = voxels.data<uint8_t>()[i];
-        ++seen[label];
-        empty &= label == 0;
-      }
-      if (empty) report.warnings.push_back(named(files.id, files.label.string() + ": no voxel is labelled"));
-    } catch (const Error& e) {
-      throw Error(e.fault(), named(files.id, e.what()));
+  // incomplete: a sequence is missing or there twice, so that the others need not fit together.
+  void look_at(const CaseFiles& files, bool incomplete) {
+    std::vector<Volume> volumes;
+    for (const Path& path : files.images) guarded(files.id, [&] { volumes.push_back(read_sequence(path)); });
+    std::optional<CaseImages> images;
+    if (!incomplete && !volumes.empty() && volumes.size() == files.images.size()) {
+      guarded(files.id, [&] { images = join_sequences(files.id, files.images, std::move(volumes)); });
+    } else {
+      for (const Volume& v : volumes) warn(files.id, v.warnings);
     }
-  });
+    if (images) warn(files.id, images->warnings);
+    if (!files.label.empty()) guarded(files.id, [&] { look_at_label(files, images); });
+  }
+
+  bool has_seen(const LabelTarget& target) const {
+    return std::any_of(target.labels.begin(), target.labels.end(),
+                       [&](int value) { return seen_[static_cast<size_t>(value)]; });
+  }
+
+ private:
+  template <class F>
+  void guarded(const std::string& id, F&& f) {
+    if (const auto fault = try_case(id, f)) report_.faults.push_back(fault->text);
+  }
+  void warn(const std::string& id, const std::vector<std::string>& warnings) {
+    for (const std::string& w : warnings) report_.warnings.push_back(named_case(id, w));
+  }
+  void look_at_label(const CaseFiles& files, const std::optional<CaseImages>& images) {
+    Tensor voxels;
+    if (images) {
+      voxels = read_case_labels(files, images->geometry, labels_);
+    } else {
+      voxels = read_nifti_labels(files.label).voxels;
+      require_known_labels(voxels, labels_, files.id, files.label);
+    }
+    const uint8_t* x = voxels.data<uint8_t>();
+    for (int64_t i = 0; i < voxels.size(); ++i) seen_[x[i]] = true;
+    if (std::all_of(x, x + voxels.size(), [](uint8_t label) { return label == 0; }))
+      warn(files.id, {files.label.string() + ": no voxel is labelled"});
+  }
+
+  CheckReport& report_;
+  Labels labels_;
+  std::array<bool, 256> seen_{};
+};
+
+void look_at_all(Checker& checker, const std::vector<CaseFiles>& complete, const std::vector<CaseFiles>& incomplete,
+                 CheckReport& report, const CheckProgress& progress) {
+  const auto total = static_cast<int64_t>(complete.size() + incomplete.size());
+  for (const auto* cases : {&complete, &incomplete})
+    for (const CaseFiles& files : *cases) {
+      checker.look_at(files, cases == &incomplete);
+      ++report.cases;
+      if (progress) progress(report.cases, total);
+    }
+}
+
+// Files by the case that their names tell.
+std::vector<CaseFiles> grouped(const std::vector<ImageFile>& files) {
+  std::map<Path, CaseFiles> groups;
+  for (const ImageFile& file : files) {
+    const std::string id = group_of(file);
+    CaseFiles& c = groups[file.path.parent_path() / id];
+    c.id = id;
+    if (case_of(file, "seg").empty() || !c.label.empty()) c.images.push_back(file.path);
+    else c.label = file.path;
+  }
+  std::vector<CaseFiles> cases;
+  for (auto& [name, c] : groups) cases.push_back(std::move(c));
+  return cases;
+}
+
+// Images beside the cases that no case takes: a misspelt name is easily overlooked.
+void warn_of_strays(const Path& dir, const std::vector<ImageFile>& files, const FoundInputs& found,
+                    CheckReport& report) {
+  std::vector<Path> taken, strays;
+  for (const auto* cases : {&found.complete, &found.incomplete})
+    for (const CaseFiles& c : *cases) taken.insert(taken.end(), c.images.begin(), c.images.end());
+  for (const ImageFile& file : files)
+    if (std::find(taken.begin(), taken.end(), file.path) == taken.end()) strays.push_back(file.path);
+  if (strays.empty()) return;
+  report.warnings.push_back(sentence(dir.string(), ": ", counted(static_cast<int64_t>(strays.size()), "image"),
+                                     strays.size() == 1 ? " has" : " have", " no sequence's name and ",
+                                     strays.size() == 1 ? "is" : "are", " not predicted, such as ",
+                                     strays.front().string()));
+}
+
+CheckReport check_folder(const Path& dir, const CheckProgress& progress) {
+  CheckReport report;
+  const std::vector<ImageFile> files = image_files(dir);
+  if (files.empty()) fail(Fault::input, dir.string(), ": there is no image (.nii.gz, .nii, .hdr) in this folder");
+  const DatasetDescription brats = brats_description("");
+  Checker checker(report, brats.labels);
+  const FoundInputs found = look_through_inputs(dir, brats.channel_names, &report.faults);
+  if (found.complete.empty() && found.incomplete.empty()) {
+    look_at_all(checker, grouped(files), {}, report, progress);
+    return report;
+  }
+  look_at_all(checker, found.complete, found.incomplete, report, progress);
+  warn_of_strays(dir, files, found, report);
+  return report;
 }
 
 }  // namespace
 
-CheckReport check_dataset(const Path& dir) {
+bool is_dataset(const Path& dir) {
+  if (std::filesystem::exists(dir / "dataset.json") || std::filesystem::exists(dir / "imagesTr")) return true;
+  const std::vector<ImageFile> files = image_files(dir);
+  return std::any_of(files.begin(), files.end(), [](const ImageFile& file) { return !case_of(file, "seg").empty(); });
+}
+
+CheckReport check_dataset(const Path& dir, const CheckProgress& progress) {
   CheckReport report;
-  RawDataset dataset;
-  if (!guarded(report, [&] { dataset = open_raw_dataset(dir, &report.faults); })) return report;
-  report.cases = static_cast<int64_t>(dataset.training.size());
-  if (report.cases != dataset.description.num_training)
+  const RawDataset dataset = look_through_dataset(dir, &report.faults);
+  const auto complete = static_cast<int64_t>(dataset.training.size());
+  if (complete != dataset.description.num_training)
     report.faults.push_back(sentence((dir / "dataset.json").string(), ": numTraining is ",
-                                     dataset.description.num_training, ", but ", report.cases,
-                                     " complete cases are there"));
-  std::array<int64_t, 256> seen{};
-  for (const CaseFiles& files : dataset.training)
-    if (const auto images = checked_images(files.id, files.images, report))
-      check_labels(files, images->geometry, dataset.description.labels, seen, report);
+                                     dataset.description.num_training, ", but there ", complete == 1 ? "is " : "are ",
+                                     counted(complete, "complete case"), "; mend the number"));
+  Checker checker(report, dataset.description.labels);
+  look_at_all(checker, dataset.training, dataset.incomplete, report, progress);
   for (const LabelTarget& t : dataset.description.labels.foreground())
-    if (std::all_of(t.labels.begin(), t.labels.end(), [&](int v) { return seen[static_cast<size_t>(v)] == 0; }))
+    if (!checker.has_seen(t))
       report.warnings.push_back(sentence(dir.string(), ": ", t.name, " is in no readable case"));
   return report;
 }
 
-CheckReport check_files(const std::vector<Path>& paths) {
+CheckReport check_inputs(const std::vector<Path>& paths, const CheckProgress& progress) {
+  if (paths.size() == 1 && std::filesystem::is_directory(paths[0])) return check_folder(paths[0], progress);
   CheckReport report;
-  std::map<std::string, std::vector<Path>> groups;
-  for (const Path& path : paths) {
-    if (!std::filesystem::is_directory(path)) {
-      const ImageFile file = image_file(path);
-      groups[(path.parent_path() / group_of(file)).string()].push_back(path);
-      continue;
-    }
-    const std::vector<ImageFile> files = image_files(path);
-    if (files.empty()) report.faults.push_back(path.string() + ": there is no image (.nii.gz, .nii, .hdr)");
-    for (const ImageFile& file : files)
-      groups[(file.path.parent_path() / group_of(file)).string()].push_back(file.path);
-  }
-  for (const auto& [name, files] : groups) checked_images(Path(name).filename().string(), files, report);
-  report.cases = static_cast<int64_t>(groups.size());
+  std::vector<ImageFile> files;
+  for (const Path& path : paths) files.push_back(image_file(path));
+  Checker checker(report, brats_description("").labels);
+  look_at_all(checker, grouped(files), {}, report, progress);
   return report;
 }
 

@@ -2,12 +2,11 @@
 #include "segmentation/data/dataset.h"
 
 #include <algorithm>
-#include <cstring>
 #include <set>
 
 #include "io/nifti.h"
+#include "segmentation/data/case_fault.h"
 #include "segmentation/data/case_files.h"
-#include "tensor/threads.h"
 
 namespace metvox {
 namespace {
@@ -61,16 +60,15 @@ std::string grids_besides(const FoundCase& found) {
   return same ? "" : "; and those that are there lie on different grids:" + text;
 }
 
-std::vector<CaseFiles> complete_cases(const std::vector<ImageFile>& files, const Path& dir,
-                                      const std::vector<std::string>& channel_names, std::vector<std::string>* faults) {
-  std::vector<CaseFiles> out;
+FoundInputs cases_in(const std::vector<ImageFile>& files, const Path& dir,
+                     const std::vector<std::string>& channel_names, std::vector<std::string>* faults) {
+  FoundInputs out;
   for (const auto& [id, found] : find_cases(files, channel_names)) {
-    if (const std::string fault = fault_of(id, found, channel_names, dir); !fault.empty()) {
-      if (faults) faults->push_back(fault + grids_besides(found));
-      continue;
-    }
-    out.push_back({id, {}, {}});
-    for (const auto& paths : found.images) out.back().images.push_back(paths.front());
+    CaseFiles c{id, {}, {}};
+    for (const auto& paths : found.images) c.images.insert(c.images.end(), paths.begin(), paths.end());
+    const std::string fault = fault_of(id, found, channel_names, dir);
+    if (!fault.empty() && faults) faults->push_back(fault + grids_besides(found));
+    (fault.empty() ? out.complete : out.incomplete).push_back(std::move(c));
   }
   return out;
 }
@@ -78,7 +76,8 @@ std::vector<CaseFiles> complete_cases(const std::vector<ImageFile>& files, const
 [[noreturn]] void fail_no_case(const Path& dir, const std::vector<std::string>& channel_names,
                                const std::vector<std::string>& faults) {
   if (!faults.empty())
-    fail(Fault::input, dir.string(), ": no complete case; the first fault of ", faults.size(), ": ", faults.front());
+    fail(Fault::input, dir.string(), ": no complete case; the first of ",
+         counted(static_cast<int64_t>(faults.size()), "fault"), ": ", faults.front());
   std::string names;
   for (size_t k = 0; k < channel_names.size(); ++k)
     names += (k ? "; " : "") + channel_names[k] + ": " + tried("CASE", k, channel_names[k]);
@@ -86,55 +85,66 @@ std::vector<CaseFiles> complete_cases(const std::vector<ImageFile>& files, const
 }
 
 // Gives every case its label; cases and labels without each other are faults.
-void attach_labels(std::vector<CaseFiles>& cases, const std::map<std::string, std::vector<Path>>& labels,
-                   const Path& dir, const std::vector<std::string>& faulty, std::vector<std::string>* faults) {
+void attach_labels(RawDataset& dataset, const std::map<std::string, std::vector<Path>>& labels, const Path& dir,
+                   std::vector<std::string>* faults) {
   const auto report = [&](const std::string& fault) {
     if (faults) faults->push_back(fault);
   };
   std::set<std::string> ids;
   std::vector<CaseFiles> kept;
-  for (CaseFiles& c : cases) {
+  for (CaseFiles& c : dataset.incomplete) {
+    ids.insert(c.id);
+    if (const auto found = labels.find(c.id); found != labels.end()) c.label = found->second.front();
+  }
+  for (CaseFiles& c : dataset.training) {
     ids.insert(c.id);
     const auto found = labels.find(c.id);
     if (found == labels.end()) {
       report(sentence("case ", c.id, ": the label is missing in ", dir.string(), "; tried ", c.id, " and ", c.id,
                       "-seg (.nii.gz, .nii, .hdr)"));
+      dataset.incomplete.push_back(std::move(c));
     } else if (found->second.size() > 1) {
       report(sentence("case ", c.id, ": the label is there more than once: ", list(found->second), "; keep one"));
+      dataset.incomplete.push_back(std::move(c));
     } else {
       c.label = found->second.front();
       kept.push_back(std::move(c));
     }
   }
-  for (const auto& [id, paths] : labels) {
-    const auto names_it = [&](const std::string& f) { return f.starts_with("case " + id + ":"); };
-    if (!ids.contains(id) && std::none_of(faulty.begin(), faulty.end(), names_it))
-      report(sentence("case ", id, ": there is a label, ", list(paths), ", but no image"));
-  }
-  cases = std::move(kept);
+  for (const auto& [id, paths] : labels)
+    if (!ids.contains(id))
+      report(sentence("case ", id, ": there is a label, ", list(paths),
+                      ", but no image; add its sequences or take it away"));
+  dataset.training = std::move(kept);
 }
 
 // dataset.json may list its files itself, relative to its folder.
-std::vector<CaseFiles> listed_cases(const DatasetDescription& d, const Path& dir, std::vector<std::string>* faults) {
-  std::vector<CaseFiles> out;
+void add_listed_cases(RawDataset& dataset, const Path& dir, std::vector<std::string>* faults) {
+  const DatasetDescription& d = dataset.description;
   const Path where = dir / "dataset.json";
   const Json table = get<Json>(d.json, "dataset", where);
   for (const auto& [id, entry] : table.items()) {
     CaseFiles c{id, {}, dir / get<std::string>(entry, "label", where)};
     for (const auto& image : get<std::vector<std::string>>(entry, "images", where)) c.images.push_back(dir / image);
-    std::vector<Path> all = c.images, missing;
-    all.push_back(c.label);
-    std::copy_if(all.begin(), all.end(), std::back_inserter(missing),
-                 [](const Path& p) { return !std::filesystem::exists(p); });
-    if (missing.empty() && c.images.size() == d.channel_names.size()) out.push_back(std::move(c));
-    else if (faults)
+    const auto gone = [](const Path& p) { return !std::filesystem::exists(p); };
+    std::vector<Path> missing;
+    std::copy_if(c.images.begin(), c.images.end(), std::back_inserter(missing), gone);
+    if (gone(c.label)) missing.push_back(c.label);
+    if (missing.empty() && c.images.size() == d.channel_names.size()) {
+      dataset.training.push_back(std::move(c));
+      continue;
+    }
+    if (faults)
       faults->push_back(missing.empty()
                             ? sentence("case ", id, ": dataset.json lists ", c.images.size(), " images for ",
                                        d.channel_names.size(), " channels")
                             : sentence("case ", id, ": dataset.json lists ", list(missing), ", which is not there"));
+    std::erase_if(c.images, gone);
+    if (gone(c.label)) c.label.clear();
+    dataset.incomplete.push_back(std::move(c));
   }
-  std::sort(out.begin(), out.end(), [](const CaseFiles& a, const CaseFiles& b) { return a.id < b.id; });
-  return out;
+  std::sort(dataset.training.begin(), dataset.training.end(),
+            [](const CaseFiles& a, const CaseFiles& b) { return a.id < b.id; });
 }
 
 }  // namespace
@@ -174,10 +184,9 @@ DatasetDescription description_from_json(const Json& json, const Path& path) {
   return d;
 }
 
-RawDataset open_raw_dataset(const Path& dir, std::vector<std::string>* faults) {
+RawDataset look_through_dataset(const Path& dir, std::vector<std::string>* faults) {
   require_folder(dir);
   RawDataset out;
-  std::vector<std::string> found;
   const Path description = dir / "dataset.json", images = dir / "imagesTr", labels = dir / "labelsTr";
   const bool nnunet = std::filesystem::exists(description);
   if (!nnunet && std::filesystem::exists(images))
@@ -185,30 +194,44 @@ RawDataset open_raw_dataset(const Path& dir, std::vector<std::string>* faults) {
   if (nnunet) out.description = read_description(description);
   else out.description = brats_description(std::filesystem::absolute(dir / ".").parent_path().filename().string());
   const auto& channels = out.description.channel_names;
+  std::vector<std::string> found;
   if (nnunet && out.description.json.contains("dataset")) {
-    out.training = listed_cases(out.description, dir, &found);
+    add_listed_cases(out, dir, &found);
   } else {
     const Path image_dir = nnunet ? images : dir;
     const std::vector<ImageFile> files = image_files(image_dir);
-    out.training = complete_cases(files, image_dir, channels, &found);
-    const std::vector<std::string> faulty = found;
-    attach_labels(out.training, find_label_files(nnunet ? image_files(labels) : files), nnunet ? labels : dir, faulty,
-                  &found);
+    FoundInputs cases = cases_in(files, image_dir, channels, &found);
+    out.training = std::move(cases.complete);
+    out.incomplete = std::move(cases.incomplete);
+    attach_labels(out, find_label_files(nnunet ? image_files(labels) : files), nnunet ? labels : dir, &found);
   }
   if (faults) faults->insert(faults->end(), found.begin(), found.end());
-  if (out.training.empty()) fail_no_case(nnunet ? images : dir, channels, found);
+  if (out.training.empty() && out.incomplete.empty()) fail_no_case(nnunet ? images : dir, channels, found);
   if (!nnunet)
     out.description.json["numTraining"] = out.description.num_training = static_cast<int64_t>(out.training.size());
   return out;
 }
 
+RawDataset open_raw_dataset(const Path& dir, std::vector<std::string>* faults) {
+  std::vector<std::string> found;
+  RawDataset out = look_through_dataset(dir, &found);
+  if (faults) faults->insert(faults->end(), found.begin(), found.end());
+  if (out.training.empty()) fail_no_case(dir, out.description.channel_names, found);
+  return out;
+}
+
+FoundInputs look_through_inputs(const Path& dir, const std::vector<std::string>& channel_names,
+                                std::vector<std::string>* faults) {
+  return cases_in(image_files(dir), dir, channel_names, faults);
+}
+
 std::vector<CaseFiles> find_inputs(const Path& dir, const std::vector<std::string>& channel_names,
                                    std::vector<std::string>* faults) {
   std::vector<std::string> found;
-  const auto cases = complete_cases(image_files(dir), dir, channel_names, &found);
+  FoundInputs cases = look_through_inputs(dir, channel_names, &found);
   if (faults) faults->insert(faults->end(), found.begin(), found.end());
-  if (cases.empty()) fail_no_case(dir, channel_names, found);
-  return cases;
+  if (cases.complete.empty()) fail_no_case(dir, channel_names, found);
+  return cases.complete;
 }
 
 std::vector<std::pair<std::string, Path>> find_labels(const Path& dir) {
@@ -219,67 +242,6 @@ std::vector<std::pair<std::string, Path>> find_labels(const Path& dir) {
     out.emplace_back(id, paths.front());
   }
   return out;
-}
-
-CaseImages read_case(const CaseFiles& files) {
-  check(!files.images.empty(), "read_case: case ", files.id, " has no images");
-  const size_t channels = files.images.size();
-  std::vector<Volume> volumes(channels);
-  parallel_for(static_cast<int64_t>(channels), 1, [&](int64_t first, int64_t last) {
-    for (int64_t c = first; c < last; ++c)
-      volumes[static_cast<size_t>(c)] = read_nifti(files.images[static_cast<size_t>(c)]);
-  });
-  return join_sequences(files.id, files.images, std::move(volumes));
-}
-
-CaseImages join_sequences(const std::string& id, const std::vector<Path>& paths, std::vector<Volume> volumes) {
-  const size_t channels = volumes.size();
-  CaseImages out;
-  out.geometry = volumes[0].geometry;
-  const Shape& grid = volumes[0].voxels.shape();
-  out.data = Tensor::empty({static_cast<int64_t>(channels), grid[0], grid[1], grid[2]}, DType::f32);
-  for (size_t c = 0; c < channels; ++c) {
-    const Tensor voxels = onto_lattice(volumes[c], out.geometry);
-    if (!voxels) {
-      std::string grids;
-      for (size_t k = 0; k < channels; ++k) grids += "\n  " + paths[k].string() + ": " + describe(volumes[k].geometry);
-      fail(Fault::input, "case ", id,
-           ": the sequences lie on different grids; register and resample them to one:", grids);
-    }
-    if (voxels.data<float>() != volumes[c].voxels.data<float>())
-      out.warnings.push_back(sentence(paths[c].string(), ": its axes, ", volumes[c].geometry.axes(), ", are turned to ",
-                                      out.geometry.axes(), " as in ", paths[0].string()));
-    for (const std::string& w : volumes[c].warnings) out.warnings.push_back(paths[c].string() + ": " + w);
-    std::memcpy(out.data.slice(static_cast<int64_t>(c), 1).data<float>(), voxels.data<float>(), voxels.bytes());
-    if (c > 0) volumes[c].voxels = {};
-  }
-  return out;
-}
-
-Tensor read_case_labels(const CaseFiles& files, const Geometry& grid, const Labels& labels) {
-  const Volume v = read_nifti_labels(files.label);
-  const Tensor out = onto_lattice(v, grid);
-  if (!out)
-    fail(Fault::input, "case ", files.id, ": the label lies on another grid than the images:\n  ", files.label.string(),
-         ": ", describe(v.geometry), "\n  images: ", describe(grid));
-  require_known_labels(out, labels, files.id, files.label);
-  return out;
-}
-
-void require_known_labels(const Tensor& voxels, const Labels& labels, const std::string& id, const Path& path) {
-  std::array<int64_t, 256> count{};
-  const uint8_t* x = voxels.data<uint8_t>();
-  for (int64_t i = 0; i < voxels.size(); ++i) ++count[x[i]];
-  std::set<int> known;
-  for (const LabelTarget& t : labels.entries) known.insert(t.labels.begin(), t.labels.end());
-  std::string unknown, names;
-  for (int value = 0; value < 256; ++value)
-    if (const int64_t n = count[static_cast<size_t>(value)]; n > 0 && !known.contains(value))
-      unknown += sentence(unknown.empty() ? "" : ", ", value, " (", n, " voxels)");
-  if (unknown.empty()) return;
-  for (int value : known) names += sentence(names.empty() ? "" : ", ", value);
-  fail(Fault::input, "case ", id, ": ", path.string(), " holds labels that the data set does not define: ", unknown,
-       "; it defines ", names, "; name them in dataset.json or take them out");
 }
 
 std::string patient_of(const std::string& case_id) {

@@ -33,14 +33,24 @@ struct CaseFiles {
 
 struct RawDataset {
   DatasetDescription description;
-  std::vector<CaseFiles> training;  // sorted by id
+  std::vector<CaseFiles> training;    // sorted by id
+  std::vector<CaseFiles> incomplete;  // cases left out, with the files that they have
 };
 // DIR holds dataset.json + imagesTr/ + labelsTr/, or BraTS-named files (flat or a folder a case). Cases with a missing
 // sequence or label are named in `faults` (one sentence each) and left out; no case at all is an Error (Fault::input).
 RawDataset open_raw_dataset(const Path& dir, std::vector<std::string>* faults);
+// The same where no case need be complete.
+RawDataset look_through_dataset(const Path& dir, std::vector<std::string>* faults);
+
 // Cases to predict: flat or one folder a case, for the channels of a model.
 std::vector<CaseFiles> find_inputs(const Path& dir, const std::vector<std::string>& channel_names,
                                    std::vector<std::string>* faults);
+// The same where no case need be complete.
+struct FoundInputs {
+  std::vector<CaseFiles> complete, incomplete;
+};
+FoundInputs look_through_inputs(const Path& dir, const std::vector<std::string>& channel_names,
+                                std::vector<std::string>* faults);
 // Label files CASE.nii.gz or CASE-seg.nii.gz, flat or a folder a case: (case, path), sorted.
 std::vector<std::pair<std::string, Path>> find_labels(const Path& dir);
 
@@ -52,6 +62,11 @@ struct CaseImages {
   std::vector<std::string> warnings;
 };
 CaseImages read_case(const CaseFiles& files);
+// One sequence as read_case reads it. Refuses what no network can make sense of: an image without any value but 0, a
+// single row of voxels, a spacing or a field of view that no scanner has. Every voxel the same is a warning.
+Volume read_sequence(const Path& path);
+// The part of it that needs no voxels.
+Volume read_sequence_header(const Path& path);
 // The same from volumes already read, one a path.
 CaseImages join_sequences(const std::string& id, const std::vector<Path>& paths, std::vector<Volume> volumes);
 // Labels of the case on that grid, u8 (z, y, x); values outside `labels` are an Error (Fault::input) that lists them.
@@ -62,15 +77,5 @@ void require_known_labels(const Tensor& voxels, const Labels& labels, const std:
 // Patient of a case id: BraTS ids carry a time point at the end (BraTS-MET-00012-003 -> BraTS-MET-00012); else the id
 // itself.
 std::string patient_of(const std::string& case_id);
-
-// `metvox check`: every fault of a data set as a sentence (counts, channels, grids, labels, NaN, empty labels).
-struct CheckReport {
-  int64_t cases = 0;
-  std::vector<std::string> faults, warnings;
-};
-CheckReport check_dataset(const Path& dir);
-// The same for image files and folders of them, whatever they are: readable, finite, and one grid for the files of a
-// case. Here `cases` counts groups of files.
-CheckReport check_files(const std::vector<Path>& paths);
 
 }  // namespace metvox

@@ -87,7 +87,6 @@ Fingerprint make_fingerprint(const RawDataset& dataset, uint64_t seed) {
     const Tensor labels = read_case_labels(files, images.geometry, dataset.description.labels);
     const CropBox box = bounding_box(nonzero_mask(images.data));
     const Int3 shape{box.last[0] - box.first[0], box.last[1] - box.first[1], box.last[2] - box.first[2]};
-    if (volume(shape) == 0) fail(Fault::input, "case ", files.id, ": every voxel of every sequence is 0");
     const auto& mm = images.geometry.spacing_mm;
     f.spacings_mm.push_back({mm[2], mm[1], mm[0]});
     f.shapes_after_crop.push_back(shape);

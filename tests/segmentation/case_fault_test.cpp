@@ -19,9 +19,21 @@ TEST(case_fault, nothing_when_all_went_well) {
 
 TEST(case_fault, a_sentence_names_the_case_once) {
   EXPECT_EQ(fault_of(Error(Fault::input, "x.nii: is torn"))->text, "case a12: x.nii: is torn");
-  EXPECT_EQ(fault_of(Error(Fault::input, "a12.nii: is torn"))->text, "a12.nii: is torn");
+  EXPECT_EQ(fault_of(Error(Fault::input, "a12.nii: is torn"))->text, "case a12: a12.nii: is torn");
+  EXPECT_EQ(fault_of(Error(Fault::input, "case a12: is torn"))->text, "case a12: is torn");
+  EXPECT_EQ(fault_of(Error(Fault::input, "case a12 has 3 sequences"))->text, "case a12 has 3 sequences");
+  EXPECT_EQ(fault_of(Error(Fault::input, "case a1: is torn"))->text, "case a12: case a1: is torn");
   EXPECT_EQ(fault_of(Error(Fault::memory, "no room"))->fault, Fault::memory);
   EXPECT_FALSE(fault_of(Error(Fault::input, "x"))->stop);
+}
+
+TEST(case_fault, counts_are_words_that_fit) {
+  EXPECT_EQ(counted(0, "case"), "0 cases");
+  EXPECT_EQ(counted(1, "case"), "1 case");
+  EXPECT_EQ(not_begun_sentence(1, "out"),
+            "1 more case was not begun; make room in out and run it again: finished cases are kept");
+  EXPECT_EQ(not_begun_sentence(2, "out"),
+            "2 more cases were not begun; make room in out and run it again: finished cases are kept");
 }
 
 TEST(case_fault, an_output_that_takes_no_more_stops_the_others) {

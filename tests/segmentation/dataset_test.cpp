@@ -3,76 +3,14 @@
 
 #include <gtest/gtest.h>
 
-#include <unistd.h>
-
 #include <cmath>
 
-#include "io/nifti.h"
+#include "tests/segmentation/dataset_folder.h"
 
 namespace metvox {
 namespace {
 
-// A folder of its own for each test, gone afterwards.
-class dataset : public testing::Test {
- protected:
-  void SetUp() override {
-    root = Path(testing::TempDir()) /
-           sentence("metvox_dataset_", testing::UnitTest::GetInstance()->current_test_info()->name(), "_", ::getpid());
-    std::filesystem::create_directories(root);
-  }
-  void TearDown() override { std::filesystem::remove_all(root); }
-
-  static Geometry grid(const std::array<int64_t, 3>& shape, double spacing_mm = 1) {
-    Affine a;
-    for (size_t i = 0; i < 3; ++i) a.m[i][i] = spacing_mm;
-    return make_geometry(shape, a);
-  }
-  Path write(const std::string& name, float value = 1, const Geometry& g = grid({4, 3, 2})) const {
-    const Path path = root / name;
-    std::filesystem::create_directories(path.parent_path());
-    Tensor t = Tensor::empty({g.shape[2], g.shape[1], g.shape[0]}, DType::f32);
-    for (int64_t i = 0; i < t.size(); ++i) t.data<float>()[i] = value + static_cast<float>(i);
-    write_nifti(path, t, g);
-    return path;
-  }
-  Path write_label(const std::string& name, uint8_t value = 1, const Geometry& g = grid({4, 3, 2})) const {
-    const Path path = root / name;
-    std::filesystem::create_directories(path.parent_path());
-    Tensor t = Tensor::zeros({g.shape[2], g.shape[1], g.shape[0]}, DType::u8);
-    t.data<uint8_t>()[5] = value;
-    write_nifti(path, t, g);
-    return path;
-  }
-  void write_brats(const std::string& folder, const std::string& id) const {
-    for (const char* name : {"t1c", "t1n", "t2f", "t2w"}) write(folder + id + "-" + name + ".nii.gz");
-    write_label(folder + id + "-seg.nii.gz");
-  }
-  void write_description(int num_training, const std::string& channels = R"({"0": "T1C", "1": "T2F"})") const {
-    write_text(root / "dataset.json", R"({"channel_names": )" + channels + R"(, "labels": {"background": 0, "met": 1},
-      "numTraining": )" + std::to_string(num_training) +
-                                          R"(, "file_ending": ".nii.gz"})");
-  }
-  Path root;
-};
-
-std::string first(const std::vector<std::string>& faults) { return faults.empty() ? "" : faults.front(); }
-
-void expect_mentions(const std::string& text, const std::vector<std::string>& parts) {
-  for (const std::string& part : parts)
-    EXPECT_NE(text.find(part), std::string::npos) << '"' << part << "\" is not in: " << text;
-}
-
-template <class F>
-std::string error_of(F&& f) {
-  try {
-    f();
-  } catch (const Error& e) {
-    EXPECT_EQ(e.fault(), Fault::input);
-    return e.what();
-  }
-  ADD_FAILURE() << "nothing was thrown";
-  return "";
-}
+class dataset : public DatasetFolder {};
 
 TEST_F(dataset, inputs_flat_and_in_folders_by_index_and_by_name) {
   write("a_0000.nii.gz");
@@ -97,16 +35,6 @@ TEST_F(dataset, a_description_without_channels_names_the_key) {
   write_text(root / "dataset.json", R"({"labels": {"background": 0, "met": 1}, "numTraining": 1})");
   expect_mentions(error_of([&] { read_description(root / "dataset.json"); }),
                   {"dataset.json", "\"channel_names\" is missing"});
-}
-
-TEST_F(dataset, labels_that_are_not_numbers_are_a_fault) {
-  write_brats("", "a");
-  Tensor t = Tensor::zeros({2, 3, 4}, DType::f32);
-  t.data<float>()[7] = std::nanf("");
-  write_nifti(root / "a-seg.nii.gz", t, grid({4, 3, 2}));
-  const CheckReport r = check_dataset(root);
-  ASSERT_EQ(r.faults.size(), 1u);
-  expect_mentions(r.faults[0], {"case a", "a-seg.nii.gz", "is nan"});
 }
 
 TEST_F(dataset, pairs_are_one_image) {
@@ -240,60 +168,56 @@ TEST_F(dataset, labels_that_nobody_named_are_listed) {
   expect_mentions(error_of([&] {
                     read_case_labels({"x", {}, label}, grid({4, 3, 2}), brats_description("d").labels);
                   }),
-                  {"case x", "7 (1 voxels)"});
+                  {"case x", "7 (1 voxel)"});
 }
 
-TEST_F(dataset, check_names_every_fault) {
-  write_description(4);
-  for (const char* id : {"a", "b", "c", "d", "e"}) {
-    write(sentence("imagesTr/", id, "_0000.nii.gz"));
-    write(sentence("imagesTr/", id, "_0001.nii.gz"), 1, grid({4, 3, 2}, id[0] == 'b' ? 2 : 1));
-    write_label(sentence("labelsTr/", id, ".nii.gz"), id[0] == 'c' ? 9 : 1);
-  }
-  write("imagesTr/d_0000.nii.gz", std::nanf(""));
-  write_text(root / "imagesTr/e_0001.nii.gz", "no image");
-  write("imagesTr/f_0000.nii.gz");
-  const CheckReport r = check_dataset(root);
-  EXPECT_EQ(r.cases, 5);
-  ASSERT_EQ(r.faults.size(), 6u);
-  expect_mentions(r.faults[0], {"case f", "T2F", "missing"});
-  expect_mentions(r.faults[1], {"numTraining is 4", "5 complete"});
-  expect_mentions(r.faults[2], {"case b", "grids"});
-  expect_mentions(r.faults[3], {"case c", "9 (1 voxels)"});
-  expect_mentions(r.faults[4], {"case d", "24 of 24 voxels are not finite"});
-  expect_mentions(r.faults[5], {"case e", "e_0001.nii.gz"});
+TEST_F(dataset, every_way_to_a_case_refuses_the_same) {
+  const Path image = write("x_0000.nii.gz");
+  const auto refusal = [&](const Path& other) { return error_of([&] { read_case({"x", {image, other}, {}}); }); };
+  Tensor zeros = Tensor::zeros({2, 3, 4}, DType::f32);
+  write_nifti(root / "zero.nii", zeros, grid({4, 3, 2}));
+  expect_mentions(refusal(root / "zero.nii"), {"case x: ", "zero.nii: every voxel is 0, there is no image in it"});
+  zeros.data<float>()[3] = std::nanf("");
+  write_nifti(root / "nan.nii", zeros, grid({4, 3, 2}));
+  expect_mentions(refusal(root / "nan.nii"), {"case x: ", "nan.nii: every voxel is 0 or not finite"});
+  for (const double mm : {1e6, 1e-6, 101.0, 0.009})
+    expect_mentions(refusal(write("mm.nii", 1, grid({4, 3, 2}, mm))),
+                    {"case x: ", "mm.nii: a spacing of ", "is not that of an MRI scan", "mend pixdim"});
+  expect_mentions(refusal(write("wide.nii", 1, grid({40, 40, 40}, 50))), {"wide.nii", "field of view"});
+  expect_mentions(refusal(write("point.nii", 1, grid({1, 1, 1}))), {"point.nii: 1x1x1 voxels are no image"});
+  expect_mentions(refusal(write("line.nii", 1, grid({1, 9, 1}))), {"line.nii: 1x9x1 voxels are no image"});
+  EXPECT_NO_THROW(read_sequence(write("slice.nii", 1, grid({4, 3, 1}))));
+  EXPECT_THROW(read_sequence_header(root / "mm.nii"), Error);
+  EXPECT_NO_THROW(read_sequence_header(root / "zero.nii"));
+
+  std::fill_n(zeros.data<float>(), zeros.size(), 7.0f);
+  write_nifti(root / "seven.nii", zeros, grid({4, 3, 2}));
+  const CaseImages images = read_case({"x", {image, root / "seven.nii"}, {}});
+  ASSERT_EQ(images.warnings.size(), 1u);
+  expect_mentions(images.warnings[0], {"seven.nii: every voxel is 7"});
 }
 
-TEST_F(dataset, check_accepts_a_sound_set) {
+TEST_F(dataset, a_folder_with_the_name_of_an_image_is_named) {
+  std::filesystem::create_directories(root / "x_0000.nii.gz");
+  std::filesystem::create_directories(root / "y/y-t1c.nii");
+  const auto cases = find_inputs(root, {"T1C"}, nullptr);
+  ASSERT_EQ(cases.size(), 2u);
+  for (const CaseFiles& files : cases)
+    expect_mentions(error_of([&] { read_case(files); }), {"case " + files.id, "it is a folder, not a file"});
+  // Some archives unpack to x.nii/x.nii.
+  write("z_0000.nii.gz/z_0000.nii.gz");
+  EXPECT_EQ(find_inputs(root, {"T1C"}, nullptr)[2].images[0], root / "z_0000.nii.gz/z_0000.nii.gz");
+}
+
+TEST_F(dataset, cases_left_out_keep_their_files) {
   write_brats("", "a");
-  write_label("a-seg.nii.gz", 3);
-  const CheckReport r = check_dataset(root);
-  EXPECT_EQ(r.cases, 1);
-  EXPECT_TRUE(r.faults.empty()) << first(r.faults);
-  EXPECT_TRUE(r.warnings.empty()) << first(r.warnings);
-}
-
-TEST_F(dataset, check_warns_of_empty_labels) {
-  write_brats("", "a");
-  write_label("a-seg.nii.gz", 0);
-  const CheckReport r = check_dataset(root);
-  EXPECT_TRUE(r.faults.empty()) << first(r.faults);
-  ASSERT_EQ(r.warnings.size(), 4u);  // the label, and each of three regions
-  expect_mentions(r.warnings[0], {"case a", "no voxel is labelled"});
-}
-
-TEST_F(dataset, check_takes_any_files) {
-  write("a-t1c.nii.gz");
-  write("a-t2w.nii.gz", 1, grid({4, 3, 2}, 2));
-  write("b.nii.gz");
-  write_text(root / "c.nii", "no image");
-  const CheckReport all = check_files({root});
-  EXPECT_EQ(all.cases, 3);
-  ASSERT_EQ(all.faults.size(), 2u);
-  expect_mentions(all.faults[0], {"case a", "grids"});
-  expect_mentions(all.faults[1], {"c.nii"});
-  EXPECT_TRUE(check_files({root / "b.nii.gz"}).faults.empty());
-  EXPECT_EQ(check_files({root / "none.nii.gz"}).faults.size(), 1u);
+  write_brats("", "b");
+  std::filesystem::remove(root / "b-t2w.nii.gz");
+  const RawDataset d = open_raw_dataset(root, nullptr);
+  ASSERT_EQ(d.incomplete.size(), 1u);
+  EXPECT_EQ(d.incomplete[0].id, "b");
+  EXPECT_EQ(d.incomplete[0].images.size(), 3u);
+  EXPECT_EQ(d.incomplete[0].label, root / "b-seg.nii.gz");
 }
 
 TEST(dataset_names, patients) {
