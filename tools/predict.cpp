@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 
-#include "io/nifti.h"
+#include "segmentation/data/case_fault.h"
 #include "segmentation/data/config_hash.h"
 #include "segmentation/data/resample.h"
 #include "segmentation/data/system_memory.h"
@@ -24,14 +24,15 @@ struct Request {
 bool parse(CommandLine& line, Request& r) {
   line.option("input,i", r.input, "DIR", "images: CASE_0000.nii.gz or CASE-t1c.nii.gz, flat or a folder a case",
               Need::required);
-  line.option("output,o", r.output, "DIR", "folder for CASE.nii.gz; finished cases are skipped", Need::required);
+  line.option("output,o", r.output, "DIR", "folder for CASE.nii.gz; finished cases there are kept", Need::required);
   line.option("model,m", r.model, "DIR", "model folder that `metvox train` printed", Need::required);
   line.option("folds,f", r.folds, "FOLD", "folds to average; default: every fold that has the checkpoint");
   line.choice("checkpoint", r.checkpoint, {"final", "best", "latest"}, "which weights of a fold");
-  line.option("step-size", r.predictor.step_size, "SHARE", "step between windows, as a share of the patch");
+  line.option("step-size", r.predictor.step_size, "SHARE",
+              "step from one window to the next, as a share of the patch, from 0.05 to 1");
   line.option("disable-tta", r.no_mirror, "do not average over mirrored images: 8 times faster, a little less exact");
   line.option("save-probabilities", r.cases.probabilities, "also write CASE_probabilities.safetensors");
-  line.option("overwrite", r.cases.overwrite, "predict finished cases again");
+  line.option("overwrite", r.cases.overwrite, "predict finished cases again and replace them");
   line.common({Common::device, Common::engine, Common::precision, Common::threads, Common::json, Common::quiet,
                Common::dry_run});
   if (!line.parse()) return false;
@@ -61,13 +62,14 @@ int64_t mib(size_t bytes) { return static_cast<int64_t>((bytes + (1 << 19)) >> 2
 
 // What a case needs at most: it may be cropped before it is resampled.
 struct CaseNeeds {
+  std::string id;
   Int3 voxels{};
   int64_t runs = 0;
   size_t bytes = 0;
 };
 
 CaseNeeds needs_of(const CaseFiles& files, const Predictor& predictor, const ModelFolder& model, bool probabilities) {
-  const Geometry g = read_nifti_header(files.images.front()).geometry;
+  const Geometry g = read_sequence_header(files.images.front()).geometry;
   const auto& spacing = model.config().spacing_mm;
   Int3 shape{};
   Double3 from{}, to{};
@@ -78,6 +80,7 @@ CaseNeeds needs_of(const CaseFiles& files, const Predictor& predictor, const Mod
     to[a] = spacing.size() == 3 ? spacing[a] : a == 0 ? from[a] : spacing[a - 1];
   }
   CaseNeeds needs;
+  needs.id = files.id;
   needs.voxels = resampled_shape(shape, from, to);
   needs.runs = predictor.runs(needs.voxels);
   // Reading holds every sequence twice; then come the data and the logits; at last the logits and what is written.
@@ -89,53 +92,57 @@ CaseNeeds needs_of(const CaseFiles& files, const Predictor& predictor, const Mod
   return needs;
 }
 
-void look_for_memory(const CommandLine& line, const Request& r, const Predictor& predictor, const ModelFolder& model,
-                     const std::vector<CaseFiles>& cases) {
-  const PredictorMemory m = predictor.memory();
-  const size_t own = m.arena + m.weights + m.packed + m.window;
+// Of every case whose header can be read; the others are faults, told at once or when it is their turn.
+struct Needs {
+  std::vector<CaseNeeds> cases;
+  std::vector<std::string> faults;
+  CaseNeeds largest;
+};
+
+Needs needs_of(const std::vector<CaseFiles>& cases, const Request& r, const Predictor& predictor,
+               const ModelFolder& model) {
+  Needs needs;
+  for (const CaseFiles& files : cases) {
+    const auto fault =
+        try_case(files.id, [&] { needs.cases.push_back(needs_of(files, predictor, model, r.cases.probabilities)); });
+    if (fault) needs.faults.push_back(fault->text);
+    else if (needs.cases.back().bytes > needs.largest.bytes) needs.largest = needs.cases.back();
+  }
+  return needs;
+}
+
+size_t bytes_of(const PredictorMemory& m) { return m.arena + m.weights + m.packed + m.window; }
+
+void look_for_memory(const CommandLine& line, const Predictor& predictor, const Needs& needs) {
+  const size_t own = bytes_of(predictor.memory());
   const SystemMemory memory = system_memory();
   if (!line.values().dry_run) require_memory("the model", own, memory);
-  size_t largest = 0;
-  std::string id;
-  for (const CaseFiles& files : cases) try {
-      const size_t bytes = needs_of(files, predictor, model, r.cases.probabilities).bytes;
-      if (bytes > largest) largest = bytes, id = files.id;
-    } catch (const Error&) {  // is told when it is the case's turn
-    }
-  const std::string warning = memory_warning(sentence("the model with case ", id), own + largest, memory);
+  const std::string warning =
+      memory_warning(sentence("the model with case ", needs.largest.id), own + needs.largest.bytes, memory);
   if (!warning.empty()) line.warn("warning: ", warning);
 }
 
-int dry_run(const CommandLine& line, const Request& r, const Predictor& predictor, const ModelFolder& model,
-            const std::vector<CaseFiles>& cases, std::vector<std::string> faults) {
+int dry_run(const CommandLine& line, const Predictor& predictor, const Needs& needs, std::vector<std::string> faults) {
+  faults.insert(faults.end(), needs.faults.begin(), needs.faults.end());
   Json list = Json::array();
-  size_t largest = 0;
-  for (const CaseFiles& files : cases) {
-    try {
-      const CaseNeeds needs = needs_of(files, predictor, model, r.cases.probabilities);
-      largest = std::max(largest, needs.bytes);
-      list.push_back({{"case", files.id},
-                      {"voxels_at_most", needs.voxels},
-                      {"network_runs_at_most", needs.runs},
-                      {"bytes_at_most", needs.bytes}});
-      line.say(files.id, ": at most ", needs.voxels[0], "x", needs.voxels[1], "x", needs.voxels[2], " voxels, ",
-               needs.runs, " runs of the network, ", mib(needs.bytes), " MiB");
-    } catch (const Error& e) {
-      faults.push_back(e.what());
-    }
+  for (const CaseNeeds& c : needs.cases) {
+    list.push_back(
+        {{"case", c.id}, {"voxels_at_most", c.voxels}, {"network_runs_at_most", c.runs}, {"bytes_at_most", c.bytes}});
+    line.say(c.id, ": at most ", c.voxels[0], "x", c.voxels[1], "x", c.voxels[2], " voxels, ", counted(c.runs, "run"),
+             " of the network, ", mib(c.bytes), " MiB");
   }
   for (const std::string& fault : faults) line.warn(fault);
   const PredictorMemory m = predictor.memory();
-  const size_t sum = m.arena + m.weights + m.packed + m.window + largest;
+  const size_t sum = bytes_of(m) + needs.largest.bytes;
   line.say("arena ", mib(m.arena), " MiB, weights ", mib(m.weights), ", packed copies ", mib(m.packed), ", window ",
-           mib(m.window), ", largest case ", mib(largest), "; ", mib(sum), " MiB in all");
+           mib(m.window), ", largest case ", mib(needs.largest.bytes), "; ", mib(sum), " MiB in all");
   if (line.values().json)
     print_json({{"cases", list},
                 {"arena_bytes", m.arena},
                 {"weights_bytes", m.weights},
                 {"packed_bytes", m.packed},
                 {"window_bytes", m.window},
-                {"largest_case_bytes", largest},
+                {"largest_case_bytes", needs.largest.bytes},
                 {"sum_bytes", sum},
                 {"faults", faults}});
   return faults.empty() ? 0 : code(list.empty() ? Fault::input : Fault::partial);
@@ -156,9 +163,7 @@ void write_config(const CommandLine& line, const Path& path, const Json& config)
 int report(const CommandLine& line, const Request& r, const Predictions& done, const std::vector<std::string>& faults) {
   for (const std::string& warning : done.warnings) line.warn("warning: ", warning);
   for (const std::string& fault : faults) line.warn(fault);
-  if (done.not_begun > 0)
-    line.warn(done.not_begun, " more cases were not begun; make room in ", r.output.string(),
-              " and run it again: finished cases are kept");
+  if (done.not_begun > 0) line.warn(not_begun_sentence(done.not_begun, r.output));
   line.say(done.written, " written, ", done.kept, " kept, ", faults.size(), " failed; segmentations are in ",
            r.output.string());
   if (line.values().json)
@@ -182,8 +187,9 @@ int run(CommandLine& line) {
   const std::vector<CaseFiles> cases = find_inputs(r.input, model.dataset.channel_names, &faults);
   if (cases.empty()) return report(line, r, {}, faults);
   Predictor predictor(model, r.folds, r.checkpoint, r.predictor);
-  if (r.predictor.target.device.kind == Device::Kind::cpu) look_for_memory(line, r, predictor, model, cases);
-  if (line.values().dry_run) return dry_run(line, r, predictor, model, cases, faults);
+  const Needs needs = needs_of(cases, r, predictor, model);
+  if (r.predictor.target.device.kind == Device::Kind::cpu) look_for_memory(line, predictor, needs);
+  if (line.values().dry_run) return dry_run(line, predictor, needs, std::move(faults));
   make_folder(r.output);
   Json config = resolved_config(r, model);
   const std::string hash = config["hash"] = config_hash(config);
@@ -201,7 +207,7 @@ int run(CommandLine& line) {
   return report(line, r, done, faults);
 }
 
-const VerbEntry entry{{"predict", Stage::model, "segment new cases",
+const VerbEntry entry{{"predict", Stage::model, "outline the metastases of new cases with a trained model",
                        "metvox predict -i raw/imagesTs -o predictions -m results/nnunet__dice-bce__3d_fullres", run}};
 
 }  // namespace

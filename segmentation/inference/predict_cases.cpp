@@ -8,14 +8,52 @@ namespace metvox {
 
 namespace {
 
-bool finished(const PredictionFiles& files, const PredictOptions& options) {
-  return std::filesystem::exists(files.labels) &&
-         (!options.probabilities || std::filesystem::exists(files.probabilities));
+bool exist(const PredictionFiles& files, bool probabilities) {
+  return std::filesystem::exists(files.labels) && (!probabilities || std::filesystem::exists(files.probabilities));
+}
+
+template <class F>
+bool works(F&& f) {
+  try {
+    f();
+    return true;
+  } catch (const Error&) {
+    return false;
+  }
+}
+
+// What keeps files under the right names from being this model's prediction of the case; empty when nothing does.
+std::string flaw_of(const PredictionFiles& files, const CaseFiles& inputs, const ModelFolder& model,
+                    bool probabilities) {
+  const Geometry grid = read_nifti_header(inputs.images.front()).geometry;
+  const std::string name = files.labels.string();
+  Volume v;
+  if (!works([&] { v = read_nifti_labels(files.labels); })) return name + " is not a whole label image";
+  if (!same_grid(v.geometry, grid)) return name + " lies on another grid than the images";
+  if (!works([&] { require_known_labels(v.voxels, model.dataset.labels, inputs.id, files.labels); }))
+    return name + " holds labels that the model does not have";
+  if (!probabilities) return "";
+  const Shape expected{static_cast<int64_t>(model.dataset.labels.heads().size()), grid.shape[2], grid.shape[1],
+                       grid.shape[0]};
+  SafeTensorsHeader header;
+  const bool whole =
+      works([&] { header = read_safetensors_header(files.probabilities); }) && header.specs.contains("probabilities");
+  if (whole && header.specs.at("probabilities").shape == expected) return "";
+  return files.probabilities.string() + " does not hold the probabilities on the images' grid";
+}
+
+// Is the case finished? What only looks so becomes a warning.
+bool keeps(const PredictionFiles& files, const CaseFiles& inputs, const ModelFolder& model,
+           const PredictOptions& options, std::vector<std::string>& warnings) {
+  if (options.overwrite || !exist(files, options.probabilities)) return false;
+  const std::string flaw = flaw_of(files, inputs, model, options.probabilities);
+  if (!flaw.empty()) warnings.push_back(named_case(inputs.id, flaw + "; the case is predicted again"));
+  return flaw.empty();
 }
 
 PreprocessedCase prepare(const CaseFiles& files, const ModelFolder& model, std::vector<std::string>& warnings) {
   const CaseImages images = read_case(files);
-  for (const std::string& w : images.warnings) warnings.push_back("case " + files.id + ": " + w);
+  for (const std::string& w : images.warnings) warnings.push_back(named_case(files.id, w));
   return preprocess_case(files.id, images, Tensor(), model.plans, model.config(), model.dataset.labels, 0);
 }
 
@@ -63,19 +101,18 @@ Predictions predict_cases(Predictor& predictor, const ModelFolder& model, const 
   for (int64_t i = 0; i < total; ++i) {
     const CaseFiles& files = cases[i];
     progress(i, total, 0);
-    if (!options.overwrite && finished(prediction_files(dir, files.id), options)) {
-      ++result.kept;
-      continue;
-    }
     const auto share = [&](int64_t done, int64_t runs) {
       progress(i, total, static_cast<double>(done) / static_cast<double>(runs));
     };
-    const auto fault =
-        try_case(files.id, [&] { predict_case(predictor, model, files, dir, options, share, result.warnings); });
-    if (!fault) {
-      ++result.written;
-      continue;
-    }
+    const auto fault = try_case(files.id, [&] {
+      if (keeps(prediction_files(dir, files.id), files, model, options, result.warnings)) {
+        ++result.kept;
+      } else {
+        predict_case(predictor, model, files, dir, options, share, result.warnings);
+        ++result.written;
+      }
+    });
+    if (!fault) continue;
     result.memory = result.memory || fault->fault == Fault::memory;
     result.faults.push_back(fault->text);
     if (!fault->stop) continue;

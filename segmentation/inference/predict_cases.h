@@ -20,7 +20,7 @@ void write_prediction(const Path& dir, const Tensor& logits, const CasePropertie
                       bool probabilities, const std::string& note = "");
 
 struct PredictOptions {
-  bool overwrite = false;  // else a case whose files are there is kept
+  bool overwrite = false;  // else a case is kept whose files are there, whole, on its grid and with the model's labels
   bool probabilities = false;
   std::string note{};  // such as the configuration's hash
 };

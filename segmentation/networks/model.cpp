@@ -181,6 +181,10 @@ ModelFolder open_model(const Path& path, const std::string& checkpoint, const st
   if (!fs::is_directory(path))
     fail(Fault::input, path.string(), fs::exists(path) ? ": is a file, not a model folder" : ": no such model folder",
          "; `metvox train` prints the folder it writes, which holds plans.json, dataset.json and fold_0, fold_1, ...");
+  if (!fs::exists(path / "plans.json"))
+    fail(Fault::input, path.string(), ": is no model folder, for it holds no plans.json",
+         fs::is_empty(path) ? " (nor anything else)" : "",
+         "; `metvox train` prints the folder it writes, which holds plans.json, dataset.json and fold_0, fold_1, ...");
   ModelFolder model;
   model.path = path;
   model.plans = read_plans(path / "plans.json");

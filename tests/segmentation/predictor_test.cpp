@@ -240,4 +240,47 @@ TEST(predictor, writes_cases_on_their_own_grid_and_goes_on_after_a_bad_one) {
   EXPECT_EQ(predict_cases(predictor, model, {cases[1]}, out, {false, true}, quiet).written, 1);
 }
 
+TEST(predictor, keeps_only_what_is_a_whole_prediction_of_the_case) {
+  const ModelFolder model = open_model(write_fake_model(fresh_dir("results"), kPatch, 1));
+  const Path in = fresh_dir("in"), out = fresh_dir("out");
+  const Geometry grid = write_images(in, "a");
+  const auto cases = find_inputs(in, model.dataset.channel_names, nullptr);
+  Predictor predictor = make(model, {"0"}, false);
+  const auto run = [&] {
+    return predict_cases(predictor, model, cases, out, {false, true}, [](int64_t, int64_t, double) {});
+  };
+  const Path labels = out / "a.nii.gz", probabilities = out / "a_probabilities.safetensors";
+  ASSERT_EQ(run().written, 1);
+  const Bytes whole = read_bytes(labels);
+  EXPECT_EQ(run().kept, 1);
+
+  const auto predicts_again = [&](const std::string& why) {
+    const Predictions done = run();
+    EXPECT_EQ(done.kept, 0) << why;
+    EXPECT_EQ(done.written, 1) << why;
+    ASSERT_EQ(done.warnings.size(), 1u) << why;
+    EXPECT_EQ(done.warnings[0], "case a: " + why + "; the case is predicted again");
+    EXPECT_EQ(read_bytes(labels), whole) << why;
+  };
+  std::filesystem::resize_file(labels, whole.size() - 1);
+  predicts_again(labels.string() + " is not a whole label image");
+  write_text(labels, "");
+  predicts_again(labels.string() + " is not a whole label image");
+  Tensor other = Tensor::zeros({9, 13, 14}, DType::u8);
+  Geometry shifted = grid;
+  shifted.affine.m[0][3] += 1;
+  write_nifti(labels, other, make_geometry(grid.shape, shifted.affine));
+  predicts_again(labels.string() + " lies on another grid than the images");
+  other.data<uint8_t>()[7] = 9;
+  write_nifti(labels, other, grid);
+  predicts_again(labels.string() + " holds labels that the model does not have");
+  std::filesystem::resize_file(probabilities, std::filesystem::file_size(probabilities) - 1);
+  predicts_again(probabilities.string() + " does not hold the probabilities on the images' grid");
+
+  // A reader's own correction is no stump.
+  other.data<uint8_t>()[7] = 3;
+  write_nifti(labels, other, grid);
+  EXPECT_EQ(run().kept, 1);
+}
+
 }  // namespace metvox
