@@ -39,8 +39,7 @@ void prepare_folder(const Request& r, const Plans& plans, const DatasetDescripti
 void preprocess(const CaseFiles& files, const Request& r, const Plans& plans, const Labels& labels, uint64_t seed,
                 Progress& progress) {
   const CaseImages images = read_case(files);
-  for (const std::string& w : images.warnings)
-    progress.line(sentence("metvox preprocess: warning: case ", files.id, ": ", w));
+  for (const std::string& w : images.warnings) progress.line("metvox preprocess: warning: " + named_case(files.id, w));
   const Tensor truth = read_case_labels(files, images.geometry, labels);
   for (const auto& name : r.configurations) {
     const Configuration& configuration = plans.configuration(name, r.plans);
@@ -59,7 +58,7 @@ bool finished(const std::string& id, const Request& r, const Plans& plans) {
 }
 
 struct Outcome {
-  int64_t done = 0, skipped = 0;
+  int64_t done = 0, skipped = 0, not_begun = 0;
   std::vector<std::string> faults;
   bool memory = false;
 };
@@ -67,6 +66,7 @@ struct Outcome {
 Outcome preprocess_all(const RawDataset& dataset, const Request& r, const Plans& plans, const CommandLine& line,
                        Outcome outcome) {
   Progress progress("preprocess", "cases", line.values().quiet);
+  const auto total = static_cast<int64_t>(dataset.training.size());
   int64_t seen = 0;
   for (const CaseFiles& files : dataset.training) {
     const auto fault = try_case(files.id, [&] {
@@ -77,11 +77,29 @@ Outcome preprocess_all(const RawDataset& dataset, const Request& r, const Plans&
       outcome.memory = outcome.memory || fault->fault == Fault::memory;
       outcome.faults.push_back(fault->text);
       progress.line("metvox preprocess: " + fault->text);
-      if (fault->stop) break;
     }
-    progress.update(++seen, static_cast<int64_t>(dataset.training.size()));
+    progress.update(++seen, total);
+    if (!fault || !fault->stop) continue;
+    outcome.not_begun = total - seen;
+    break;
   }
   return outcome;
+}
+
+void report(const CommandLine& line, const Request& r, const Outcome& outcome, int64_t total) {
+  if (outcome.not_begun > 0) line.warn(not_begun_sentence(outcome.not_begun, r.out));
+  if (line.values().json)
+    print_json({{"out", r.out.string()},
+                {"cases", total},
+                {"done", outcome.done},
+                {"skipped", outcome.skipped},
+                {"not_begun", outcome.not_begun},
+                {"faults", outcome.faults}});
+  else if (line.values().dry_run)
+    line.say(total - outcome.skipped, " of ", counted(total, "case"), " would be preprocessed to ", r.out.string());
+  else
+    line.say(counted(outcome.done, "case"), " preprocessed, ", outcome.skipped, outcome.skipped == 1 ? " was" : " were",
+             " finished before, ", outcome.faults.size(), " failed; in ", r.out.string());
 }
 
 int run(CommandLine& line) {
@@ -89,7 +107,7 @@ int run(CommandLine& line) {
   line.positional("RAW", r.raw, "raw data set");
   line.option("plans,p", r.plans, "PLANS.json", "what `metvox plan` wrote", Need::required);
   line.option("out,o", r.out, "PREPROCESSED", "folder to write; finished cases there are kept", Need::required);
-  line.option("config,c", r.configurations, "NAME", "configurations to preprocess for");
+  line.option("config,c", r.configurations, "NAME", "configurations of the plan to preprocess for, such as 2d");
   line.common({Common::seed, Common::threads, Common::json, Common::quiet, Common::dry_run});
   if (!line.parse()) return 0;
   const Plans plans = read_plans(r.plans);
@@ -104,17 +122,7 @@ int run(CommandLine& line) {
     outcome = preprocess_all(dataset, r, plans, line, std::move(outcome));
   }
   const auto total = static_cast<int64_t>(dataset.training.size());
-  if (line.values().json)
-    print_json({{"out", r.out.string()},
-                {"cases", total},
-                {"done", outcome.done},
-                {"skipped", outcome.skipped},
-                {"faults", outcome.faults}});
-  else if (line.values().dry_run)
-    line.say(total - outcome.skipped, " of ", total, " cases would be preprocessed to ", r.out.string());
-  else
-    line.say(outcome.done, " cases preprocessed, ", outcome.skipped, " were finished before, ", outcome.faults.size(),
-             " failed; in ", r.out.string());
+  report(line, r, outcome, total);
   if (outcome.faults.empty()) return 0;
   if (outcome.done + outcome.skipped > 0 || line.values().dry_run) return code(Fault::partial);
   return code(outcome.memory ? Fault::memory : Fault::input);

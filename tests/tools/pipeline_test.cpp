@@ -143,7 +143,7 @@ TEST_F(pipeline, evaluates_the_others_when_a_label_is_undefined) {
   write_nifti(label(data, 1), v.voxels, v.geometry);
   const Outcome o = metvox_run({"evaluate", "--pred", pred, "--truth", data / "labelsTr", "--out", out});
   EXPECT_EQ(o.code, 5);
-  EXPECT_TRUE(says(o.err, label(data, 1).string() + " holds labels that the data set does not define: 9 (1 voxels)"));
+  EXPECT_TRUE(says(o.err, label(data, 1).string() + " holds labels that the data set does not define: 9 (1 voxel)"));
 }
 
 TEST_F(pipeline, one_bad_case_does_not_stop_the_others) {
@@ -243,6 +243,66 @@ TEST_F(pipeline, a_full_disk_is_a_sentence) {
   EXPECT_TRUE(says(o.err, "cannot write"));
   EXPECT_EQ(count_files(out, ".tmp"), 0);
   EXPECT_EQ(count_files(out, ".nii.gz"), 0);
+}
+
+TEST_F(pipeline, preprocess_says_what_a_full_disk_leaves_undone) {
+  const Path data = raw(), out = fresh_folder("out");
+  ASSERT_EQ(plan(data, out).code, 0);
+  const std::vector<std::string> arguments{"preprocess", data, "--plans", out / "plans.json", "--out", out};
+  Subprocess full{arguments, 20000};  // plans and labels fit, preprocessed cases do not
+  full.start();
+  const Outcome o = full.wait();
+  EXPECT_EQ(o.code, 3);
+  EXPECT_TRUE(says(o.err, "cannot write"));
+  EXPECT_TRUE(says(o.err, "2 more cases were not begun; make room in " + out.string()));
+  EXPECT_EQ(count_files(out, ".safetensors"), 0);
+  EXPECT_EQ(count_files(out, ".tmp"), 0);
+
+  // Two are finished before the disk is full: they are kept.
+  ASSERT_EQ(preprocess(data, out).code, 0);
+  const Path last = label(data, 2).filename();
+  for (const auto& entry : fs::recursive_directory_iterator(out))
+    if (entry.path().stem() == last.stem().stem()) fs::remove(entry.path());
+  fs::remove(out / "gt_segmentations" / last);
+  Subprocess again{arguments, 20000};
+  again.start();
+  const Outcome second = again.wait();
+  EXPECT_EQ(second.code, 5);
+  EXPECT_TRUE(says(second.err, "0 cases preprocessed, 2 were finished before, 1 failed"));
+  EXPECT_EQ(count_files(out / "gt_segmentations", ".nii.gz"), 2);
+}
+
+TEST_F(pipeline, sentences_name_the_case_the_file_and_the_way_out) {
+  const Path data = raw(), out = fresh_folder("out");
+  ASSERT_EQ(plan(data, out).code, 0);
+  const auto id = [&](size_t n) { return label(data, n).stem().stem().string(); };
+  fs::resize_file(image(data, 1), fs::file_size(image(data, 1)) / 2);
+  Affine huge;
+  for (size_t a = 0; a < 3; ++a) huge.m[a][a] = 1e6;
+  write_nifti(image(data, 5), Tensor::zeros({32, 40, 32}, DType::i16), make_geometry({32, 40, 32}, huge));
+  const Outcome checked = metvox_run({"check", data});
+  const Outcome o = preprocess(data, out);
+  EXPECT_EQ(o.code, 5);
+  for (const std::string& text : {checked.out, o.err}) {
+    EXPECT_TRUE(says(text, "case " + id(0) + ": " + image(data, 1).string() + ": the gzip stream is truncated after "));
+    EXPECT_TRUE(says(text, "; copy or download the file again"));
+    EXPECT_TRUE(says(text, "case " + id(1) + ": " + image(data, 5).string() + ": a spacing of "));
+    EXPECT_TRUE(says(text, "; mend pixdim and the affine in the header"));
+  }
+  EXPECT_TRUE(says(checked.out, "3 cases, 2 faults, 0 warnings\n"));
+  EXPECT_TRUE(says(o.err, "1 case preprocessed, 0 were finished before, 2 failed"));
+}
+
+TEST_F(pipeline, folders_that_are_no_images_and_no_models_are_named) {
+  const Path folder = fresh_folder("x.nii.gz"), out = fresh_folder("out");
+  for (const std::string verb : {"check", "inspect"}) {
+    const Outcome o = metvox_run({verb, folder});
+    EXPECT_EQ(o.code, 3);
+    EXPECT_TRUE(says(o.out + o.err, folder.string() + ": ")) << verb;
+  }
+  const Outcome o = metvox_run({"predict", "-i", raw() / "imagesTr", "-o", out, "-m", folder});
+  EXPECT_EQ(o.code, 3);
+  EXPECT_TRUE(says(o.err, folder.string() + ": is no model folder, for it holds no plans.json (nor anything else)"));
 }
 
 TEST_F(pipeline, refuses_to_mix_cases_of_two_plans) {
