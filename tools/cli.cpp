@@ -304,7 +304,8 @@ void CommandLine::print_help() const {
   std::string usage = "metvox " + verb_.name;
   for (const auto& d : declared_) {
     if (!d.is_positional && d.count.need == Need::optional) continue;
-    const std::string shown = (d.is_positional ? "" : "--" + d.name + " ") + (d.is_positional ? d.name : d.value_name);
+    const std::string twins = (d.letter.empty() ? "" : "-" + d.letter + "|") + "--" + d.name;
+    const std::string shown = d.is_positional ? d.name : twins + " " + d.value_name;
     usage += " " + (d.count.need == Need::optional ? "[" + shown + "]" : shown) + (d.count.most == kMany ? "..." : "");
   }
   std::string example;
@@ -312,15 +313,15 @@ void CommandLine::print_help() const {
   std::printf("Example:\n  %s\n\n%s: %s\n\nUsage: %s [options]\n\n", example.c_str(), verb_.name.c_str(),
               verb_.summary.c_str(), usage.c_str());
   for (const auto& d : declared_) {
-    std::string left = d.is_positional ? d.name : "--" + d.name + (d.letter.empty() ? "" : ", -" + d.letter);
+    std::string left = d.is_positional ? d.name : (d.letter.empty() ? "" : "-" + d.letter + ", ") + "--" + d.name;
     if (!d.value_name.empty()) left += " " + d.value_name;
     if (d.count.most == kMany) left += "...";
     const std::string unless = d.count.need == Need::required ? " (required)"
                                : d.shown_default.empty()      ? ""
-                                                              : " (" + d.shown_default + ")";
+                                                              : " (default: " + d.shown_default + ")";
     print_row(left, d.help + unless);
   }
-  print_row("--help, -h", "this text");
+  print_row("-h, --help", "this text");
 }
 
 Target CommandLine::target(const std::string& engine) const {

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "segmentation/data/case_fault.h"
 #include "segmentation/study/compare.h"
 #include "tools/cli.h"
 
@@ -126,7 +127,8 @@ int run(CommandLine& line) {
       compare(scores, mode == "paper" ? CompareMode::paper : CompareMode::paired, reference, line.values().seed);
   write_comparison(result, out);
   print_notes(line, result.notes, out);
-  line.say(scores.systems.size(), " systems, ", result.cases, " cases; the tables are in ", out.string());
+  line.say(counted(static_cast<int64_t>(scores.systems.size()), "system"), ", ", counted(result.cases, "case"),
+           "; the tables are in ", out.string());
   if (line.values().json) {
     print_json(to_json(result));
   } else {

@@ -33,7 +33,8 @@ int run(CommandLine& line) {
   return 0;
 }
 
-const VerbEntry entry{{"devices", Stage::machine, "what this machine offers", "metvox devices --json", run}};
+const VerbEntry entry{{"devices", Stage::machine, "list the CPU and GPUs of this machine and the engines of each",
+                       "metvox devices --json", run}};
 
 }  // namespace
 }  // namespace metvox

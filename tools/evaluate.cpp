@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "segmentation/data/case_fault.h"
 #include "segmentation/evaluation/report.h"
 #include "tools/cli.h"
 #include "tools/progress.h"
@@ -42,7 +43,7 @@ int run(CommandLine& line) {
   Progress progress("evaluate", "cases", line.values().quiet);
   const Evaluation result = evaluate(prediction, truth, labels, out, progress.callback());
   for (const std::string& fault : result.faults) progress.line("metvox evaluate: " + fault);
-  line.say(result.cases, " cases evaluated; scores.csv, extended.csv, lesions.csv and summary.json are in ",
+  line.say(counted(result.cases, "case"), " evaluated; scores.csv, extended.csv, lesions.csv and summary.json are in ",
            out.string());
   const ReportNumbers numbers = report_numbers(read_csv(out / "scores.csv"), read_csv(out / "lesions.csv"), out);
   if (line.values().json) print_json(to_json(numbers, result.faults));

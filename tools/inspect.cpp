@@ -117,7 +117,7 @@ int run(CommandLine& line) {
   return faults.empty() ? 0 : code(Fault::partial);
 }
 
-const VerbEntry entry{{"inspect", Stage::machine, "look inside an image, a checkpoint, plans or a model",
+const VerbEntry entry{{"inspect", Stage::results, "show what is in an image, a checkpoint, plans or a model",
                        "metvox inspect case_0000.nii.gz --json --at 10,-20,30", run}};
 
 }  // namespace

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "segmentation/data/case_fault.h"
 #include "tools/cli.h"
 #include "tools/progress.h"
 
@@ -38,9 +39,9 @@ int run(CommandLine& line) {
   line.option("out,o", out, "DIR", "folder to write; cases that are whole there are kept", Need::required);
   line.option("cases", options.cases, "N", "how many heads");
   line.choice("domain", options.domain, {"public", "private"},
-              "scanner: isotropic and clean, or thick-sliced and noisy");
+              "kind of scanner; public: isotropic and clean, private: thick slices and noise");
   line.choice("layout", layout, {"nnunet", "brats"}, "a raw data set of nnU-Net, or a folder a case with BraTS names");
-  line.option("size", size, "XxYxZ", "voxels in file order; another size keeps the head and enlarges the voxels");
+  line.option("size", size, "XxYxZ", "voxels along x, y and z; another size keeps the head and enlarges the voxels");
   line.option("anatomy", anatomy, "analytic|LABELMAP",
               "a head made of formulas, or whole-head label maps with FreeSurfer codes");
   line.common({Common::seed, Common::threads, Common::json, Common::quiet, Common::dry_run});
@@ -63,7 +64,10 @@ int run(CommandLine& line) {
                 {"label_maps", options.label_maps.size()},
                 {"written", !line.values().dry_run}});
   else
-    line.say(options.cases, line.values().dry_run ? " phantoms would be written to " : " phantoms are in ",
+    line.say(counted(options.cases, "phantom"),
+             line.values().dry_run ? " would be written to "
+             : options.cases == 1  ? " is in "
+                                   : " are in ",
              out.string(), " (phantoms are not patients)");
   return 0;
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "segmentation/data/plans.h"
 
+#include "segmentation/data/case_fault.h"
 #include "tools/cli.h"
 
 namespace metvox {
@@ -17,11 +18,14 @@ void declare(CommandLine& line, Request& r) {
               "folder to write plans.json, dataset.json and dataset_fingerprint.json to", Need::required);
   line.option("like", r.like, "PLANS.json", "take the plans of another data set (nnU-Net's move-plans)");
   line.option("gpu-memory-gb", r.planner.gpu_memory_gb, "GB",
-              "memory to plan for; 0: the preset's own, 8 for the default");
-  line.choice("preset", r.planner.preset, {"default", "resenc-m", "resenc-l", "resenc-xl"}, "nnU-Net's planners");
-  line.option("base-features", r.planner.base_features, "N", "features of the first stage");
-  line.option("patch-size", r.planner.patch_size, "Z Y X", "patch of 3d_fullres; the strides follow from it");
-  line.option("batch-size", r.planner.batch_size, "N", "patches a step; 0: planned");
+              "GPU memory that training may fill; 0: what the preset is meant for, 8 for `default`");
+  line.choice("preset", r.planner.preset, {"default", "resenc-m", "resenc-l", "resenc-xl"},
+              "which of nnU-Net's planners to follow");
+  line.option("base-features", r.planner.base_features, "N",
+              "features of the network's first stage; the next ones double them");
+  line.option("patch-size", r.planner.patch_size, "Z Y X",
+              "patch of 3d_fullres in voxels, instead of the planned one; the strides follow from it");
+  line.option("batch-size", r.planner.batch_size, "N", "patches a training step; 0: as planned");
   line.common({Common::seed, Common::threads, Common::json, Common::quiet, Common::dry_run});
 }
 
@@ -66,7 +70,8 @@ int run(CommandLine& line) {
   std::vector<std::string> faults;
   const RawDataset dataset = open_raw_dataset(r.raw, &faults);
   for (const auto& fault : faults) line.warn(fault);
-  line.say("reading ", dataset.training.size(), " cases of ", dataset.description.name);
+  line.say("reading ", counted(static_cast<int64_t>(dataset.training.size()), "case"), " of ",
+           dataset.description.name);
   const Fingerprint fingerprint = make_fingerprint(dataset, line.values().seed);
   const Plans plans = r.like.empty() ? make_plans(fingerprint, dataset.description, r.planner)
                                      : move_plans(read_plans(r.like), dataset.description);
@@ -90,7 +95,7 @@ int run(CommandLine& line) {
 }
 
 const VerbEntry entry{
-    {"plan", Stage::data, "look at a data set and plan spacing, patch, batch and network",
+    {"plan", Stage::data, "choose spacing, patch, batch and network for a data set",
      "metvox plan raw --out preprocessed\nmetvox plan raw --out preprocessed --base-features 8 --patch-size 48 48 48",
      run}};
 

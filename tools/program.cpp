@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <new>
+#include <tuple>
 
 #include "tools/cli.h"
 #include "tools/machine.h"
@@ -41,13 +42,21 @@ void watch_signals() {
   signal(SIGXFSZ, SIG_IGN);  // a file size limit is then an error of write(), with a sentence
 }
 
+// The order of work, in which verbs are listed; one that is not named here comes last in its stage.
+size_t place_of(const Verb& verb) {
+  static const std::vector<std::string> workflow{"phantom",  "check",   "plan",   "preprocess", "train", "predict",
+                                                 "evaluate", "compare", "report", "inspect",    "bench", "devices"};
+  return static_cast<size_t>(std::find(workflow.begin(), workflow.end(), verb.name) - workflow.begin());
+}
+
 void print_help(FILE* to) {
   std::fprintf(to,
                "metvox finds and outlines brain metastases in MRI.\n\nUsage: metvox VERB [options]; metvox VERB --help "
                "shows an example\n");
   std::vector<Verb> sorted = verbs();
-  std::sort(sorted.begin(), sorted.end(),
-            [](const Verb& a, const Verb& b) { return std::tie(a.stage, a.name) < std::tie(b.stage, b.name); });
+  std::sort(sorted.begin(), sorted.end(), [](const Verb& a, const Verb& b) {
+    return std::tuple(a.stage, place_of(a), a.name) < std::tuple(b.stage, place_of(b), b.name);
+  });
   const char* titles[] = {"Data", "Models", "Results", "Machine"};
   const Verb* last = nullptr;
   for (const Verb& verb : sorted) {
@@ -56,7 +65,7 @@ void print_help(FILE* to) {
     last = &verb;
   }
   std::fprintf(to,
-               "\n  --version    names the engines\n\n"
+               "\n  --version    version and engines of this program\n\n"
                "Exit codes: 0 done, 1 internal error, 2 usage, 3 bad input, 4 out of memory, 5 some cases failed,\n"
                "6 a verification failed, 130/143 stopped by a signal. Not a medical device.\n");
 }

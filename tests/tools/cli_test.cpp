@@ -10,15 +10,23 @@ TEST(cli, help_lists_the_verbs_and_each_verb_shows_an_example_first) {
   const Outcome help = metvox_run({"--help"});
   EXPECT_EQ(help.code, 0);
   EXPECT_EQ(help.err, "");
-  for (const std::string verb :
-       {"phantom", "check", "plan", "preprocess", "train", "predict", "evaluate", "compare", "inspect", "bench",
-        "devices"}) {
-    EXPECT_TRUE(says(help.out, "\n  " + verb + " "));
+  size_t last = 0;
+  for (const std::string verb : {"phantom", "check", "plan", "preprocess", "train", "predict", "evaluate", "compare",
+                                 "report", "inspect", "bench", "devices"}) {
+    ASSERT_TRUE(says(help.out, "\n  " + verb + " "));
+    EXPECT_GT(help.out.find("\n  " + verb + " "), last) << verb << " is not in the order of work";
+    last = help.out.find("\n  " + verb + " ");
     const Outcome o = metvox_run({verb, "--help"});
     EXPECT_EQ(o.code, 0) << verb;
     EXPECT_TRUE(begins(o.out, "Example:\n  metvox " + verb)) << verb;
-    EXPECT_TRUE(says(o.out, "--help, -h")) << verb;
+    EXPECT_TRUE(says(o.out, "-h, --help")) << verb;
   }
+}
+
+TEST(cli, help_shows_both_names_of_an_option) {
+  const std::string help = metvox_run({"predict", "--help"}).out;
+  EXPECT_TRUE(says(help, "Usage: metvox predict -i|--input DIR -o|--output DIR -m|--model DIR [options]"));
+  EXPECT_TRUE(says(help, "\n  -i, --input DIR "));
 }
 
 TEST(cli, a_wrong_command_line_is_a_sentence_on_stderr_and_exit_2) {
