@@ -68,7 +68,7 @@ StoredFile::StoredFile(const Path& path) : path_(path) {
   const bool folder = S_ISDIR(facts.st_mode);
   close(descriptor_);
   fail(Fault::input, "cannot read ", path.string(),
-       folder ? ": it is a folder, not a file" : ": it is not a regular file");
+       folder ? ": it is a folder, not a file; put the file itself there" : ": it is not a regular file");
 }
 
 StoredFile::~StoredFile() { close(descriptor_); }

@@ -70,6 +70,7 @@ struct CaseNeeds {
 
 CaseNeeds needs_of(const CaseFiles& files, const Predictor& predictor, const ModelFolder& model, bool probabilities) {
   const Geometry g = read_sequence_header(files.images.front()).geometry;
+  for (size_t c = 1; c < files.images.size(); ++c) read_sequence_header(files.images[c]);  // refuses what reading would
   const auto& spacing = model.config().spacing_mm;
   Int3 shape{};
   Double3 from{}, to{};

@@ -40,7 +40,7 @@ TEST(files, text_comes_back) {
 TEST(files, refusals_name_the_path) {
   Scratch scratch;
   EXPECT_TRUE(refused([&] { read_bytes(scratch / "none"); }, (scratch / "none").string() + ": No such file"));
-  EXPECT_TRUE(refused([&] { read_bytes(scratch.folder()); }, "not a regular file"));
+  EXPECT_TRUE(refused([&] { read_bytes(scratch.folder()); }, "it is a folder, not a file"));
   EXPECT_TRUE(refused([&] { write_text(scratch / "no/file", "x"); },
                       "cannot make a file in the folder " + (scratch / "no").string()));
   EXPECT_TRUE(refused([&] { write_text("/dev/null", "x"); }, "not a regular file"));

@@ -83,7 +83,7 @@ TEST_F(check, looks_into_incomplete_cases_too) {
   EXPECT_EQ(r.cases, 2);
   ASSERT_EQ(r.faults.size(), 3u) << first(r.faults);
   expect_mentions(r.faults[0], {"case b", "T2F", "missing"});
-  expect_mentions(r.faults[1], {"case b", "b_0000.nii.gz", "truncated"});
+  expect_mentions(r.faults[1], {"case b", "b_0000.nii.gz", "is not a NIfTI file"});
   expect_mentions(r.faults[2], {"case b", "labelsTr/b.nii.gz", "8 (1 voxel)", "name them in dataset.json"});
 }
 
@@ -157,7 +157,7 @@ TEST_F(check, inputs_have_no_labels) {
   ASSERT_EQ(r.faults.size(), 3u) << first(r.faults);
   expect_mentions(r.faults[0], {"case b", "T1C", "missing"});
   expect_mentions(r.faults[1], {"case a", "a-t1c.nii.gz: a spacing of 1e+06x1e+06x1e+06 mm"});
-  expect_mentions(r.faults[2], {"case b", "b-t2w.nii.gz", "truncated"});
+  expect_mentions(r.faults[2], {"case b", "b-t2w.nii.gz", "is not a NIfTI file"});
   ASSERT_EQ(r.warnings.size(), 1u);
   expect_mentions(r.warnings[0], {"1 image has no sequence's name", "a-t2wx.nii.gz"});
 }
@@ -184,8 +184,13 @@ TEST_F(check, files_of_a_case_lie_on_one_grid_and_its_label_too) {
   EXPECT_TRUE(good.faults.empty()) << first(good.faults);
   write_label("a-seg.nii.gz", 1, grid({4, 3, 3}));
   expect_mentions(first(check_inputs({t1c, t2w, seg}).faults), {"case a", "the label lies on another grid"});
-  write("a-t2w.nii.gz", 1, grid({4, 3, 2}, 2));
-  expect_mentions(first(check_inputs({t1c, t2w}).faults), {"case a", "grids", "a-t1c.nii.gz", "a-t2w.nii.gz"});
+  Geometry nowhere = grid({4, 3, 2}, 2);
+  nowhere.qform_code = nowhere.sform_code = 0;
+  write("a-t2w.nii.gz", 1, nowhere);
+  const CheckReport apart = check_inputs({t1c, t2w});
+  expect_mentions(first(apart.faults), {"case a", "grids", "a-t1c.nii.gz", "a-t2w.nii.gz"});
+  ASSERT_EQ(apart.warnings.size(), 1u);
+  expect_mentions(apart.warnings[0], {"case a", "a-t2w.nii.gz: qform_code and sform_code are 0"});
 }
 
 }  // namespace

@@ -199,7 +199,9 @@ TEST_F(pipeline, names_every_grid_when_they_differ) {
   const Path data = raw();
   Affine shifted;
   shifted.m[0][3] = 17;
-  write_nifti(image(data, 1), Tensor::zeros({20, 21, 22}, DType::i16), make_geometry({22, 21, 20}, shifted));
+  Tensor other = Tensor::zeros({20, 21, 22}, DType::i16);
+  other.data<int16_t>()[5] = 1;
+  write_nifti(image(data, 1), other, make_geometry({22, 21, 20}, shifted));
   std::vector<std::string> files{"check"};
   for (size_t n = 0; n < 4; ++n) files.push_back(image(data, n));
   for (const auto& arguments : {files, std::vector<std::string>{"check", data}}) {
