@@ -15,7 +15,8 @@ TrainRequest parse_request(CommandLine& line, bool* go_on) {
   TrainRequest r;
   std::string group_by = "patient", loss = "auto";
   line.positional("PREPROCESSED", r.preprocessed, "folder that `metvox preprocess` wrote");
-  line.option("fold,f", r.fold, "K", "0 to 4, or all: train and validate on every case; a number beyond: a random 80:20 split");
+  line.option("fold,f", r.fold, "K",
+              "0 to 4, or all: train and validate on every case; a number beyond: a random 80:20 split");
   line.option("network", r.network, "NAME", names_of(networks()));
   line.option("loss", loss, "NAME",
               names_of(losses()) + "; auto: dice-bce with regions, dice-ce with exclusive labels");
@@ -100,7 +101,7 @@ TrainEvents events_for(const CommandLine& line, const TrainRequest& request, Pro
     std::snprintf(text, sizeof text,
                   "epoch %lld/%lld  train %.4f  val %.4f  dice [%s]  ema %.4f  lr %.3g  %.1f s (%.0f + %.0f ms a step)",
                   static_cast<long long>(r.epoch + 1), static_cast<long long>(request.epochs), r.train_loss, r.val_loss,
-                  dice.c_str(), r.ema_dice, r.lr, r.seconds, r.step_ms, r.wait_ms);
+                  dice.c_str(), r.ema_dice, r.lr, r.times.seconds, r.times.step_ms, r.times.wait_ms);
     progress.line(text);
   };
   return events;

@@ -16,6 +16,7 @@ std::vector<EpochRecord> read_history(const Path& path) {
   std::ifstream file(path);
   for (std::string line; std::getline(file, line);)
     if (!line.empty()) history.push_back(record_from_json(parse_json(line, path), path));
+  read_times(path, history);
   return history;
 }
 

@@ -181,8 +181,8 @@ std::string trainings_table(const StudyResults& r) {
   for (const StudyTraining& t : r.trainings) {
     double seconds = 0, step_ms = 0;
     for (const EpochRecord& e : t.history) {
-      seconds += e.seconds;
-      step_ms += e.step_ms / static_cast<double>(t.history.size());
+      seconds += e.times.seconds;
+      step_ms += e.times.step_ms / static_cast<double>(t.history.size());
     }
     const auto fact = [&](const char* key) {
       if (!t.facts.is_object() || !t.facts.contains(key)) return std::string("–");

@@ -18,7 +18,7 @@ void write_checkpoint(const Path& path, Learner& learner, const TrainingState& s
   json["ema_dice"] = state.ema_dice;
   json["best_ema_dice"] = state.best_ema;
   json["inference_allowed_mirroring_axes"] = {0, 1, 2};
-  json["logging"] = Json::array();
+  json["logging"] = Json::array();  // without times, so that equal runs write equal files
   for (const EpochRecord& r : state.history) json["logging"].push_back(to_json(r, facts.targets));
   std::vector<Tensor> on_host;  // what the views look at
   std::vector<NamedView> tensors;

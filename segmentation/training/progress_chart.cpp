@@ -2,6 +2,7 @@
 // progress.png: the panels of nnU-Net's chart, drawn on io/png.h's canvas.
 #include <algorithm>
 #include <cmath>
+#include <functional>
 
 #include "io/png.h"
 #include "segmentation/evaluation/svg.h"
@@ -30,12 +31,26 @@ Axis axis_of(const std::vector<Series>& all, int ticks) {
   return svg::axis_over(values, ticks);
 }
 
+// The lower end, then the multiples of the step.
+std::vector<double> ticks_of(const Axis& axis) {
+  std::vector<double> all;
+  for (double v = axis.low; v <= axis.high + axis.step * 1e-6; v = (std::floor(v / axis.step + 1e-6) + 1) * axis.step)
+    all.push_back(v);
+  return all;
+}
+
+// From the first epoch to the last; of a single one, room for a second.
+Axis epoch_axis(size_t epochs) {
+  const double last = std::max(2.0, static_cast<double>(epochs));
+  return {1, last, std::max(svg::axis_over(1, last, 10).step, 1.0)};
+}
+
 class Panel {
  public:
   Panel(Picture& picture, int index, const std::string& title, Axis x)
       : picture_(picture), x_(x), top_(index * kPanelHeight + kTop), bottom_((index + 1) * kPanelHeight - kBottom) {
     picture_.text(kLeft, top_ - 40, title, kInk, kText);
-    for (double v = x_.low; v <= x_.high + x_.step / 2; v += x_.step) {
+    for (const double v : ticks_of(x_)) {
       const double px = at_x(v);
       picture_.line(px, top_, px, bottom_, kGrid);
       centred(svg::tick_text(v, x_.step), static_cast<int>(px), bottom_ + 10);
@@ -45,7 +60,7 @@ class Panel {
 
   // Curves against an axis on the left, or on the right without grid lines.
   void draw(const std::vector<Series>& all, const Axis& y, bool on_right) {
-    for (double v = y.low; v <= y.high + y.step / 2; v += y.step) {
+    for (const double v : ticks_of(y)) {
       const double py = at_y(v, y);
       const std::string text = svg::tick_text(v, y.step);
       if (!on_right) picture_.line(kLeft, py, kWidth - kRight, py, kGrid);
@@ -68,11 +83,11 @@ class Panel {
   void curve(const Series& s, const Axis& y) {
     for (size_t i = 0; i < s.values.size(); ++i) {
       if (!std::isfinite(s.values[i])) continue;
-      const double px = at_x(static_cast<double>(i)), py = at_y(s.values[i], y);
+      const double epoch = static_cast<double>(i + 1), px = at_x(epoch), py = at_y(s.values[i], y);
       if (s.values.size() <= 40)
         picture_.fill_rectangle(static_cast<int>(px) - 2, static_cast<int>(py) - 2, 5, 5, s.colour);
       if (i > 0 && std::isfinite(s.values[i - 1]))
-        picture_.line(at_x(static_cast<double>(i) - 1), at_y(s.values[i - 1], y), px, py, s.colour, 2.5, s.dash_px);
+        picture_.line(at_x(epoch - 1), at_y(s.values[i - 1], y), px, py, s.colour, 2.5, s.dash_px);
     }
   }
   void legend(const Series& s) {
@@ -96,7 +111,7 @@ class Panel {
 template <class Field>
 std::vector<double> column(const std::vector<EpochRecord>& history, Field field) {
   std::vector<double> values;
-  for (const EpochRecord& r : history) values.push_back(r.*field);
+  for (const EpochRecord& r : history) values.push_back(std::invoke(field, r));
   return values;
 }
 
@@ -104,9 +119,7 @@ std::vector<double> column(const std::vector<EpochRecord>& history, Field field)
 
 void write_progress_chart(const Path& path, const std::vector<EpochRecord>& history) {
   Picture picture(kWidth, 3 * kPanelHeight);
-  Axis x = svg::axis_over(0, std::max(1.0, static_cast<double>(history.size()) - 1), 10);
-  x.step = std::max(x.step, 1.0);
-  x.high = std::max(x.high, x.step);
+  const Axis x = epoch_axis(history.size());
   const std::vector<Series> losses{{"validation loss", kRed, 0, column(history, &EpochRecord::val_loss)},
                                    {"training loss", kBlue, 0, column(history, &EpochRecord::train_loss)}};
   const std::vector<Series> dice{{"moving average", kGreen, 0, column(history, &EpochRecord::ema_dice)},
@@ -114,7 +127,8 @@ void write_progress_chart(const Path& path, const std::vector<EpochRecord>& hist
   Panel top(picture, 0, "loss (left), pseudo-Dice (right)", x);
   top.draw(losses, axis_of(losses, 6), false);
   top.draw(dice, {0, 1, 0.2}, true);
-  std::vector<Series> time{{"seconds an epoch", kBlue, 0, column(history, &EpochRecord::seconds)}};
+  std::vector<Series> time{
+      {"seconds an epoch", kBlue, 0, column(history, [](const EpochRecord& r) { return r.times.seconds; })}};
   Axis seconds = axis_of(time, 6);
   seconds = svg::axis_over(0, seconds.high, 6);
   Panel(picture, 1, "time", x).draw(time, seconds, false);

@@ -226,12 +226,29 @@ struct Trainer::Impl {
       if (entry.path().filename().string().rfind(".metvox-", 0) == 0) fs::remove(entry.path());
   }
 
+  // Of a checkpoint that cannot be read, the sentence also says what is left to go on from.
+  ResumedRun read_or_advise(const std::string& name) const {
+    try {
+      return read_checkpoint(checkpoint(name.c_str()), *learner);
+    } catch (const Error& damaged) {
+      std::string advice = "train the fold anew with --overwrite";
+      if (name == "latest" && fs::exists(checkpoint("best"))) try {
+          const int64_t epoch = read_checkpoint(checkpoint("best"), *learner).state.epoch();
+          advice = sentence("remove that file and --resume goes on from ", checkpoint("best").string(),
+                            ", which can be read, after epoch ", epoch, "; or ", advice);
+        } catch (const Error&) {
+        }
+      fail(damaged.fault(), damaged.what(), ". To go on, ", advice);
+    }
+  }
+
   // From the last checkpoint, or from the beginning.
   void resume(const TrainEvents& events) {
     for (const char* name : {"latest", "best"}) {
       if (!fs::exists(checkpoint(name))) continue;
-      const ResumedRun run = read_checkpoint(checkpoint(name), *learner);
+      const ResumedRun run = read_or_advise(name);
       state = run.state;
+      read_times(folder() / "metrics.jsonl", state.history);
       events.say(sentence("resuming after epoch ", state.epoch(), " of ", request.epochs, " (",
                           checkpoint(name).string(), ")"));
       tell_differences(run.facts, events);
@@ -262,7 +279,7 @@ struct Trainer::Impl {
   EpochRecord train_epoch(Loader& loader, const TrainEvents& events) {
     EpochRecord r;
     r.epoch = state.epoch();
-    r.started = unix_time();
+    r.times.started = unix_time();
     r.lr = polynomial_lr(lr, r.epoch, request.epochs);
     const double start = seconds_now();
     const int64_t steps = request.iterations + request.val_iterations;
@@ -291,9 +308,9 @@ struct Trainer::Impl {
       }
       events.step(r.epoch, step + 1, steps, result.loss);
     }
-    r.seconds = seconds_now() - start;
-    r.step_ms = 1e3 * computed / static_cast<double>(request.iterations);
-    r.wait_ms = 1e3 * waited / static_cast<double>(request.iterations);
+    r.times.seconds = seconds_now() - start;
+    r.times.step_ms = 1e3 * computed / static_cast<double>(request.iterations);
+    r.times.wait_ms = 1e3 * waited / static_cast<double>(request.iterations);
     r.train_loss = train.mean_loss();
     r.val_loss = val.mean_loss();
     r.dice = val.dice();
@@ -307,13 +324,13 @@ struct Trainer::Impl {
           std::isnan(state.ema_dice) ? r.mean_dice : kEmaKept * state.ema_dice + (1 - kEmaKept) * r.mean_dice;
     r.ema_dice = state.ema_dice;
     state.history.push_back(r);
+    write_metrics(folder() / "metrics.jsonl", state.history, facts.targets);  // first: a checkpoint has no times
     if (!std::isnan(state.ema_dice) && !(state.ema_dice <= state.best_ema)) {
       state.best_ema = state.ema_dice;
       write_checkpoint(checkpoint("best"), *learner, state, facts);
     }
     if (state.epoch() % request.save_every == 0 && state.epoch() < request.epochs)
       write_checkpoint(checkpoint("latest"), *learner, state, facts);
-    write_metrics(folder() / "metrics.jsonl", state.history, facts.targets);
     write_progress_chart(folder() / "progress.png", state.history);
     events.epoch(r);
   }
