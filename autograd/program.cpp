@@ -11,6 +11,7 @@
 #include "kernels/collective.h"
 #include "kernels/pointwise.h"
 #include "tensor/align.h"
+#include "tensor/async.h"
 
 namespace metvox {
 namespace {
@@ -151,11 +152,13 @@ struct Program::Impl : Layout {
 
   void forward_step(Stream& stream, int i) {
     if (!prepared[i]) return;
+    const NamedRange range(device, node(i).name);
     prepared[i]->forward(step(stream, i, false));
     retire(stream, i);
   }
   void backward_step(Stream& stream, int i) {
     if (!prepared[i] || gradient[i] < 0) return;
+    const NamedRange range(device, node(i).name + ", backward");
     prepared[i]->backward(step(stream, i, true));
     const Bound& s = bound[i];
     for (size_t k = 0; k < s.target_dx.size(); ++k)

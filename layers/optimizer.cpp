@@ -2,8 +2,8 @@
 #include "layers/optimizer.h"
 
 #include <cmath>
-#include <cstddef>
 
+#include "kernels/pointwise.h"
 #include "layers/named.h"
 
 namespace metvox {
@@ -35,9 +35,11 @@ Optimizer::Optimizer(const ParameterStore& store, const OptimizerOptions& option
   write(first);
 }
 
-void Optimizer::step(Stream& stream, ParameterStore& store, const std::vector<Range>& trained, double lr) {
-  static_assert(offsetof(StepControl, lr) == 0);
-  transfer(stream, {&lr, {1}, DType::f64}, {on_device(), {1}, DType::f64, control_.device()});
+void Optimizer::set_lr(Stream& stream, double lr) {
+  fill(stream, {&on_device()->lr, {1}, DType::f64, control_.device()}, lr);
+}
+
+void Optimizer::step(Stream& stream, ParameterStore& store, const std::vector<Range>& trained) {
   measure_gradients(stream, store.grads(), trained, options_.rules, on_device());
   update(stream, store, trained, on_device());
   store.changed();

@@ -25,9 +25,11 @@ class Optimizer {
  public:
   Optimizer(const ParameterStore&, const OptimizerOptions&);
   virtual ~Optimizer() = default;
+  // Of the steps from now on.
+  void set_lr(Stream&, double lr);
   // Measures and clips the gradients in the ranges, steps on the values (unless a gradient is not finite), calls
   // store.changed().
-  void step(Stream&, ParameterStore&, const std::vector<Range>& trained, double lr);
+  void step(Stream&, ParameterStore&, const std::vector<Range>& trained);
   // The last step's numbers; waits for the device.
   StepControl control(Stream&) const;
   // What a program's backward begins with: the loss scale, f64 (1).

@@ -4,15 +4,17 @@
 #include <string_view>
 
 #include "kernels/cuda/kernel.h"
+#include "tensor/async.h"
 
 #if defined(__CUDACC__)
+#include <nvtx3/nvToolsExt.h>  // headers alone: it looks for a profiler at run time
 
 namespace metvox::METVOX_KERNEL_NS {
 namespace {
 
 cudaStream_t stream_of(void* handle) { return static_cast<cudaStream_t>(handle); }
 
-class CudaDriver final : public DeviceDriver {
+class CudaDriver final : public DeviceDriver, public AsyncDriver {
  public:
   int count() const override {
     int n = 0;  // which the call leaves alone where it fails
@@ -66,10 +68,55 @@ class CudaDriver final : public DeviceDriver {
     cudaStreamDestroy(stream_of(stream));
   }
 
+  // Of no stream: all that the device was given.
   void synchronize(int index, void* stream) const override {
     select(index);
     check_cuda(stream ? cudaStreamSynchronize(stream_of(stream)) : cudaDeviceSynchronize(), "cudaStreamSynchronize");
   }
+
+  void wait(void* stream, void* other) const override {
+    cudaEvent_t event = nullptr;
+    check_cuda(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "cudaEventCreate");
+    const cudaError_t recorded = cudaEventRecord(event, stream_of(other));
+    const cudaError_t waiting = cudaStreamWaitEvent(stream_of(stream), event, 0);
+    cudaEventDestroy(event);  // which takes it away once both have passed it
+    check_cuda(recorded, "cudaEventRecord");
+    check_cuda(waiting, "cudaStreamWaitEvent");
+  }
+
+  bool pin(int index, void* memory, size_t bytes) const noexcept override {
+    cudaSetDevice(index);
+    const bool pinned = cudaHostRegister(memory, bytes, cudaHostRegisterPortable) == cudaSuccess;
+    cudaGetLastError();  // a limit of the system's is no reason for the next call to fail
+    return pinned;
+  }
+  void unpin(int index, void* memory) const noexcept override {
+    cudaSetDevice(index);
+    cudaHostUnregister(memory);
+  }
+
+  // Other threads may take memory meanwhile.
+  void begin_capture(void* stream) const override {
+    check_cuda(cudaStreamBeginCapture(stream_of(stream), cudaStreamCaptureModeThreadLocal), "cudaStreamBeginCapture");
+  }
+  void* end_capture(void* stream) const override {
+    cudaGraph_t recorded = nullptr;
+    const cudaError_t ended = cudaStreamEndCapture(stream_of(stream), &recorded);
+    cudaGraphExec_t graph = nullptr;
+    const cudaError_t made = ended == cudaSuccess ? cudaGraphInstantiate(&graph, recorded, 0) : ended;
+    if (recorded) cudaGraphDestroy(recorded);
+    cudaGetLastError();
+    check_cuda(ended, "cudaStreamEndCapture");
+    check_cuda(made, "cudaGraphInstantiate");
+    return graph;
+  }
+  void launch_graph(void* graph, void* stream) const override {
+    check_cuda(cudaGraphLaunch(static_cast<cudaGraphExec_t>(graph), stream_of(stream)), "cudaGraphLaunch");
+  }
+  void release_graph(void* graph) const noexcept override { cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(graph)); }
+
+  void begin_range(const char* name) const override { nvtxRangePushA(name); }
+  void end_range() const noexcept override { nvtxRangePop(); }
 
  private:
   static void select(int index) { check_cuda(cudaSetDevice(index), "cudaSetDevice"); }
@@ -77,6 +124,7 @@ class CudaDriver final : public DeviceDriver {
 
 const CudaDriver driver;
 const DriverEntry entry{Device::Kind::cuda, driver};
+const AsyncDriverEntry async_entry{Device::Kind::cuda, driver};
 
 }  // namespace
 }  // namespace metvox::METVOX_KERNEL_NS

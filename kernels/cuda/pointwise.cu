@@ -100,6 +100,7 @@ void add(Stream& stream, View a, View b, View y) {
 }
 
 void fill(Stream& stream, View y, double value) {
+  if (y.dtype == DType::f64) return for_each(stream, y.size(), FillBody<double>{y.as<double>(), value});
   dispatch_type(y.dtype, [&]<class T>() { for_each(stream, y.size(), FillBody<T>{y.as<T>(), from_double<T>(value)}); });
 }
 

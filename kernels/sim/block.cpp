@@ -257,7 +257,7 @@ std::string Block::deadlock() const {
 
 std::string Block::with_kernel(const std::string& report) const {
   return metvox::sentence(report, "\n  in kernel ", function_at(launch->kernel), ", block (", block_index.x, ",",
-                          block_index.y, ",", block_index.z, ")");
+                          block_index.y, ",", block_index.z, ")", *range ? ", of " : "", range);
 }
 
 std::string Block::name(const Thread& t) const { return name_of_thread(t.linear); }

@@ -121,6 +121,7 @@ class Block {
   std::string name_of_thread(unsigned linear) const;
 
   const Launch* launch = nullptr;
+  const char* range = "";  // whose work it is
   uint64_t index = 0;  // of this block in the grid
   size_t runs = 0;     // blocks run so far by this worker
   uint3 block_index{};

@@ -5,10 +5,12 @@
 #include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <memory>
 #include <mutex>
 #include <thread>
 
 #include "kernels/sim/block.h"
+#include "kernels/sim/capture.h"
 #include "kernels/sim/check.h"
 #include "kernels/sim/report.h"
 #include "tensor/error.h"
@@ -66,21 +68,7 @@ void check_limits(const Launch& l) {
     refuse("shared memory above the ", shared_limit(options().arch), " bytes of sm_", options().arch / 10);
 }
 
-}  // namespace
-
-Options& options() {
-  static Options all = options_of_environment();
-  return all;
-}
-
-size_t shared_limit(int arch) {
-  if (arch < 800) return 64 << 10;
-  if (arch == 860 || arch == 890 || arch >= 1200) return 99 << 10;
-  return arch < 900 ? 163 << 10 : 227 << 10;
-}
-
-void launch(const Launch& what) {
-  check_limits(what);
+void run(const Launch& what, const char* range) {
   // The checker's shadow of device memory is one for the process.
   static std::mutex one_at_a_time;
   std::unique_lock lock(one_at_a_time, std::defer_lock);
@@ -97,6 +85,7 @@ void launch(const Launch& what) {
     try {
       Block& b = Block::of_this_os_thread();
       b.prepare(what);
+      b.range = range;
       for (uint64_t i; (i = next++) < blocks;) b.run(backwards ? blocks - 1 - i : i);
     } catch (...) {
       next = blocks;
@@ -107,6 +96,33 @@ void launch(const Launch& what) {
 #pragma omp parallel num_threads(threads) if (threads > 1)
   work();
   if (error) std::rethrow_exception(error);
+}
+
+}  // namespace
+
+Options& options() {
+  static Options all = options_of_environment();
+  return all;
+}
+
+size_t shared_limit(int arch) {
+  if (arch < 800) return 64 << 10;
+  if (arch == 860 || arch == 890 || arch >= 1200) return 99 << 10;
+  return arch < 900 ? 163 << 10 : 227 << 10;
+}
+
+void launch(const Launch& what) {
+  check_limits(what);
+  if (!is_recording()) return run(what, range());
+  constexpr size_t kAlign = 64;  // enough for a tensor map
+  const size_t room = (what.args_bytes + kAlign - 1) / kAlign * kAlign;
+  const std::shared_ptr<void> args(std::aligned_alloc(kAlign, room), std::free);
+  std::memcpy(args.get(), what.args, what.args_bytes);
+  give([what, args, name = range()] {
+    Launch again = what;
+    again.args = args.get();
+    run(again, name);
+  });
 }
 
 }  // namespace simt

@@ -81,8 +81,13 @@ Learner::Learner(const LearnerOptions& options, const Configuration& configurati
 StepResult Learner::train(const Batch& batch, double lr) {
   train_->set(stream_, images_, batch.images.view());
   train_->set(stream_, labels_, batch.labels.view());
-  train_->run(stream_);
-  optimizer_->step(stream_, store_, train_->trained(), lr);
+  optimizer_->set_lr(stream_, lr);
+  step_.run(stream_, [this] {
+    store_.changed();  // also where the step before was not run by this code: weights are packed in every step
+    train_->run(stream_);
+    optimizer_->step(stream_, store_, train_->trained());
+  });
+  store_.changed();
   StepResult r = result(*train_);
   const StepControl control = optimizer_->control(stream_);
   r.gradient_norm = control.norm;

@@ -6,6 +6,7 @@
 #include "layers/optimizer.h"
 #include "segmentation/networks/network.h"
 #include "segmentation/training/sampler.h"
+#include "tensor/replay.h"
 
 namespace metvox {
 
@@ -55,6 +56,7 @@ class Learner {
   std::unique_ptr<Program> train_, validate_;
   std::unique_ptr<Optimizer> optimizer_;
   Stream stream_;
+  Replay step_;
 };
 
 // dice-bce with regions, dice-ce with labels.

@@ -20,7 +20,8 @@ TEST(optimizer, clips_the_global_norm_of_what_is_trained) {
   s.grad(b).as<float>()[0] = 1e6f;
   Stream stream;
   const auto optimizer = make_optimizer("sgd", s, {});
-  optimizer->step(stream, s, {{a.first, 2}}, 0.1);
+  optimizer->set_lr(stream, 0.1);
+  optimizer->step(stream, s, {{a.first, 2}});
   const StepControl control = optimizer->control(stream);
   EXPECT_NEAR(control.g_scale, 12 / (50 + 1e-6), 1e-9);
   EXPECT_NEAR(control.norm, 50, 1e-6);
@@ -35,7 +36,8 @@ TEST(optimizer, leaves_alone_what_has_no_gradient) {
     s.grad(a).as<float>()[0] = s.grad(b).as<float>()[0] = 0.5f;
     auto optimizer = make_optimizer(name, s, {});
     Stream stream;
-    optimizer->step(stream, s, {{a.first, 1}}, 0.1);
+    optimizer->set_lr(stream, 0.1);
+    optimizer->step(stream, s, {{a.first, 1}});
     EXPECT_NE(s.value(a).as<float>()[0], 1);
     EXPECT_EQ(s.value(b).as<float>()[0], 1);
   }
@@ -51,7 +53,8 @@ TEST(optimizer, a_gradient_that_is_not_finite_changes_nothing) {
     for (float bad : {INFINITY, NAN}) {
       s.grad(a).as<float>()[0] = 0.5f;
       s.grad(a).as<float>()[1] = bad;
-      optimizer->step(stream, s, {{a.first, 2}}, 0.1);
+      optimizer->set_lr(stream, 0.1);
+      optimizer->step(stream, s, {{a.first, 2}});
       EXPECT_EQ(optimizer->control(stream).skip, 1);
       EXPECT_EQ(optimizer->steps(), 0);
       EXPECT_EQ(s.value(a).as<float>()[0], 1);
@@ -72,7 +75,8 @@ TEST(optimizer, adapts_the_loss_scale) {
   std::vector<double> scales;
   for (float gradient : {INFINITY, 1.0f, 1.0f, 1.0f}) {
     s.grad(a).as<float>()[0] = gradient;
-    optimizer->step(stream, s, {{a.first, 1}}, 0.1);
+    optimizer->set_lr(stream, 0.1);
+    optimizer->step(stream, s, {{a.first, 1}});
     scales.push_back(optimizer->control(stream).loss_scale);
   }
   EXPECT_EQ(scales, (std::vector<double>{32768, 32768, 65536, 65536}));

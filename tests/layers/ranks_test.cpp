@@ -87,7 +87,8 @@ Trained train(const Case& kind, Communicator* ranks) {
     program.set(stream, images, image_batch.view());
     program.set(stream, labels, label_batch.view());
     program.run(stream);
-    optimizer->step(stream, store, program.trained(), 0.02);
+    optimizer->set_lr(stream, 0.02);
+    optimizer->step(stream, store, program.trained());
   }
   const auto numbers = [](View v) { return std::vector<double>(v.as<double>(), v.as<double>() + v.size()); };
   return {numbers(store.values()), numbers(program.view(y))};

@@ -5,6 +5,7 @@
 
 #include <cmath>
 
+#include "kernels/sim/capture.h"
 #include "segmentation/training/learner.h"
 #include "tensor/random.h"
 #include "tests/segmentation/fake_model.h"
@@ -58,10 +59,14 @@ Run train(const std::string& network, const Target& target, int steps) {
   Run run;
   run.start = weights(learner.store());
   const Batch b = batch();
+  const int64_t before = simt::counts().replayed;
   for (int i = 0; i < steps; ++i) {
     const StepResult r = learner.train(b, 1e-2);
     run.losses.push_back(r.loss);
     run.norms.push_back(r.gradient_norm);
+  }
+  if (target.device.kind == Device::Kind::sim) {
+    EXPECT_EQ(simt::counts().replayed - before, steps - 1) << "steps that were not replayed";
   }
   run.losses.push_back(learner.validate(b).loss);
   run.end = weights(learner.store());

@@ -84,7 +84,10 @@ class Training {
     program_->run(stream_);
     return read(program_->view(loss_), 0);
   }
-  void step() { optimizer_->step(stream_, store_, program_->trained(), kind_.defaults.lr); }
+  void step() {
+    optimizer_->set_lr(stream_, kind_.defaults.lr);
+    optimizer_->step(stream_, store_, program_->trained());
+  }
 
   const ParameterStore& store() const { return store_; }
   // At an index of (N, C, D, H, W) in PyTorch's order.

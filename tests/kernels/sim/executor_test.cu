@@ -6,6 +6,7 @@
 #include <bit>
 
 #include "kernels/cuda/kernel.h"
+#include "tensor/async.h"
 #include "tests/kernels/sim/sim_testing.h"
 
 namespace metvox::METVOX_KERNEL_NS {
@@ -92,6 +93,11 @@ __global__ void reverse_dynamic(const float* x, float* y) {
   __syncthreads();
   const unsigned i = blockIdx.x * blockDim.x;
   y[i + threadIdx.x] = s[blockDim.x - 1 - threadIdx.x] + static_cast<float>(one_more);
+}
+
+__global__ void meets_at_two_places() {
+  if (threadIdx.x < 32) __syncthreads();
+  else __syncthreads();
 }
 
 [[maybe_unused]] __global__ void reads_poison(float* out) {
@@ -201,6 +207,17 @@ TEST(executor, refuses_what_a_device_refuses) {
   EXPECT_NE(error_of(dim3(1, 65536), dim3(32), 0).find("65535"), std::string::npos);
   EXPECT_NE(error_of(dim3(1), dim3(32), 300000).find("232448 bytes of sm_90"), std::string::npos);
   EXPECT_NE(error_of(dim3(1), dim3(32), 300000).find("number_threads"), std::string::npos);
+}
+
+TEST(executor, reports_whose_work_it_was) {
+  const Device sim{Device::Kind::sim};
+  const NamedRange outer(sim, "network"), inner(sim, "encoder.stages.0");
+  try {
+    launch(meets_at_two_places, dim3(1), dim3(64), 0, stream);
+    FAIL() << "nothing was reported";
+  } catch (const Error& e) {
+    EXPECT_NE(std::string(e.what()).find(", of encoder.stages.0"), std::string::npos) << e.what();
+  }
 }
 
 }  // namespace metvox::METVOX_KERNEL_NS
