@@ -112,7 +112,7 @@ Needs needs_of(const std::vector<CaseFiles>& cases, const Request& r, const Pred
   return needs;
 }
 
-size_t bytes_of(const PredictorMemory& m) { return m.arena + m.weights + m.packed + m.window; }
+size_t bytes_of(const PredictorMemory& m) { return m.arena + m.weights + m.packed; }
 
 void look_for_memory(const CommandLine& line, const Predictor& predictor, const Needs& needs) {
   const size_t own = bytes_of(predictor.memory());
@@ -135,14 +135,13 @@ int dry_run(const CommandLine& line, const Predictor& predictor, const Needs& ne
   for (const std::string& fault : faults) line.warn(fault);
   const PredictorMemory m = predictor.memory();
   const size_t sum = bytes_of(m) + needs.largest.bytes;
-  line.say("arena ", mib(m.arena), " MiB, weights ", mib(m.weights), ", packed copies ", mib(m.packed), ", window ",
-           mib(m.window), ", largest case ", mib(needs.largest.bytes), "; ", mib(sum), " MiB in all");
+  line.say("arena ", mib(m.arena), " MiB, weights ", mib(m.weights), ", packed copies ", mib(m.packed),
+           ", largest case ", mib(needs.largest.bytes), "; ", mib(sum), " MiB in all");
   if (line.values().json)
     print_json({{"cases", list},
                 {"arena_bytes", m.arena},
                 {"weights_bytes", m.weights},
                 {"packed_bytes", m.packed},
-                {"window_bytes", m.window},
                 {"largest_case_bytes", needs.largest.bytes},
                 {"sum_bytes", sum},
                 {"faults", faults}});

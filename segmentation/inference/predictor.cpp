@@ -3,8 +3,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 
+#include "tensor/replay.h"
 
 namespace metvox {
 
@@ -31,7 +31,6 @@ struct Predictor::Impl {
   Graph graph;
   Value x, y;
   std::unique_ptr<Program> program;
-  Tensor window_in, window_out;  // f32, channels last
 
   Impl(const ModelFolder& model, const std::vector<std::string>& wanted, const std::string& checkpoint,
        const PredictorOptions& o)
@@ -49,8 +48,6 @@ struct Predictor::Impl {
     y = network->build(x, 1).front();
     program = std::make_unique<Program>(graph, std::vector<Value>{y}, Mode::infer, options.target,
                                         store.buffers(Mode::infer), std::make_shared<Arena>(options.target.device));
-    window_in = Tensor::empty(x.shape(), DType::f32);
-    window_out = Tensor::empty(y.shape(), DType::f32);
   }
 
   void load(const ModelFolder& model, const std::string& checkpoint) {
@@ -64,12 +61,12 @@ struct Predictor::Impl {
       waiting.push_back(Tensor::empty({store.size()}, store.master(), store.device(), "fold"));
       Stream stream(store.device());
       transfer(stream, store.values(), waiting.back().view());
+      stream.synchronize();
     }
   }
 
-  void use_fold(size_t k) {
+  void use_fold(Stream& stream, size_t k) {
     if (waiting.empty()) return;
-    Stream stream(store.device());
     transfer(stream, waiting[k].view(), store.values());
     store.changed();
   }
@@ -105,36 +102,39 @@ int64_t Predictor::runs(const Int3& size) const {
 
 PredictorMemory Predictor::memory() const {
   return {impl_->program->arena_bytes(), impl_->store.bytes() * (1 + impl_->waiting.size()),
-          impl_->program->packed_bytes(), impl_->window_in.bytes() + impl_->window_out.bytes()};
+          impl_->program->packed_bytes()};
 }
 
 Tensor Predictor::logits(const Tensor& data, const std::function<void(int64_t, int64_t)>& progress) {
   const Shape& n = data.shape();
   check(n.rank() == 4 && n[0] == impl_->x.shape()[1], "Predictor: expects (", impl_->x.shape()[1], ", z, y, x), got ",
         n);
-  const SlidingWindows windows({n[1], n[2], n[3]}, impl_->patch, impl_->options.step_size);
+  const Device device = impl_->options.target.device;
+  const SlidingWindows windows({n[1], n[2], n[3]}, impl_->patch, impl_->options.step_size, device);
   const std::vector<int> flips = impl_->flips();
   const int64_t total = runs({n[1], n[2], n[3]});
   const float share = 1.f / static_cast<float>(flips.size() * impl_->folds.size());
-  Tensor sum = Tensor::zeros({heads(), n[1], n[2], n[3]}, DType::f32);
-  Stream stream(impl_->options.target.device);
+  // The case and its logits lie where the network runs, so that nothing waits between one window and the next.
+  const Tensor there = data.to(device), sum = Tensor::zeros({heads(), n[1], n[2], n[3]}, DType::f32, device, "logits");
+  const View x = impl_->program->view(impl_->x), y = impl_->program->view(impl_->y);
+  Stream stream(device);
   int64_t done = 0;
   for (size_t k = 0; k < impl_->folds.size(); ++k) {
-    impl_->use_fold(k);
+    impl_->use_fold(stream, k);
+    Replay replay;  // its first run packs the fold's weights
     for (int64_t window = 0; window < windows.count(); ++window)
       for (int set : flips) {
-        windows.cut(data, window, set, impl_->window_in.view());
-        impl_->program->set(stream, impl_->x, impl_->window_in.view());
-        impl_->program->run(stream);
-        impl_->program->read(stream, impl_->y, impl_->window_out.view());
-        windows.blend(impl_->window_out.view(), window, set, share, sum);
+        windows.cut(stream, there.view(), window, set, x);
+        replay.run(stream, [&] { impl_->program->run(stream); });
+        windows.blend(stream, y, window, set, share, sum.view());
         progress(++done, total);
       }
   }
-  if (!all_finite(sum))
+  const Tensor logits = sum.to({});
+  if (!all_finite(logits))
     fail(Fault::input, "the network's answer is not finite: the images hold extreme values, or the weights do not fit ",
          "--precision ", name_of(impl_->options.target.dtype));
-  return sum;
+  return logits;
 }
 
 }  // namespace metvox

@@ -20,7 +20,6 @@ struct PredictorMemory {
   size_t arena = 0;    // the program's
   size_t weights = 0;  // of the fold in use, and of the others waiting
   size_t packed = 0;   // the engine's copies of the weights
-  size_t window = 0;   // one window going in and coming out
 };
 
 class Predictor {
@@ -33,7 +32,8 @@ class Predictor {
   Predictor& operator=(const Predictor&) = delete;
 
   // Logits f32 (heads, z, y, x) of data f32 (C, z, y, x), a preprocessed case: the mean over windows (Gaussian), flips
-  // and folds. Throws Error (Fault::input) when they are not finite. progress(runs done, runs in all).
+  // and folds, on the host. On the target's device there must be room for the case and its logits. Throws Error
+  // (Fault::input) when they are not finite. progress(runs done, runs in all): on a GPU, runs that it has been given.
   Tensor logits(const Tensor& data, const std::function<void(int64_t, int64_t)>& progress);
   // How often the network runs for a case of this size.
   int64_t runs(const Int3& size) const;

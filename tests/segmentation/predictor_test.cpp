@@ -6,6 +6,7 @@
 
 #include "fake_model.h"
 #include "io/nifti.h"
+#include "kernels/sim/capture.h"
 #include "segmentation/inference/predict_cases.h"
 #include "tensor/random.h"
 
@@ -143,6 +144,27 @@ TEST(predictor, blends_windows_by_their_gaussians) {
   for (size_t i = 0; i < sum.size(); ++i) sum[i] /= weight[i % weight.size()];
   expect_same(predictor.logits(data, silent), sum, kTolerance);
   EXPECT_EQ(predictor.runs(size), 2 * 3);
+}
+
+// Windows are cut, flipped and blended on the device; two folds, since each brings its own weights there.
+TEST(predictor, answers_alike_on_the_simulated_gpu) {
+  const ModelFolder model = open_model(write_fake_model(fresh_dir("results"), kPatch, 2));
+  const Tensor data = random_data({4, 9, 5, 15}, 6);
+  const auto logits = [&](const Target& target) {
+    return Predictor(model, model.folds, "final", {.5, true, target}).logits(data, silent);
+  };
+  const int64_t before = simt::counts().replayed;
+  const Tensor cpu = logits({}), sim = logits({{Device::Kind::sim}}), half = logits({{Device::Kind::sim}, DType::bf16});
+  double whole = 0, apart = 0, half_apart = 0;
+  for (int64_t i = 0; i < cpu.size(); ++i) {
+    whole += std::pow(cpu.data<float>()[i], 2);
+    apart += std::pow(sim.data<float>()[i] - cpu.data<float>()[i], 2);
+    half_apart += std::pow(half.data<float>()[i] - cpu.data<float>()[i], 2);
+  }
+  EXPECT_LT(std::sqrt(apart / whole), 1e-5);
+  EXPECT_LT(std::sqrt(half_apart / whole), 1e-2);
+  // All runs of a fold but its first: 4 windows, 8 flips, 2 folds.
+  EXPECT_EQ(simt::counts().replayed - before, 2 * 2 * (4 * 8 - 1));
 }
 
 TEST(predictor, refuses_what_it_cannot_do) {

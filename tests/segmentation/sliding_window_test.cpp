@@ -39,11 +39,12 @@ TEST(sliding_window, blending_the_cut_windows_restores_the_case) {
     Random random(1, 1);
     for (int64_t i = 0; i < data.size(); ++i) data.data<float>()[i] = static_cast<float>(random.normal());
     const SlidingWindows windows(size, patch, .5);
+    Stream host;
     const Tensor window = Tensor::empty({1, 2, 4, 4, 6}, DType::f32), sum = Tensor::zeros(data.shape(), DType::f32);
     for (int64_t w = 0; w < windows.count(); ++w)
       for (int flips = 0; flips < 8; ++flips) {
-        windows.cut(data, w, flips, window.view());
-        windows.blend(window.view(), w, flips, 1.f / 8, sum);
+        windows.cut(host, data.view(), w, flips, window.view());
+        windows.blend(host, window.view(), w, flips, 1.f / 8, sum.view());
       }
     // At most 8 windows x 8 flips a voxel, each weight a rounded product of four.
     for (int64_t i = 0; i < data.size(); ++i)
@@ -57,10 +58,11 @@ TEST(sliding_window, pads_small_cases_in_the_middle_with_zeros) {
   const Tensor window = Tensor::empty({1, 1, 1, 1, 6}, DType::f32);
   const SlidingWindows windows({1, 1, 3}, {1, 1, 6}, .5);
   ASSERT_EQ(windows.count(), 1);
-  windows.cut(data, 0, 0, window.view());
+  Stream host;
+  windows.cut(host, data.view(), 0, 0, window.view());
   const float* x = window.data<float>();
   EXPECT_EQ(std::vector<float>(x, x + 6), (std::vector<float>{0, 1, 2, 3, 0, 0}));
-  windows.cut(data, 0, 4, window.view());
+  windows.cut(host, data.view(), 0, 4, window.view());
   EXPECT_EQ(std::vector<float>(x, x + 6), (std::vector<float>{0, 0, 3, 2, 1, 0}));
 }
 
@@ -69,7 +71,8 @@ TEST(sliding_window, interleaves_channels) {
   Tensor data = Tensor::empty({2, 1, 1, 2}, DType::f32);
   for (int i = 0; i < 4; ++i) data.data<float>()[i] = static_cast<float>(i);
   const Tensor window = Tensor::empty({1, 2, 1, 1, 2}, DType::f32);
-  SlidingWindows({1, 1, 2}, {1, 1, 2}, .5).cut(data, 0, 0, window.view());
+  Stream host;
+  SlidingWindows({1, 1, 2}, {1, 1, 2}, .5).cut(host, data.view(), 0, 0, window.view());
   const float* x = window.data<float>();
   EXPECT_EQ(std::vector<float>(x, x + 4), (std::vector<float>{0, 2, 1, 3}));
 }

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/window.h"
+
+#include "kernels/cuda/window.h"
+#include "kernels/window_bodies.h"
+#include "tensor/threads.h"
+
+namespace metvox {
+namespace {
+
+void check_window(const char* op, View volume, const WindowPlace& at, View window) {
+  const int64_t c = volume.shape[0];
+  check(volume.shape == Shape{c, at.size[0], at.size[1], at.size[2]} &&
+            window.shape == Shape{1, c, at.patch[0], at.patch[1], at.patch[2]},
+        op, ": window ", window.shape, ", volume ", volume.shape);
+}
+
+template <class Body>
+void for_each_row(const Body& body) {
+  parallel_for(body.rows(), 64, [&](int64_t first, int64_t last) {
+    for (int64_t i = first; i < last; ++i) {
+      const auto row = body.row(i);
+      for (int64_t w = row.first; w < row.last; ++w) row(w);
+    }
+  });
+}
+
+}  // namespace
+
+void cut_window(Stream& stream, View volume, const WindowPlace& at, View x) {
+  check_window("cut_window", volume, at, x);
+  METVOX_ON_DEVICE(stream, cut_window(stream, volume, at, x))
+  dispatch_float(x.dtype, [&]<class T>() {
+    for_each_row(CutWindowBody<T>{volume.as<float>(), x.as<T>(), volume.shape[0], at});
+  });
+}
+
+void blend_window(Stream& stream, View y, const WindowPlace& at, const WindowWeights& w, View volume) {
+  check_window("blend_window", volume, at, y);
+  check(w.z.size() == at.patch[0] && w.y.size() == at.patch[1] && w.x.size() == at.patch[2],
+        "blend_window: weights of another window");
+  METVOX_ON_DEVICE(stream, blend_window(stream, y, at, w, volume))
+  dispatch_float(y.dtype, [&]<class T>() {
+    for_each_row(BlendWindowBody<T>{y.as<T>(), volume.as<float>(), volume.shape[0], w.z.as<float>(), w.y.as<float>(),
+                                    w.x.as<float>(), w.share, at});
+  });
+}
+
+}  // namespace metvox

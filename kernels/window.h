@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+// One window of a volume: cut out of it for a network, and the network's answer added back. Volumes are f32 (C, z, y,
+// x), windows (1, C, D, H, W), channels last, of any float type; both lie on the stream's device.
+#pragma once
+#include "tensor/tensor.h"
+
+namespace metvox {
+
+struct WindowPlace {
+  Int3 size, patch;  // of the volume, of the window
+  Int3 start;        // of the window's first voxel in the volume; what lies outside is zero, and not added
+  int flips = 0;     // bit a: the window is mirrored along axis a
+};
+// Of a window's voxels along each axis, f32, in the volume's order; a voxel's weight is share times the three.
+struct WindowWeights {
+  View z, y, x;
+  float share = 1;
+};
+
+void cut_window(Stream&, View volume, const WindowPlace&, View x);
+// volume += weight * y
+void blend_window(Stream&, View y, const WindowPlace&, const WindowWeights&, View volume);
+
+}  // namespace metvox

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+// Windows on the GPU against the CPU in double on the same numbers, exact in the type.
+#include "kernels/window.h"
+
+#include "tests/kernels/cuda/gpu_tensor.h"
+#include "tests/kernels/sim/sim_testing.h"
+
+namespace metvox {
+namespace {
+
+using test::in_double;
+using test::kGpu;
+using test::on_gpu;
+
+const WindowPlace kPlaces[] = {
+    {{5, 7, 9}, {4, 4, 6}, {1, 2, 3}}, {{5, 7, 9}, {4, 4, 6}, {-1, 5, 6}}, {{3, 2, 40}, {4, 4, 36}, {-1, -1, 4}}};
+constexpr int64_t kChannels = 3;
+
+Shape window_shape(const WindowPlace& at) { return {1, kChannels, at.patch[0], at.patch[1], at.patch[2]}; }
+Shape volume_shape(const WindowPlace& at) { return {kChannels, at.size[0], at.size[1], at.size[2]}; }
+
+void compare(WindowPlace at, int flips, DType dtype) {
+  SCOPED_TRACE(sentence("start ", at.start[0], ", flips ", flips, ", ", name_of(dtype)));
+  at.flips = flips;
+  Random random(2, 1);
+  Stream host, stream(kGpu);
+  const Tensor volume = test::normal_numbers(volume_shape(at), random, DType::f32);
+  const Tensor single = test::converted(volume, DType::f32), there = on_gpu(volume, DType::f32, "volume");
+
+  const Tensor expected = Tensor::empty(window_shape(at), DType::f64);
+  const Tensor x = Tensor::empty(window_shape(at), dtype, kGpu, "x");
+  cut_window(host, single.view(), at, expected.view());
+  cut_window(stream, there.view(), at, x.view());
+  const Tensor cut = in_double(x);
+  test::expect_near(cut, in_double(on_gpu(expected, dtype, "rounding")), 0, "cut");
+
+  // The three weights, and one of a voxel's products or sums, are each rounded once: six of them in all.
+  Tensor weights[3], gpu_weights[3];
+  for (int a = 0; a < 3; ++a) {
+    weights[a] = test::converted(test::normal_numbers({at.patch[a]}, random, DType::f32), DType::f32);
+    gpu_weights[a] = weights[a].to(kGpu);
+  }
+  const auto all = [](const Tensor* w) { return WindowWeights{w[0].view(), w[1].view(), w[2].view(), 0.3f}; };
+  const Tensor answer = in_double(on_gpu(test::normal_numbers(window_shape(at), random, DType::f64), dtype, "answer"));
+  const Tensor y = on_gpu(answer, dtype, "y");
+  blend_window(host, answer.view(), at, all(weights), single.view());
+  blend_window(stream, y.view(), at, all(gpu_weights), there.view());
+  const Tensor sum = test::converted(single, DType::f64);
+  test::expect_near(in_double(there), sum, 6 * 0x1p-24 * test::largest(sum), "blended");
+}
+
+TEST(window, agrees_with_the_cpu) {
+  for (const WindowPlace& at : kPlaces)
+    for (int flips = 0; flips < 8; ++flips)
+      for (DType dtype : {DType::f32, DType::bf16, DType::f16}) compare(at, flips, dtype);
+}
+
+TEST(window, agrees_under_every_schedule) {
+  under_every_schedule([] { compare(kPlaces[1], 5, DType::bf16); });
+}
+
+}  // namespace
+}  // namespace metvox
