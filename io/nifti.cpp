@@ -251,6 +251,22 @@ Volume read_nifti_labels(const Path& path) {
   return v;
 }
 
+namespace {
+
+// Size and kind, then the text, filled up to a multiple of 16 bytes. Nothing for no text.
+Bytes comment_extension(const std::string& text) {
+  if (text.empty()) return {};
+  constexpr int32_t kComment = 6;
+  const auto size = static_cast<int32_t>((8 + text.size() + 15) / 16 * 16);
+  Bytes bytes(static_cast<size_t>(size));
+  std::memcpy(bytes.data(), &size, 4);
+  std::memcpy(bytes.data() + 4, &kComment, 4);
+  std::memcpy(bytes.data() + 8, text.data(), text.size());
+  return bytes;
+}
+
+}  // namespace
+
 void write_nifti(const Path& path, const Tensor& voxels, const Geometry& g, const NiftiOptions& options) {
   check(has_suffix(path, ".nii") || has_suffix(path, ".nii.gz"), "write_nifti: ", path.string(),
         " ends in neither .nii nor .nii.gz");
@@ -270,7 +286,8 @@ void write_nifti(const Path& path, const Tensor& voxels, const Geometry& g, cons
   h.bitpix = static_cast<int>(size_of(voxels.dtype()) * 8);
   const double unit = nifti_unit_mm(g.xyzt_units);
   h.pixdim = {g.qfac, g.spacing_mm[0] / unit, g.spacing_mm[1] / unit, g.spacing_mm[2] / unit, 1, 1, 1, 1};
-  h.vox_offset = static_cast<double>(nifti_header_bytes(h.version) + 4);
+  const Bytes extension = comment_extension(options.comment);
+  h.vox_offset = static_cast<double>(nifti_header_bytes(h.version) + 4 + extension.size());
   h.scl_slope = 1;
   h.intent_code = options.intent_code;
   h.description = options.description;
@@ -280,6 +297,8 @@ void write_nifti(const Path& path, const Tensor& voxels, const Geometry& g, cons
   h.quatern = g.quatern;
   for (size_t n = 0; n < 12; ++n) h.srow[n] = g.srow[n / 4][n % 4];
   Bytes file = nifti_bytes(h);
+  if (!extension.empty()) file[nifti_header_bytes(h.version)] = std::byte{1};
+  file.insert(file.end(), extension.begin(), extension.end());
   const auto* data = static_cast<const std::byte*>(voxels.view().data);
   file.insert(file.end(), data, data + voxels.bytes());
   write_bytes(path, has_suffix(path, ".gz") ? gzip(file) : file);

@@ -28,6 +28,7 @@ constexpr int kIntentLabel = 1002;
 struct NiftiOptions {
   int intent_code = 0;
   std::string description = {};  // up to 79 characters
+  std::string comment = {};      // any length: an extension of kind 6, which readers pass over and tools can show
 };
 void write_nifti(const Path& path, const Tensor& voxels, const Geometry& geometry, const NiftiOptions& options = {});
 

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "segmentation/evaluation/mask.h"
+
 namespace metvox {
 
 namespace {
@@ -51,25 +53,13 @@ int32_t join_neighbours(const int32_t* index, const Int3& n, int64_t z, int64_t 
   return set ? set : sets.add();
 }
 
-void measure(Components& found, const Int3& n) {
-  const int32_t* index = found.index.data<int32_t>();
-  for (int64_t z = 0; z < n[0]; ++z)
-    for (int64_t y = 0; y < n[1]; ++y)
-      for (int64_t x = 0; x < n[2]; ++x) {
-        const int32_t k = *index++;
-        if (k == 0) continue;
-        if (k > static_cast<int32_t>(found.components.size())) found.components.push_back({0, {}, {z, y, x}, {}});
-        Component& c = found.components[k - 1];
-        const Int3 p{z, y, x};
-        ++c.voxels;
-        for (int a = 0; a < 3; ++a) {
-          c.centre[a] += static_cast<double>(p[a]);
-          c.first[a] = std::min(c.first[a], p[a]);
-          c.last[a] = std::max(c.last[a], p[a] + 1);
-        }
-      }
-  for (Component& c : found.components)
-    for (double& v : c.centre) v /= static_cast<double>(c.voxels);
+void include(Component& c, const Int3& p) {
+  if (c.voxels++ == 0) c.first = p;
+  for (size_t a = 0; a < 3; ++a) {
+    c.centre[a] += static_cast<double>(p[a]);
+    c.first[a] = std::min(c.first[a], p[a]);
+    c.last[a] = std::max(c.last[a], p[a] + 1);
+  }
 }
 
 }  // namespace
@@ -78,16 +68,21 @@ Components find_components(const Tensor& mask) {
   check(mask.shape().rank() == 3, "find_components: expects (z, y, x), got ", mask.shape());
   const Int3 n{mask.shape()[0], mask.shape()[1], mask.shape()[2]};
   Components found{Tensor::zeros(mask.shape(), DType::i32), {}};
-  const uint8_t* in = mask.data<uint8_t>();
   int32_t* index = found.index.data<int32_t>();
+  const auto place = [&](int64_t i) { return Int3{i / (n[1] * n[2]), i / n[2] % n[1], i % n[2]}; };
   DisjointSets sets;
-  for (int64_t z = 0, i = 0; z < n[0]; ++z)
-    for (int64_t y = 0; y < n[1]; ++y)
-      for (int64_t x = 0; x < n[2]; ++x, ++i)
-        if (in[i]) index[i] = join_neighbours(index, n, z, y, x, sets);
+  for_each_nonzero(mask.data<uint8_t>(), mask.size(), [&](int64_t i) {
+    const Int3 p = place(i);
+    index[i] = join_neighbours(index, n, p[0], p[1], p[2], sets);
+  });
   const std::vector<int32_t> number = sets.renumbered();
-  for (int64_t i = 0; i < mask.size(); ++i) index[i] = number[index[i]];
-  measure(found, n);
+  found.components.resize(static_cast<size_t>(*std::max_element(number.begin(), number.end())));
+  for_each_nonzero(mask.data<uint8_t>(), mask.size(), [&](int64_t i) {
+    index[i] = number[static_cast<size_t>(index[i])];
+    include(found.components[static_cast<size_t>(index[i] - 1)], place(i));
+  });
+  for (Component& c : found.components)
+    for (double& v : c.centre) v /= static_cast<double>(c.voxels);
   return found;
 }
 

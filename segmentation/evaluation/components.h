@@ -3,7 +3,7 @@
 #pragma once
 #include <vector>
 
-#include "tensor/tensor.h"
+#include "segmentation/data/preprocess.h"
 
 namespace metvox {
 
@@ -11,6 +11,7 @@ struct Component {
   int64_t voxels = 0;
   Double3 centre{};      // mean index (z, y, x)
   Int3 first{}, last{};  // bounding box, half open
+  CropBox box() const { return {first, last}; }
 };
 
 struct Components {
@@ -18,7 +19,7 @@ struct Components {
   std::vector<Component> components;  // in the order of their first voxels
 };
 
-// Mask u8 (z, y, x), non-zero inside.
+// Mask u8 (z, y, x), 1 inside.
 Components find_components(const Tensor& mask);
 
 }  // namespace metvox

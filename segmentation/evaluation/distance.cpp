@@ -1,83 +1,81 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "segmentation/evaluation/distance.h"
 
-#include <cmath>
+#include <algorithm>
 #include <limits>
-#include <vector>
-
-#include "tensor/threads.h"
 
 namespace metvox {
 
 namespace {
 
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
-
-// min over p of f(p) + (step (q - p))^2 for all q of a line of n values, `stride` apart, in place.
-class Envelope {
- public:
-  explicit Envelope(int64_t n) : f_(n), apex_(n), from_(n + 1) {}
-
-  void run(double* line, int64_t stride, double step) {
-    const int64_t n = static_cast<int64_t>(f_.size());
-    for (int64_t i = 0; i < n; ++i) f_[i] = line[i * stride];
-    const int64_t count = build(n, step * step);
-    if (count == 0) return;
-    for (int64_t q = 0, k = 0; q < n; ++q) {
-      while (k + 1 < count && from_[k + 1] < static_cast<double>(q)) ++k;
-      const double d = step * static_cast<double>(q - apex_[k]);
-      line[q * stride] = f_[apex_[k]] + d * d;
-    }
-  }
-
- private:
-  // Keeps the parabolas that are lowest somewhere: apex_[k] from from_[k] on. Points at infinity have none.
-  int64_t build(int64_t n, double step2) {
-    int64_t count = 0;
-    for (int64_t q = 0; q < n; ++q) {
-      if (f_[q] == kInfinity) continue;
-      double start = -kInfinity;
-      while (count > 0) {
-        const int64_t p = apex_[count - 1];
-        start = ((f_[q] - f_[p]) / step2 + static_cast<double>(q * q - p * p)) / static_cast<double>(2 * (q - p));
-        if (start > from_[count - 1]) break;
-        --count;
-        start = -kInfinity;
-      }
-      apex_[count] = q;
-      from_[count++] = start;
-    }
-    return count;
-  }
-
-  std::vector<double> f_;
-  std::vector<int64_t> apex_;
-  std::vector<double> from_;
-};
-
-void along(double* values, const Int3& shape, int axis, double step) {
-  const int64_t n = shape[axis];
-  int64_t stride = 1;
-  for (int a = axis + 1; a < 3; ++a) stride *= shape[a];
-  parallel_for(volume(shape) / n, 256, [&](int64_t first, int64_t last) {
-    Envelope envelope(n);
-    for (int64_t line = first; line < last; ++line)
-      envelope.run(values + line / stride * stride * n + line % stride, stride, step);
-  });
-}
+constexpr int64_t kLeaf = 8;  // points that are looked at one by one
 
 }  // namespace
 
-Tensor squared_distances(const Tensor& marked, const Double3& spacing_mm) {
-  check(marked.shape().rank() == 3, "squared_distances: expects (z, y, x), got ", marked.shape());
-  const Int3 shape{marked.shape()[0], marked.shape()[1], marked.shape()[2]};
-  Tensor out = Tensor::empty(marked.shape(), DType::f64);
-  if (out.size() == 0) return out;
-  const uint8_t* in = marked.data<uint8_t>();
-  double* d = out.data<double>();
-  for (int64_t i = 0; i < out.size(); ++i) d[i] = in[i] ? 0 : kInfinity;
-  for (int axis = 2; axis >= 0; --axis) along(d, shape, axis, spacing_mm[axis]);
-  return out;
+NearestPoint::NearestPoint(const std::vector<Int3>& points, const Double3& spacing_mm)
+    : axis_(points.size()), spacing_mm_(spacing_mm) {
+  points_.reserve(points.size());
+  for (const Int3& p : points)
+    points_.push_back({static_cast<int32_t>(p[0]), static_cast<int32_t>(p[1]), static_cast<int32_t>(p[2])});
+  build(0, static_cast<int64_t>(points_.size()));
+}
+
+void NearestPoint::build(int64_t first, int64_t last) {
+  if (last - first <= kLeaf) return;
+  const auto begin = points_.begin() + first, end = points_.begin() + last;
+  Voxel low = *begin, high = *begin;
+  for (auto p = begin; p != end; ++p)
+    for (size_t a = 0; a < 3; ++a) {
+      low[a] = std::min(low[a], (*p)[a]);
+      high[a] = std::max(high[a], (*p)[a]);
+    }
+  const auto width_mm = [&](size_t a) { return spacing_mm_[a] * (high[a] - low[a]); };
+  size_t widest = 0;
+  for (size_t a = 1; a < 3; ++a)
+    if (width_mm(a) > width_mm(widest)) widest = a;
+  const int64_t middle = first + (last - first) / 2;
+  std::nth_element(begin, points_.begin() + middle, end,
+                   [widest](const Voxel& p, const Voxel& q) { return p[widest] < q[widest]; });
+  axis_[static_cast<size_t>(middle)] = static_cast<uint8_t>(widest);
+  build(first, middle);
+  build(middle + 1, last);
+}
+
+void NearestPoint::consider(int64_t i, const Voxel& point) {
+  const Voxel& p = points_[static_cast<size_t>(i)];
+  double sum = 0;  // x, y, z: the order of SciPy in a file's axes, so that ties at a tolerance fall alike
+  for (size_t a : {2, 1, 0}) {
+    const double d = spacing_mm_[a] * (p[a] - point[a]);
+    sum += d * d;
+  }
+  if (sum >= best_mm2_) return;
+  best_mm2_ = sum;
+  nearest_ = i;
+}
+
+void NearestPoint::search(int64_t first, int64_t last, const Voxel& point) {
+  if (last - first <= kLeaf) {
+    for (int64_t i = first; i < last; ++i) consider(i, point);
+    return;
+  }
+  const int64_t middle = first + (last - first) / 2;
+  const size_t axis = axis_[static_cast<size_t>(middle)];
+  const double beyond = spacing_mm_[axis] * (point[axis] - points_[static_cast<size_t>(middle)][axis]);
+  consider(middle, point);
+  if (beyond < 0) search(first, middle, point);
+  else search(middle + 1, last, point);
+  if (beyond * beyond >= best_mm2_) return;
+  if (beyond < 0) search(middle + 1, last, point);
+  else search(first, middle, point);
+}
+
+double NearestPoint::squared_mm2(const Int3& point) {
+  best_mm2_ = std::numeric_limits<double>::infinity();
+  if (points_.empty()) return best_mm2_;
+  const Voxel voxel{static_cast<int32_t>(point[0]), static_cast<int32_t>(point[1]), static_cast<int32_t>(point[2])};
+  consider(nearest_, voxel);
+  search(0, static_cast<int64_t>(points_.size()), voxel);
+  return best_mm2_;
 }
 
 }  // namespace metvox

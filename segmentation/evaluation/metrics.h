@@ -21,6 +21,7 @@ struct Counts {
   double iou() const { return ratio(tp, tp + fp + fn); }
   double sensitivity() const { return ratio(tp, tp + fn); }
   double specificity() const { return ratio(tn, tn + fp); }
+  bool operator==(const Counts&) const = default;
 
  private:
   static double ratio(int64_t a, int64_t b) { return static_cast<double>(a) / static_cast<double>(b); }
@@ -38,7 +39,7 @@ class LabelPairs {
   std::vector<int64_t> pairs_;  // [predicted * 256 + truth]
 };
 
-// u8 mask (1 inside) of the labels that a region joins.
+// u8 mask (1 inside) of the labels that a region joins, the background not among them.
 Tensor region_mask(const Tensor& labels, const LabelTarget& region);
 
 }  // namespace metvox

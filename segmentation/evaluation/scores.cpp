@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "segmentation/evaluation/scores.h"
 
-#include <algorithm>
 #include <map>
 
 #include "io/nifti.h"
+#include "io/safetensors.h"
 #include "segmentation/data/case_fault.h"
 #include "segmentation/data/case_files.h"
 #include "segmentation/data/dataset.h"
-#include "segmentation/evaluation/surface.h"
+#include "segmentation/evaluation/overview.h"
 
 namespace metvox {
 
@@ -22,6 +22,7 @@ struct LabelFiles {
 struct LabelVolumes {
   Tensor prediction, truth;  // u8 (z, y, x)
   Geometry grid;             // the truth's
+  Geometry prediction_grid;  // as it lies in its file
 };
 
 // The label file of each case; a case with several has none, and its sentence goes to `twice`.
@@ -71,7 +72,7 @@ LabelVolumes read_pair(const LabelFiles& files, const Labels& labels) {
     fail(Fault::input, files.sample, ": prediction and truth lie on different grids: ", files.prediction.string(),
          " has ", describe(prediction.geometry), ", ", files.truth.string(), " has ", describe(truth.geometry),
          "; resample one to the other's grid first");
-  return {turned, truth.voxels, truth.geometry};
+  return {turned, truth.voxels, truth.geometry, prediction.geometry};
 }
 
 SummaryCase summarize(const LabelFiles& files, const LabelVolumes& volumes, const Labels& labels) {
@@ -82,101 +83,50 @@ SummaryCase summarize(const LabelFiles& files, const LabelVolumes& volumes, cons
   return c;
 }
 
-RegionScores score_region(const LabelTarget& region, const LabelPairs& pairs, const Tensor& prediction,
-                          const Tensor& truth, const Geometry& grid) {
-  const auto& mm = grid.spacing_mm;
-  const double voxel_ml = mm[0] * mm[1] * mm[2] / 1000;
-  const Tensor p = region_mask(prediction, region), t = region_mask(truth, region);
-  const SurfaceDistances surface = surface_distances(p, t, {mm[2], mm[1], mm[0]});
-  RegionScores s;
-  s.counts = pairs.counts(region);
-  s.hd95_mm = surface.hausdorff_mm(.95);
-  s.hd100_mm = surface.hausdorff_mm(1);
-  for (size_t i = 0; i < kSurfaceTolerances_mm.size(); ++i) s.surface_dice[i] = surface.dice(kSurfaceTolerances_mm[i]);
-  s.true_volume_ml = static_cast<double>(s.counts.truth()) * voxel_ml;
-  s.predicted_volume_ml = static_cast<double>(s.counts.predicted()) * voxel_ml;
-  s.lesions = match_lesions(p, t, grid);
-  return s;
-}
+// FROC of each region, as long as every case so far has had its probabilities.
+class Probabilities {
+ public:
+  explicit Probabilities(const Labels& labels) : labels_(labels) {}
 
-int64_t count_lesions(const RegionScores& s, LesionKind kind) {
-  return std::count_if(s.lesions.begin(), s.lesions.end(), [&](const Lesion& l) { return l.kind == kind; });
-}
+  void add(const LabelFiles& files, const LabelVolumes& volumes) {
+    const Geometry& grid = volumes.prediction_grid;
+    const Path path = files.prediction.parent_path() / (files.sample + "_probabilities.safetensors");
+    missing_ = missing_ || !std::filesystem::exists(path);
+    if (missing_) return;
+    const auto regions = challenge_regions();
+    const Tensor heads = read_heads(path, grid);
+    for (size_t r = 0; r < regions.size(); ++r) {
+      const Tensor p = region_probability(heads, labels_, regions[r]);
+      if (p) froc_[r].add(onto_lattice({p, grid, "", {}}, volumes.grid), region_mask(volumes.truth, regions[r]));
+    }
+  }
 
-struct Metric {
-  std::string name;
-  std::string (*text)(const RegionScores&);
+  Json json() const {
+    Json all = Json::object();
+    const auto regions = challenge_regions();
+    for (size_t r = 0; r < regions.size(); ++r)
+      if (!missing_ && froc_[r].cases > 0) all[regions[r].name] = froc_json(froc_[r]);
+    return all;
+  }
+
+ private:
+  Tensor read_heads(const Path& path, const Geometry& grid) const {
+    const SafeTensors file = read_safetensors(path);
+    const auto found = file.tensors.find("probabilities");
+    const auto heads = static_cast<int64_t>(labels_.heads().size());
+    const Shape expected{heads, grid.shape[2], grid.shape[1], grid.shape[0]};
+    if (found == file.tensors.end() || found->second.dtype() != DType::f32 || found->second.shape() != expected)
+      fail(Fault::input, path.string(), ": expected a tensor \"probabilities\" f32 ", expected,
+           ", as predict --save-probabilities writes it for this prediction; predict again, or remove the file");
+    return found->second;
+  }
+
+  const Labels& labels_;
+  bool missing_ = false;
+  std::array<Froc, 3> froc_{};
 };
 
-// Columns METRIC_REGION, all regions of a metric side by side.
-CsvTable table_of(const std::vector<Metric>& metrics, const std::vector<CaseScores>& cases) {
-  const auto regions = metastasis_regions();
-  CsvTable table{{"sample"}, {}};
-  for (const Metric& m : metrics)
-    for (const LabelTarget& region : regions) table.columns.push_back(m.name + "_" + region.name);
-  for (const CaseScores& c : cases) {
-    auto& row = table.rows.emplace_back(1, c.sample);
-    for (const Metric& m : metrics)
-      for (const RegionScores& region : c.regions) row.push_back(m.text(region));
-  }
-  return table;
-}
-
 }  // namespace
-
-CaseScores score_case(const std::string& sample, const Tensor& prediction, const Tensor& truth, const Geometry& grid) {
-  const LabelPairs pairs(prediction, truth);
-  const auto regions = metastasis_regions();
-  CaseScores scores{sample, {}};
-  for (size_t r = 0; r < regions.size(); ++r)
-    scores.regions[r] = score_region(regions[r], pairs, prediction, truth, grid);
-  return scores;
-}
-
-CsvTable scores_table(const std::vector<CaseScores>& cases) {
-  return table_of({{"DICE", [](const RegionScores& s) { return csv_number(s.counts.dice()); }},
-                   {"Hausdorff", [](const RegionScores& s) { return csv_number(s.hd95_mm); }},
-                   {"Sensitivity", [](const RegionScores& s) { return csv_number(s.counts.sensitivity()); }},
-                   {"Specificity", [](const RegionScores& s) { return csv_number(s.counts.specificity()); }},
-                   {"True_volume", [](const RegionScores& s) { return csv_number(s.true_volume_ml); }},
-                   {"Predicted_volume", [](const RegionScores& s) { return csv_number(s.predicted_volume_ml); }}},
-                  cases);
-}
-
-CsvTable extended_table(const std::vector<CaseScores>& cases) {
-  return table_of(
-      {{"HD100", [](const RegionScores& s) { return csv_number(s.hd100_mm); }},
-       {"NSD_0.5mm", [](const RegionScores& s) { return csv_number(s.surface_dice[0]); }},
-       {"NSD_1mm", [](const RegionScores& s) { return csv_number(s.surface_dice[1]); }},
-       {"NSD_2mm", [](const RegionScores& s) { return csv_number(s.surface_dice[2]); }},
-       {"IoU", [](const RegionScores& s) { return csv_number(s.counts.iou()); }},
-       {"TP", [](const RegionScores& s) { return std::to_string(s.counts.tp); }},
-       {"FP", [](const RegionScores& s) { return std::to_string(s.counts.fp); }},
-       {"FN", [](const RegionScores& s) { return std::to_string(s.counts.fn); }},
-       {"TN", [](const RegionScores& s) { return std::to_string(s.counts.tn); }},
-       {"Lesions_found", [](const RegionScores& s) { return std::to_string(count_lesions(s, LesionKind::matched)); }},
-       {"Lesions_missed", [](const RegionScores& s) { return std::to_string(count_lesions(s, LesionKind::missed)); }},
-       {"Lesions_false",
-        [](const RegionScores& s) { return std::to_string(count_lesions(s, LesionKind::false_positive)); }}},
-      cases);
-}
-
-CsvTable lesions_table(const std::vector<CaseScores>& cases) {
-  const auto regions = metastasis_regions();
-  CsvTable table{{"sample", "region", "kind", "x_mm", "y_mm", "z_mm", "voxels", "volume_mm3", "diameter_mm",
-                  "overlap_voxels", "dice"},
-                 {}};
-  for (const CaseScores& c : cases)
-    for (size_t r = 0; r < regions.size(); ++r)
-      for (const Lesion& l : c.regions[r].lesions) {
-        const bool is_true = l.kind != LesionKind::false_positive;
-        table.rows.push_back({c.sample, regions[r].name, name_of(l.kind), csv_number(l.centre_mm[0]),
-                              csv_number(l.centre_mm[1]), csv_number(l.centre_mm[2]), std::to_string(l.voxels),
-                              csv_number(l.volume_mm3), csv_number(l.diameter_mm),
-                              is_true ? std::to_string(l.overlap_voxels) : "", is_true ? csv_number(l.dice) : ""});
-      }
-  return table;
-}
 
 Evaluation evaluate(const Path& prediction_dir, const Path& truth_dir, const Labels& labels, const Path& out,
                     const std::function<void(int64_t, int64_t)>& progress) {
@@ -184,11 +134,13 @@ Evaluation evaluate(const Path& prediction_dir, const Path& truth_dir, const Lab
   const auto pairs = pair_files(prediction_dir, truth_dir, result.faults, result.faults);
   std::vector<CaseScores> scores;
   std::vector<SummaryCase> summary;
+  Probabilities probabilities(labels);
   bool memory = false;
   for (size_t i = 0; i < pairs.size(); ++i) {
     const auto fault = try_case(pairs[i].sample, [&] {
       const LabelVolumes volumes = read_pair(pairs[i], labels);
       CaseScores s = score_case(pairs[i].sample, volumes.prediction, volumes.truth, volumes.grid);
+      probabilities.add(pairs[i], volumes);
       summary.push_back(summarize(pairs[i], volumes, labels));
       scores.push_back(std::move(s));
     });
@@ -205,11 +157,18 @@ Evaluation evaluate(const Path& prediction_dir, const Path& truth_dir, const Lab
     fail(memory ? Fault::memory : Fault::input, all);
   }
   result.cases = static_cast<int64_t>(scores.size());
+  for (const CaseScores& s : scores)
+    for (const std::string& note : notes_of(s)) result.notes.push_back(s.sample + ": " + note);
+  const CsvTable table = scores_table(scores), extended = extended_table(scores);
+  Json json = summary_json(labels, summary);
+  json["overview"] = overview_json(scores, table, extended, probabilities.json());
+  json["overview"]["not_evaluated"] = result.faults;
+  json["overview"]["notes"] = result.notes;
   make_folder(out);
-  write_csv(out / "scores.csv", scores_table(scores));
-  write_csv(out / "extended.csv", extended_table(scores));
+  write_csv(out / "scores.csv", table);
+  write_csv(out / "extended.csv", extended);
   write_csv(out / "lesions.csv", lesions_table(scores));
-  write_json(out / "summary.json", summary_json(labels, summary));
+  write_json(out / "summary.json", json);
   return result;
 }
 

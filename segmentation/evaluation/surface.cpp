@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "segmentation/evaluation/distance.h"
+#include "segmentation/evaluation/mask.h"
 
 namespace metvox {
 
@@ -56,59 +57,51 @@ double area_of(const Normals& normals, const std::array<int, 3>& axis, const Dou
   return area;
 }
 
-struct Box {
-  Int3 first{}, last{};  // half open
-  Int3 extent() const { return {last[0] - first[0], last[1] - first[1], last[2] - first[2]}; }
-};
-
-Box joint_box(const uint8_t* a, const uint8_t* b, const Shape& shape) {
-  Box box{{shape[0], shape[1], shape[2]}, {0, 0, 0}};
-  int64_t i = 0;
-  for (int64_t z = 0; z < shape[0]; ++z)
-    for (int64_t y = 0; y < shape[1]; ++y)
-      for (int64_t x = 0; x < shape[2]; ++x, ++i) {
-        if (!a[i] && !b[i]) continue;
-        const Int3 p{z, y, x};
-        for (int d = 0; d < 3; ++d) {
-          box.first[d] = std::min(box.first[d], p[d]);
-          box.last[d] = std::max(box.last[d], p[d] + 1);
-        }
-      }
-  return box;
-}
-
 // Codes of all corners of the box's voxels, u8, one more along each axis than there are voxels.
-Tensor corner_codes(const uint8_t* mask, const Shape& shape, const Box& box) {
-  const Int3 n = box.extent();
+Tensor corner_codes(const Tensor& mask, const CropBox& box) {
+  const Shape& shape = mask.shape();
+  const Int3 n = extent(box);
   Tensor codes = Tensor::zeros({n[0] + 1, n[1] + 1, n[2] + 1}, DType::u8);
   uint8_t* out = codes.data<uint8_t>();
   for (int64_t z = 0; z < n[0]; ++z)
     for (int64_t y = 0; y < n[1]; ++y) {
-      const uint8_t* line = mask + ((z + box.first[0]) * shape[1] + y + box.first[1]) * shape[2] + box.first[2];
-      for (int64_t x = 0; x < n[2]; ++x) {
-        if (!line[x]) continue;
+      const uint8_t* line =
+          mask.data<uint8_t>() + ((z + box.first[0]) * shape[1] + y + box.first[1]) * shape[2] + box.first[2];
+      for_each_nonzero(line, n[2], [&](int64_t x) {
         // The voxel lies at position (1 - a, 1 - b, 1 - c) of the cell around its corner (z + a, y + b, x + c).
         for (int corner = 0; corner < 8; ++corner) {
           const int64_t a = corner >> 2 & 1, b = corner >> 1 & 1, c = corner & 1;
           out[((z + a) * (n[1] + 1) + y + b) * (n[2] + 1) + x + c] |= static_cast<uint8_t>(128 >> (7 - corner));
         }
-      }
+      });
     }
   return codes;
 }
 
-bool on_surface(uint8_t code) { return code != 0 && code != 255; }
+struct Surface {
+  std::vector<Int3> points;  // corners, in voxels of the box
+  std::vector<double> areas_mm2;
+};
 
-// Elements of the surface of `codes`, with their distances to the surface of `other`.
-std::vector<SurfaceElement> elements(const Tensor& codes, const Tensor& other, const Double3& spacing_mm) {
-  const std::array<double, 256> areas = surface_areas(spacing_mm);
-  Tensor marked = Tensor::empty(other.shape(), DType::u8);
-  std::transform(other.data<uint8_t>(), other.data<uint8_t>() + other.size(), marked.data<uint8_t>(), on_surface);
-  const Tensor squared = squared_distances(marked, spacing_mm);
+Surface surface_of(const Tensor& mask, const CropBox& box, const std::array<double, 256>& areas_mm2) {
+  const Tensor codes = corner_codes(mask, box);
+  const int64_t ny = codes.shape()[1], nx = codes.shape()[2];
+  Surface surface;
+  for_each_nonzero(codes.data<uint8_t>(), codes.size(), [&](int64_t i) {
+    const uint8_t code = codes.data<uint8_t>()[i];
+    if (code == 255) return;  // inside
+    surface.points.push_back({i / (ny * nx), i / nx % ny, i % nx});
+    surface.areas_mm2.push_back(areas_mm2[code]);
+  });
+  return surface;
+}
+
+std::vector<SurfaceElement> distances(const Surface& from, const Surface& to, const Double3& spacing_mm) {
+  NearestPoint nearest(to.points, spacing_mm);
   std::vector<SurfaceElement> found;
-  for (int64_t i = 0; i < codes.size(); ++i)
-    if (const uint8_t code = codes.data<uint8_t>()[i]; on_surface(code))
-      found.push_back({std::sqrt(squared.data<double>()[i]), areas[code]});
+  found.reserve(from.points.size());
+  for (size_t i = 0; i < from.points.size(); ++i)
+    found.push_back({std::sqrt(nearest.squared_mm2(from.points[i])), from.areas_mm2[i]});
   std::sort(found.begin(), found.end(), [](const SurfaceElement& a, const SurfaceElement& b) {
     return a.distance_mm != b.distance_mm ? a.distance_mm < b.distance_mm : a.area_mm2 < b.area_mm2;
   });
@@ -168,11 +161,11 @@ double SurfaceDistances::dice(double tolerance_mm) const {
 SurfaceDistances surface_distances(const Tensor& prediction, const Tensor& truth, const Double3& spacing_mm) {
   check(prediction.shape() == truth.shape() && truth.shape().rank() == 3, "surface_distances: masks of ",
         prediction.shape(), " and ", truth.shape(), " voxels");
-  const uint8_t *p = prediction.data<uint8_t>(), *t = truth.data<uint8_t>();
-  const Box box = joint_box(p, t, truth.shape());
-  if (box.last[0] == 0) return {};
-  const Tensor p_codes = corner_codes(p, truth.shape(), box), t_codes = corner_codes(t, truth.shape(), box);
-  return {elements(p_codes, t_codes, spacing_mm), elements(t_codes, p_codes, spacing_mm)};
+  const CropBox box = joined(bounding_box(prediction), bounding_box(truth));
+  if (is_empty(box)) return {};
+  const std::array<double, 256> areas_mm2 = surface_areas(spacing_mm);
+  const Surface p = surface_of(prediction, box, areas_mm2), t = surface_of(truth, box, areas_mm2);
+  return {distances(p, t, spacing_mm), distances(t, p, spacing_mm)};
 }
 
 }  // namespace metvox

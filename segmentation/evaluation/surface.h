@@ -29,8 +29,7 @@ struct SurfaceDistances {
   double dice(double tolerance_mm) const;
 };
 
-// Masks are u8 (z, y, x) of equal shape, non-zero inside. Works within their joint bounding box: 17 bytes a voxel of
-// it.
+// Masks are u8 (z, y, x) of equal shape, 1 inside. Works within their joint bounding box: two bytes a voxel of it.
 SurfaceDistances surface_distances(const Tensor& prediction, const Tensor& truth, const Double3& spacing_mm);
 
 }  // namespace metvox

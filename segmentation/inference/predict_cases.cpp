@@ -3,6 +3,7 @@
 
 #include "io/nifti.h"
 #include "segmentation/data/case_fault.h"
+#include "segmentation/evaluation/viewer_files.h"
 
 namespace metvox {
 
@@ -87,7 +88,8 @@ void write_prediction(const Path& dir, const Tensor& logits, const CasePropertie
                                        probabilities ? &p : nullptr);
   if (probabilities) write_probabilities(files.probabilities, p, model);
   write_nifti(files.labels, labels, properties.geometry,
-              {kIntentLabel, "metvox " METVOX_VERSION + (note.empty() ? note : ", " + note)});
+              {kIntentLabel, "metvox " METVOX_VERSION + (note.empty() ? note : ", " + note),
+               label_description(viewer_labels(model.dataset.labels))});
 }
 
 Predictions predict_cases(Predictor& predictor, const ModelFolder& model, const std::vector<CaseFiles>& cases,

@@ -13,7 +13,8 @@ struct PredictionFiles {
 };
 PredictionFiles prediction_files(const Path& dir, const std::string& id);
 
-// Logits of a preprocessed case as labels on the raw file's grid, geometry bit for bit, intent "label".
+// Logits of a preprocessed case as labels on the raw file's grid, geometry bit for bit, intent "label", names and colours
+// of the labels as a comment behind the header.
 // `probabilities`: also a tensor "probabilities" f32 (heads, z, y, x) on that grid, with the heads' names in its
 // metadata. `note` stands behind the version in the image's description.
 void write_prediction(const Path& dir, const Tensor& logits, const CaseProperties& properties, const ModelFolder& model,

@@ -17,13 +17,6 @@ constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 constexpr size_t kResamples = 10000, kMostResampled = 2000;
 constexpr double kLevel = 0.05, kPower = 0.8;
 
-double squared_deviations(std::span<const double> values) {
-  const double centre = mean(values);
-  double sum = 0;
-  for (const double v : values) sum += (v - centre) * (v - centre);
-  return sum;
-}
-
 // Efron's a: a sixth of the skewness of the jackknife's means.
 double acceleration(std::span<const double> values) {
   const double centre = mean(values);
@@ -53,19 +46,6 @@ double share_below(const std::vector<double>& means, double estimate) {
 }
 
 }  // namespace
-
-double mean(std::span<const double> values) {
-  if (values.empty()) return kNaN;
-  return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
-}
-
-double std_population(std::span<const double> values) {
-  return values.empty() ? kNaN : std::sqrt(squared_deviations(values) / static_cast<double>(values.size()));
-}
-
-double std_sample(std::span<const double> values) {
-  return values.size() < 2 ? kNaN : std::sqrt(squared_deviations(values) / static_cast<double>(values.size() - 1));
-}
 
 Interval student_interval(std::span<const double> values) {
   if (values.size() < 2) return {kNaN, kNaN};
@@ -103,15 +83,6 @@ Interval Bootstrap::of_mean(std::span<const double> values) {
     return std::clamp(percentile(means, normal_below(bias + z / (1 - a * z))), *least, *most);
   };
   return {end(kLevel / 2), end(1 - kLevel / 2)};
-}
-
-Interval wilson_interval(int64_t successes, int64_t n) {
-  if (n == 0) return {kNaN, kNaN};
-  const double z = normal_quantile(1 - kLevel / 2), count = static_cast<double>(n);
-  const double share = static_cast<double>(successes) / count, shrink = 1 / (1 + z * z / count);
-  const double centre = shrink * (share + z * z / (2 * count));
-  const double half = shrink * z * std::sqrt(share * (1 - share) / count + z * z / (4 * count * count));
-  return {successes == 0 ? 0 : centre - half, successes == n ? 1 : centre + half};
 }
 
 double detectable_difference(double deviation, size_t n, Alternative alternative) {

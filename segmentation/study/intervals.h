@@ -1,23 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-// Means with their intervals, shares with theirs, and what a paired study of n cases could have shown. Values are
-// finite; what is not defined (a spread of one value) is NaN.
+// Intervals of means, and what a paired study of n cases could have shown. Values are finite; what is not defined (a
+// spread of one value) is NaN.
 #pragma once
 #include <cstdint>
 #include <map>
 #include <span>
 #include <vector>
 
+#include "segmentation/evaluation/moments.h"
 #include "segmentation/study/rank_tests.h"
 
 namespace metvox {
-
-struct Interval {
-  double low = 0, high = 0;
-};
-
-double mean(std::span<const double> values);
-double std_population(std::span<const double> values);  // divided by n
-double std_sample(std::span<const double> values);      // by n - 1
 
 // 95 % intervals of the mean. Student's may leave the range that the values can have.
 Interval student_interval(std::span<const double> values);
@@ -35,9 +28,6 @@ class Bootstrap {
   uint64_t seed_;
   std::map<size_t, std::vector<uint16_t>> drawn_;  // by n: 10000 times n indices
 };
-
-// Wilson's 95 % interval of a share; NaN for none of none.
-Interval wilson_interval(int64_t successes, int64_t n);
 
 // The smallest true mean difference that n pairs, whose differences have this standard deviation, would have shown at
 // the 5 % level with probability 0.8: that of the paired t-test, which Wilcoxon's test is close to (efficiency 0.955

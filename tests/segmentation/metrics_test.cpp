@@ -95,7 +95,8 @@ TEST(metrics, lesions_are_matched_by_overlap) {
   const Tensor prediction = mask_with(
       shape, {{{0, 0, 0}, {1, 1, 1}}, {{0, 0, 1}, {1, 1, 2}}, {{9, 9, 9}, {10, 10, 11}}, {{0, 9, 0}, {1, 10, 2}}});
   Geometry grid = make_geometry({12, 12, 12}, Affine{{{{-2, 0, 0, 5}, {0, 1, 0, 0}, {0, 0, 1, -3}, {0, 0, 0, 1}}}});
-  const auto lesions = match_lesions(prediction, truth, grid);
+  PairDistances distances({1, 1, 2});
+  const auto lesions = match_lesions({prediction, truth}, grid, distances);
   ASSERT_EQ(lesions.size(), 4u);
   EXPECT_EQ(lesions[0].kind, LesionKind::matched);
   EXPECT_EQ(lesions[0].overlap_voxels, 2);
