@@ -37,12 +37,10 @@ void cut_window(Stream& stream, View volume, const WindowPlace& at, View x) {
 
 void blend_window(Stream& stream, View y, const WindowPlace& at, const WindowWeights& w, View volume) {
   check_window("blend_window", volume, at, y);
-  check(w.z.size() == at.patch[0] && w.y.size() == at.patch[1] && w.x.size() == at.patch[2],
-        "blend_window: weights of another window");
+  check(w.voxels.shape == Shape{at.patch[0], at.patch[1], at.patch[2]}, "blend_window: weights ", w.voxels.shape);
   METVOX_ON_DEVICE(stream, blend_window(stream, y, at, w, volume))
   dispatch_float(y.dtype, [&]<class T>() {
-    for_each_row(BlendWindowBody<T>{y.as<T>(), volume.as<float>(), volume.shape[0], w.z.as<float>(), w.y.as<float>(),
-                                    w.x.as<float>(), w.share, at});
+    for_each_row(BlendWindowBody<T>{y.as<T>(), volume.as<float>(), volume.shape[0], w.voxels.as<float>(), w.share, at});
   });
 }
 

@@ -11,9 +11,9 @@ struct WindowPlace {
   Int3 start;        // of the window's first voxel in the volume; what lies outside is zero, and not added
   int flips = 0;     // bit a: the window is mirrored along axis a
 };
-// Of a window's voxels along each axis, f32, in the volume's order; a voxel's weight is share times the three.
+// Of a window's voxels, f32 (D, H, W), in the volume's order; a voxel's weight is share times its own.
 struct WindowWeights {
-  View z, y, x;
+  View voxels;
   float share = 1;
 };
 

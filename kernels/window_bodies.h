@@ -55,7 +55,7 @@ struct BlendWindowBody {
   const T* y;
   float* volume;
   int64_t channels;
-  const float *weight_z, *weight_y, *weight_x;
+  const float* weights;
   float share;
   WindowPlace at;
 
@@ -63,11 +63,11 @@ struct BlendWindowBody {
     const T* from;
     float* to;
     int64_t first, last, channels, patch;
-    const float* weight_x;
-    float weight;
+    const float* weights;
+    float share;
     bool flip;
     METVOX_HD void operator()(int64_t w) const {
-      to[w] += weight * weight_x[w] * static_cast<float>(from[mirrored(w, patch, flip) * channels]);
+      to[w] += share * weights[w] * static_cast<float>(from[mirrored(w, patch, flip) * channels]);
     }
   };
   int64_t rows() const { return at.patch[0] * at.patch[1] * channels; }
@@ -84,8 +84,8 @@ struct BlendWindowBody {
             inside ? (room < W ? room : W) : first,
             channels,
             W,
-            weight_x,
-            share * weight_z[d] * weight_y[h],
+            weights + (d * H + h) * W,
+            share,
             (at.flips & 4) != 0};
   }
 };

@@ -13,7 +13,7 @@ namespace {
 
 TrainRequest parse_request(CommandLine& line, bool* go_on) {
   TrainRequest r;
-  std::string group_by = "patient", loss = "auto";
+  std::string group_by = "patient", loss = "auto", new_channels = "refuse";
   line.positional("PREPROCESSED", r.preprocessed, "folder that `metvox preprocess` wrote");
   line.option("fold,f", r.fold, "K",
               "0 to 4, or all: train and validate on every case; a number beyond: a random 80:20 split");
@@ -29,6 +29,9 @@ TrainRequest parse_request(CommandLine& line, bool* go_on) {
   line.option("out,o", r.results, "RESULTS", "where the model folder goes", Need::required);
   line.option("pretrained", r.pretrained, "FILE",
               "checkpoint whose weights to start from, segmentation heads excepted");
+  line.choice(
+      "pretrained-channels", new_channels, {"refuse", "average", "zero", "drop"},
+      "what input channels begin with that the checkpoint's model has not; drop: the whole first convolution anew");
   line.option("overwrite", r.overwrite, "train a fold anew that has checkpoints, and replace them");
   line.option("resume", r.resume, "go on from the last checkpoint; from the beginning where there is none");
   line.option("profile", r.profile, "write profile.csv and trace.json (for Perfetto) of one step, layer by layer");
@@ -45,6 +48,9 @@ TrainRequest parse_request(CommandLine& line, bool* go_on) {
     if (n < 1 || n > kMost) fail(Fault::usage, name, " is ", n, "; it may be 1 to ", kMost);
   if (r.lr && !(std::isfinite(*r.lr) && *r.lr > 0)) fail(Fault::usage, "--lr is ", *r.lr, "; it is a number above 0");
   if (r.resume && r.overwrite) fail(Fault::usage, "--resume goes on with a run, --overwrite replaces it; give one");
+  if (line.given("pretrained-channels") && r.pretrained.empty())
+    fail(Fault::usage, "--pretrained-channels is about the checkpoint of --pretrained, which is missing");
+  if (new_channels != "refuse") r.new_channels = new_channels_from(new_channels);
   r.loss = loss == "auto" ? "" : loss;
   if (line.given("group-by")) r.group_by = group_by_from(group_by);
   r.seed = line.values().seed;
@@ -86,6 +92,14 @@ void print_memory(const TrainMemory& m) {
   row("total", std::max(m.training(), m.final_validation), "the larger of the two");
 }
 
+void print_transfer(const std::optional<Transfer>& transfer) {
+  if (!transfer) return;
+  std::printf("\nweights of %s\n", transfer->from.c_str());
+  for (const TransferredTensor& t : transfer->tensors)
+    std::printf("%-8s %s %s%s%s\n", word_of(t.how), t.name.c_str(), sentence(t.shape).c_str(),
+                t.why.empty() ? "" : ": ", t.why.c_str());
+}
+
 TrainEvents events_for(const CommandLine& line, const TrainRequest& request, Progress& progress) {
   TrainEvents events;
   events.say = [&](const std::string& text) { line.say(text); };
@@ -123,8 +137,10 @@ int run(CommandLine& line) {
   Trainer trainer(request);
   if (request.target.device.kind == Device::Kind::cpu) look_for_memory(line, trainer.memory());
   if (line.values().dry_run) {
-    if (line.values().json) print_json(to_json(trainer.memory()));
-    else print_memory(trainer.memory());
+    Json json = to_json(trainer.memory());
+    if (trainer.transfer()) json["transfer"] = to_json(*trainer.transfer());
+    if (line.values().json) print_json(json);
+    else print_memory(trainer.memory()), print_transfer(trainer.transfer());
     return 0;
   }
   auto progress = std::make_unique<Progress>("train", "batches", line.values().quiet);

@@ -35,6 +35,7 @@ class AddActOp final : public Op {
   bool reads_input(int) const override { return false; }
   bool reads_output() const override { return true; }
   std::unique_ptr<Prepared> prepare(const Setting&) const override { return std::make_unique<PreparedAddAct>(slope_); }
+  double slope() const { return slope_; }
 
  private:
   double slope_;
@@ -52,5 +53,11 @@ const OpCaseEntry large{add_act_case("32 64^3", Use::bench, {1, 32, 64, 64, 64})
 }  // namespace
 
 Value add_act(Value a, Value b, double slope) { return a.graph->add(std::make_shared<AddActOp>(slope), {a, b}); }
+
+double add_act_slope(const Op& op) {
+  const auto* add = dynamic_cast<const AddActOp*>(&op);
+  check(add, "add_act_slope: the op is ", op.name());
+  return add->slope();
+}
 
 }  // namespace metvox

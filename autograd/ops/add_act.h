@@ -5,4 +5,6 @@
 
 namespace metvox {
 Value add_act(Value a, Value b, double slope = 0.01);
+// The slope of an op of this kind; for those who write graphs down.
+double add_act_slope(const Op& op);
 }  // namespace metvox

@@ -52,6 +52,7 @@ class NormActOp final : public Op {
     p.device = setting.target.device;
     return std::make_unique<PreparedNormAct>(p, setting.target);
   }
+  NormActNumbers numbers() const { return {slope_, eps_, groups_}; }
 
  private:
   NormActProblem problem(const Shape& x) const {
@@ -87,6 +88,12 @@ const OpCaseEntry b3{norm_case("32 groups 8 64^3", Use::bench, {1, 32, 64, 64, 6
 
 Value norm_act(Value x, Value gamma, Value beta, double slope, double eps, int64_t groups) {
   return x.graph->add(std::make_shared<NormActOp>(slope, eps, groups), {x, gamma, beta});
+}
+
+NormActNumbers norm_act_numbers(const Op& op) {
+  const auto* norm = dynamic_cast<const NormActOp*>(&op);
+  check(norm, "norm_act_numbers: the op is ", op.name());
+  return norm->numbers();
 }
 
 }  // namespace metvox

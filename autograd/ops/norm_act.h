@@ -5,4 +5,10 @@
 
 namespace metvox {
 Value norm_act(Value x, Value gamma, Value beta, double slope = 0.01, double eps = 1e-5, int64_t groups = 0);
+// What an op of this kind was made with; for those who write graphs down.
+struct NormActNumbers {
+  double slope = 0, eps = 0;
+  int64_t groups = 0;
+};
+NormActNumbers norm_act_numbers(const Op& op);
 }  // namespace metvox

@@ -37,8 +37,8 @@ void cut_window(Stream& stream, View volume, const WindowPlace& at, View x) {
 
 void blend_window(Stream& stream, View y, const WindowPlace& at, const WindowWeights& w, View volume) {
   dispatch_type(y.dtype, [&]<class T>() {
-    for_each_voxel(stream, BlendWindowBody<T>{y.as<T>(), volume.as<float>(), volume.shape[0], w.z.as<float>(),
-                                              w.y.as<float>(), w.x.as<float>(), w.share, at});
+    for_each_voxel(
+        stream, BlendWindowBody<T>{y.as<T>(), volume.as<float>(), volume.shape[0], w.voxels.as<float>(), w.share, at});
   });
 }
 

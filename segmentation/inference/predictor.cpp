@@ -131,6 +131,7 @@ Tensor Predictor::logits(const Tensor& data, const std::function<void(int64_t, i
       }
   }
   const Tensor logits = sum.to({});
+  windows.finish(logits);
   if (!all_finite(logits))
     fail(Fault::input, "the network's answer is not finite: the images hold extreme values, or the weights do not fit ",
          "--precision ", name_of(impl_->options.target.dtype));

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "tensor/threads.h"
+
 namespace metvox {
 
 std::vector<int64_t> window_starts(int64_t size, int64_t patch, double step_size) {
@@ -17,35 +19,38 @@ std::vector<int64_t> window_starts(int64_t size, int64_t patch, double step_size
   return starts;
 }
 
-std::vector<double> gaussian_weights(int64_t patch) {
-  std::vector<double> weights(patch);
-  const double sigma = static_cast<double>(patch) / 8;
-  for (int64_t i = 0; i < patch; ++i) {
-    const double d = static_cast<double>(i - patch / 2) / sigma;
-    weights[i] = 10 * std::exp(-d * d / 2);
-  }
+std::vector<float> window_weights(const Int3& patch) {
+  std::array<std::vector<double>, 3> along;
+  for (size_t a = 0; a < 3; ++a)
+    for (int64_t i = 0; i < patch[a]; ++i) {
+      const double d = static_cast<double>(i - patch[a] / 2) * 8 / static_cast<double>(patch[a]);
+      along[a].push_back(std::exp(-d * d / 2));
+    }
+  std::vector<float> weights;
+  weights.reserve(static_cast<size_t>(volume(patch)));
+  float least = 10;
+  for (double z : along[0])
+    for (double y : along[1])
+      for (double x : along[2]) {
+        weights.push_back(static_cast<float>(f16(static_cast<float>(10 * z * y * x))));
+        if (weights.back() > 0) least = std::min(least, weights.back());
+      }
+  std::replace(weights.begin(), weights.end(), 0.f, least);
   return weights;
 }
 
-SlidingWindows::Axis::Axis(int64_t size_, int64_t patch_, double step_size, Device device)
+SlidingWindows::Axis::Axis(int64_t size_, int64_t patch_, double step_size)
     : size(size_), patch(patch_), starts(window_starts(std::max(size_, patch_), patch_, step_size)) {
-  const std::vector<double> gaussian = gaussian_weights(patch);
-  std::vector<double> sum(std::max(size, patch));
-  for (int64_t start : starts)
-    for (int64_t i = 0; i < patch; ++i) sum[start + i] += gaussian[i];
-  const Tensor host = Tensor::empty({static_cast<int64_t>(starts.size()), patch}, DType::f32);
-  float* w = host.data<float>();
-  for (int64_t& start : starts) {
-    for (int64_t i = 0; i < patch; ++i) *w++ = static_cast<float>(gaussian[i] / sum[start + i]);
-    start -= std::max<int64_t>(0, patch - size) / 2;
-  }
-  weights = host.to(device);
+  for (int64_t& start : starts) start -= std::max<int64_t>(0, patch - size) / 2;
 }
 
 SlidingWindows::SlidingWindows(const Int3& size, const Int3& patch, double step_size, Device device)
-    : axes_{{{size[0], patch[0], step_size, device},
-             {size[1], patch[1], step_size, device},
-             {size[2], patch[2], step_size, device}}} {}
+    : axes_{{{size[0], patch[0], step_size}, {size[1], patch[1], step_size}, {size[2], patch[2], step_size}}},
+      weights_(Tensor::empty({patch[0], patch[1], patch[2]}, DType::f32)) {
+  const std::vector<float> weights = window_weights(patch);
+  std::copy(weights.begin(), weights.end(), weights_.data<float>());
+  there_ = weights_.to(device);
+}
 
 Int3 SlidingWindows::place(int64_t window) const {
   const int64_t ny = static_cast<int64_t>(axes_[1].starts.size()), nx = static_cast<int64_t>(axes_[2].starts.size());
@@ -65,9 +70,31 @@ void SlidingWindows::cut(Stream& stream, View data, int64_t window, int flips, V
 }
 
 void SlidingWindows::blend(Stream& stream, View y, int64_t window, int flips, float share, View logits) const {
-  const Int3 at = place(window);
-  const auto weights = [&](int a) { return axes_[a].weights.slice(at[a], 1).view(); };
-  blend_window(stream, y, window_place(window, flips), {weights(0), weights(1), weights(2), share}, logits);
+  blend_window(stream, y, window_place(window, flips), {there_.view(), share}, logits);
+}
+
+void SlidingWindows::finish(const Tensor& logits) const {
+  const int64_t R = logits.shape()[0], H = axes_[1].patch, W = axes_[2].patch;
+  const int64_t nz = axes_[0].size, ny = axes_[1].size, nx = axes_[2].size;
+  check(logits.shape() == Shape{R, nz, ny, nx}, "SlidingWindows::finish: ", logits.shape());
+  float* x = logits.data<float>();
+  parallel_for(nz * ny, 64, [&](int64_t first, int64_t last) {
+    std::vector<float> sum(static_cast<size_t>(nx));
+    for (int64_t row = first; row < last; ++row) {
+      std::fill(sum.begin(), sum.end(), 0.f);
+      for (int64_t z : axes_[0].starts)
+        for (int64_t y : axes_[1].starts) {
+          const int64_t d = row / ny - z, h = row % ny - y;
+          if (d < 0 || d >= axes_[0].patch || h < 0 || h >= H) continue;
+          const float* weight = weights_.data<float>() + (d * H + h) * W;
+          for (int64_t start : axes_[2].starts)
+            for (int64_t w = std::max<int64_t>(0, -start); w < std::min(W, nx - start); ++w)
+              sum[start + w] += weight[w];
+        }
+      for (int64_t r = 0; r < R; ++r)
+        for (int64_t i = 0; i < nx; ++i) x[(r * nz * ny + row) * nx + i] /= sum[static_cast<size_t>(i)];
+    }
+  });
 }
 
 }  // namespace metvox

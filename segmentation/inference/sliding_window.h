@@ -13,13 +13,14 @@ namespace metvox {
 // >= patch.
 std::vector<int64_t> window_starts(int64_t size, int64_t patch, double step_size);
 
-// Importance of the voxels of a window along one axis: a Gaussian around patch / 2 with sigma patch / 8, 10 at its
-// peak. The weight of a voxel is the product over the axes, over 100.
-std::vector<double> gaussian_weights(int64_t patch);
+// Importance of the voxels of a window, (z, y, x): a Gaussian around patch / 2 with sigma patch / 8, 10 at its peak, as
+// nnU-Net keeps it: rounded to f16, and the smallest value above zero where that gives zero. Far from the centre the
+// rounding decides how windows blend, so it is part of what a model was evaluated with.
+std::vector<float> window_weights(const Int3& patch);
 
 // The windows of one case. A case smaller than the patch is padded with zeros on both sides, the odd voxel behind it.
-// Since windows form a lattice and weights are products, the weights are divided by their sum along each axis in
-// advance: blending is a sum, and no volume of weights is kept. Volumes and windows lie on the device.
+// Blending sums weighted answers; finish() divides by the sums of the weights, which it works out row by row, so that
+// no volume of them is kept. Volumes and windows lie on the device.
 class SlidingWindows {
  public:
   // step_size in (0, 1]: throws Error (Fault::usage) otherwise.
@@ -33,17 +34,19 @@ class SlidingWindows {
   void cut(Stream&, View data, int64_t window, int flips, View x) const;
   // logits f32 (R, z, y, x) += share * weight * y, y (1, R, D, H, W), channels last, mirrored back.
   void blend(Stream&, View y, int64_t window, int flips, float share, View logits) const;
+  // After all windows, on the host: logits /= the sum of the weights at each voxel.
+  void finish(const Tensor& logits) const;
 
  private:
   struct Axis {
     int64_t size = 0, patch = 0;
     std::vector<int64_t> starts;  // in the case, below 0 where it is padded
-    Tensor weights;               // f32 (starts, patch), summing to 1 at every voxel
-    Axis(int64_t size, int64_t patch, double step_size, Device device);
+    Axis(int64_t size, int64_t patch, double step_size);
   };
   Int3 place(int64_t window) const;  // index into starts along each axis
   WindowPlace window_place(int64_t window, int flips) const;
   std::array<Axis, 3> axes_;
+  Tensor weights_, there_;  // of a window's voxels f32 (z, y, x), on the host and on the device
 };
 
 }  // namespace metvox

@@ -105,13 +105,9 @@ void require_same_as_trained(const ModelFolder& model, const SafeTensorsHeader& 
                              const std::string& configuration, const Path& checkpoint) {
   const Path plans_json = model.path / "plans.json", dataset_json = model.path / "dataset.json";
   if (const auto text = header.metadata.find("plans"); text != header.metadata.end())
-    require_same(decisive(model.plans, configuration, plans_json),
-                 decisive(plans_from_json(parse_json(text->second, checkpoint), checkpoint), configuration, checkpoint),
-                 plans_json, checkpoint);
+    require_same_plans(model.plans, plans_json, parse_json(text->second, checkpoint), configuration, checkpoint);
   if (const auto text = header.metadata.find("dataset"); text != header.metadata.end())
-    require_same(decisive(model.dataset),
-                 decisive(description_from_json(parse_json(text->second, checkpoint), checkpoint)), dataset_json,
-                 checkpoint);
+    require_same_description(model.dataset, dataset_json, parse_json(text->second, checkpoint), checkpoint);
 }
 
 // Takes a fold into the model: the first says what the model is, the others must say the same.
@@ -176,6 +172,17 @@ Path checkpoint_path(const ModelFolder& model, const std::string& fold, const st
   return model.path / ("fold_" + fold) / ("checkpoint_" + checkpoint + ".safetensors");
 }
 
+void require_same_plans(const Plans& now, const Path& file, const Json& trained, const std::string& configuration,
+                        const Path& checkpoint) {
+  require_same(decisive(now, configuration, file),
+               decisive(plans_from_json(trained, checkpoint), configuration, checkpoint), file, checkpoint);
+}
+
+void require_same_description(const DatasetDescription& now, const Path& file, const Json& trained,
+                              const Path& checkpoint) {
+  require_same(decisive(now), decisive(description_from_json(trained, checkpoint)), file, checkpoint);
+}
+
 ModelFolder open_model(const Path& path, const std::string& checkpoint, const std::vector<std::string>& wanted,
                        std::vector<std::string>* faults) {
   if (!fs::is_directory(path))
@@ -211,19 +218,6 @@ void load_parameters(ParameterStore& store, const SafeTensors& file, const Path&
     copy_parameter(store, parameter, *from, named);
   }
   store.changed();
-}
-
-int64_t load_pretrained(ParameterStore& store, const SafeTensors& file, const Path& named) {
-  int64_t copied = 0;
-  for (const Parameter& parameter : store.parameters()) {
-    if (parameter.name.find(".seg_layers.") != std::string::npos) continue;
-    const Tensor* from = find_tensor(file, parameter.name);
-    if (!from) fail_missing(parameter, named);
-    copy_parameter(store, parameter, *from, named);
-    ++copied;
-  }
-  store.changed();
-  return copied;
 }
 
 }  // namespace metvox

@@ -26,13 +26,16 @@ std::string model_folder_name(const std::string& network, const std::string& los
 // there; only a model without any other is then an Error.
 ModelFolder open_model(const Path& path, const std::string& checkpoint = "final",
                        const std::vector<std::string>& wanted = {}, std::vector<std::string>* faults = nullptr);
+// What both sides of a copy must agree on: throws Error (Fault::input) naming the first thing that prediction rests on
+// and that `now`, read from `file`, says otherwise than what `checkpoint` was trained with.
+void require_same_plans(const Plans& now, const Path& file, const Json& trained, const std::string& configuration,
+                        const Path& checkpoint);
+void require_same_description(const DatasetDescription& now, const Path& file, const Json& trained,
+                              const Path& checkpoint);
 Path checkpoint_path(const ModelFolder& model, const std::string& fold, const std::string& checkpoint);
 
 // Copies every parameter of the store from a checkpoint; a missing name or another shape is an Error (Fault::input)
 // naming the tensor, both shapes and the file.
 void load_parameters(ParameterStore& store, const SafeTensors& file, const Path& named);
-// Everything but segmentation heads (names with ".seg_layers."); returns how many tensors were copied. An Error when
-// any other tensor is missing or of another shape.
-int64_t load_pretrained(ParameterStore& store, const SafeTensors& file, const Path& named);
 
 }  // namespace metvox

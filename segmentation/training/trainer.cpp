@@ -79,6 +79,7 @@ struct Trainer::Impl {
   ChosenFold chosen;
   std::unique_ptr<TrainingCases> cases;
   std::unique_ptr<Learner> learner;
+  std::optional<Transfer> transfer;  // where weights of another model are to start from
   LoaderPlan loader_plan;
   double lr = 0;
   TrainingState state;
@@ -104,6 +105,8 @@ struct Trainer::Impl {
     chosen = choose_fold(splits_json(), preprocessed_ids(folder), r.fold, r.group_by.value_or(GroupBy::patient));
     request.fold = chosen.name;
     refuse_own_checkpoint();
+    if (!request.pretrained.empty() && !(request.resume && has_checkpoint()))
+      transfer = plan_transfer(learner->store(), request.pretrained, dataset.channel_names, request.new_channels);
     std::vector<std::string> ids = chosen.fold.train;
     ids.insert(ids.end(), chosen.fold.val.begin(), chosen.fold.val.end());
     cases = std::make_unique<TrainingCases>(folder, ids, channels);
@@ -172,6 +175,10 @@ struct Trainer::Impl {
     return {request.preprocessed, model(), request.fold, request.configuration, chosen.fold.val, request.target};
   }
 
+  bool has_checkpoint() const {
+    return fs::exists(checkpoint("latest")) || fs::exists(checkpoint("best")) || fs::exists(checkpoint("final"));
+  }
+
   // Days of work may lie there.
   void refuse_to_replace() const {
     if (request.resume || request.overwrite) return;
@@ -195,12 +202,9 @@ struct Trainer::Impl {
 
   void begin(const TrainEvents& events) {
     learner->store().initialize(request.seed);
-    if (!request.pretrained.empty()) {  // before anything is removed: it may not fit
-      const int64_t copied =
-          load_pretrained(learner->store(), read_safetensors(request.pretrained), request.pretrained);
-      const bool all = copied == static_cast<int64_t>(learner->store().parameters().size());
-      events.say(sentence(copied, " tensors taken from ", request.pretrained.string(),
-                          all ? ", all that the network has" : ", the segmentation heads start anew"));
+    if (transfer) {  // before anything is removed: it may not fit
+      transfer_weights(learner->store(), *transfer);
+      events.say(summary(*transfer));
     }
     for (const char* name : {"final", "latest", "best"}) fs::remove(checkpoint(name));
     for (const char* name : {"metrics.jsonl", "progress.png", "validation"}) fs::remove_all(folder() / name);
@@ -368,6 +372,8 @@ Trainer::~Trainer() = default;
 
 Path Trainer::model_folder() const { return impl_->model(); }
 Path Trainer::fold_folder() const { return impl_->folder(); }
+
+const std::optional<Transfer>& Trainer::transfer() const { return impl_->transfer; }
 
 TrainMemory Trainer::memory() const {
   return {impl_->learner->memory(), impl_->loader_plan.bytes(), impl_->cases->bytes(), impl_->cases->resident(),

@@ -9,12 +9,14 @@
 #include "segmentation/networks/model.h"
 #include "segmentation/training/checkpoint.h"
 #include "segmentation/training/folds.h"
+#include "segmentation/training/transfer.h"
 
 namespace metvox {
 
 struct TrainRequest {
   Path preprocessed, results;
-  Path pretrained;  // a checkpoint to start from, heads excepted; may be empty
+  Path pretrained;                          // a checkpoint to start from, heads excepted; may be empty
+  std::optional<NewChannels> new_channels;  // of a network whose pretrained one had other channels
   std::string network = "nnunet", loss, configuration = "3d_fullres", fold = "0";  // no loss: default_loss()
   std::optional<GroupBy> group_by;  // for folds that are made, else by patient
   int64_t epochs = 1000, iterations = 250, val_iterations = 50, save_every = 1;
@@ -57,6 +59,7 @@ class Trainer {
   Path model_folder() const;
   Path fold_folder() const;
   TrainMemory memory() const;
+  const std::optional<Transfer>& transfer() const;  // with request.pretrained
   // Trains and validates; with request.resume what has been done stays done. Returns a sentence for each validation
   // case that failed. Throws Error (Fault::input) when the loss is not finite: the last checkpoint stays; Error
   // (Fault::usage) when checkpoints are there and neither resume nor overwrite is asked for.

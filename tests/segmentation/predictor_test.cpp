@@ -127,7 +127,7 @@ TEST(predictor, blends_windows_by_their_gaussians) {
   const Tensor data = random_data({4, size[0], size[1], size[2]}, 3);
   Predictor predictor = make(model, {"0"}, false);
   std::vector<double> sum(3 * volume(size)), weight(volume(size));
-  const auto gz = gaussian_weights(8), gx = gaussian_weights(12);
+  const auto weights = window_weights(kPatch);
   for (int64_t z0 : window_starts(size[0], 8, .5))
     for (int64_t x0 : window_starts(size[2], 12, .5)) {
       const Tensor logits = predictor.logits(crop(data, {z0, 0, x0}, kPatch), silent);
@@ -135,7 +135,7 @@ TEST(predictor, blends_windows_by_their_gaussians) {
         for (int64_t y = 0; y < 8; ++y)
           for (int64_t x = 0; x < 12; ++x) {
             const int64_t at = ((z + z0) * size[1] + y) * size[2] + x + x0;
-            const double w = gz[z] * gz[y] * gx[x];
+            const auto w = static_cast<double>(weights[(z * 8 + y) * 12 + x]);
             weight[at] += w;
             for (int64_t r = 0; r < 3; ++r)
               sum[r * volume(size) + at] += w * logits.data<float>()[((r * 8 + z) * 8 + y) * 12 + x];
