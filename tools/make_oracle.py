@@ -125,7 +125,8 @@ def stages(args, dtype):
     normalised, resampled, properties = preprocessed(images, found["spacing"], plans, configuration, dtype)
     with torch.inference_mode():
         logits, window = blended(net, torch.from_numpy(resampled), configuration.patch_size, mirror)
-        out = {"read": images, "normalise": normalised, "resample": resampled}
+        out = {"read": images, "crop": np.array(properties["bbox_used_for_cropping"], dtype), "normalise": normalised,
+               "resample": resampled}
         out |= {"layer " + name: y for name, y in with_layers(net, layers, window).items()}
     segmentation = convert_predicted_logits_to_segmentation_with_correct_shape(
         logits, plans, configuration, labels, {**properties, "spacing": found["spacing"]})

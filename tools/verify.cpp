@@ -30,7 +30,7 @@ int run(CommandLine& line) {
   return c.ok() ? 0 : code(Fault::verification);
 }
 
-const VerbEntry entry{{"verify", Stage::machine, "compare every stage of a prediction with the reference's numbers",
+const VerbEntry entry{{"verify", Stage::model, "compare every stage of a prediction with the reference's numbers",
                        "metvox verify results/nnunet__dice-bce__3d_fullres", run}};
 
 }  // namespace

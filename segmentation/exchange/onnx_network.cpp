@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "segmentation/exchange/onnx_network.h"
 
+#include <algorithm>
+#include <set>
+
 #include "autograd/ops/add_act.h"
 #include "autograd/ops/norm_act.h"
 
@@ -29,11 +32,14 @@ class Writer {
 
   OnnxFile write(Value images, Value logits) {
     file_.input(kImages, of_any_batch(images.shape()));
+    std::set<int> read;  // a bias before a norm is drawn, but nothing reads it
+    for (int id = 0; id <= logits.id; ++id)
+      for (int in : graph_.nodes()[static_cast<size_t>(id)].in) read.insert(in);
     for (int id = 0; id <= logits.id; ++id) {
       const Node& n = graph_.nodes()[static_cast<size_t>(id)];
       if (n.op) add(id, n);
       else names_.push_back(id == images.id ? kImages : n.name);
-      if (n.first >= 0) weight(n);
+      if (n.first >= 0 && read.contains(id)) weight(n);
     }
     file_.node("Identity", "logits", {names_[static_cast<size_t>(logits.id)]}, "logits");
     file_.output("logits", of_any_batch(logits.shape()));

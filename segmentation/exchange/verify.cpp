@@ -183,11 +183,14 @@ Certificate verify_model(const ModelFolder& model, const std::string& checkpoint
   const auto prepared = [&](const Configuration& c) {
     return preprocess_case(out.case_id, images, Tensor(), model.plans, c, model.dataset.labels, 0);
   };
+  const PreprocessedCase c = prepared(model.config());
+  out.stages.push_back(compare(oracle, "crop", {3, 2}, [&](int64_t i) {
+    return static_cast<double>((i % 2 ? c.properties.bbox_last : c.properties.bbox_first)[static_cast<size_t>(i / 2)]);
+  }));
   Configuration unresampled = model.config();  // at the case's own spacing there is nothing to resample
-  const Double3 own = prepared(unresampled).properties.spacing_mm;
+  const Double3& own = c.properties.spacing_mm;
   unresampled.spacing_mm.assign(own.end() - static_cast<long>(unresampled.spacing_mm.size()), own.end());
   out.stages.push_back(compare(oracle, "normalise", prepared(unresampled).data));
-  const PreprocessedCase c = prepared(model.config());
   out.stages.push_back(compare(oracle, "resample", c.data));
   compare_layers(oracle, model, out.fold, checkpoint, target, c.data, out.stages);
   Predictor predictor(model, {out.fold}, checkpoint, {.5, true, target});

@@ -4,8 +4,8 @@
 // through this program and compares.
 // MODEL/oracle/CASE_0000.nii.gz, ... and oracle.safetensors (tools/make_oracle.py): a tensor f64 a stage, its values at
 // `positions` of the whole (PyTorch's order, value k of n at k (size - 1) / (n - 1)), and metadata "oracle", JSON with
-// "case", "fold", "made_with" and "stages": {NAME: {"shape", "float32_error"}}. Stages: read, normalise, resample,
-// layer SCOPE OP ..., window, export.
+// "case", "fold", "made_with" and "stages": {NAME: {"shape", "float32_error"}}. Stages: read, crop,
+// normalise, resample, layer SCOPE OP ..., window, export.
 #pragma once
 #include "segmentation/networks/model.h"
 

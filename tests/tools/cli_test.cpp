@@ -11,8 +11,8 @@ TEST(cli, help_lists_the_verbs_and_each_verb_shows_an_example_first) {
   EXPECT_EQ(help.code, 0);
   EXPECT_EQ(help.err, "");
   size_t last = 0;
-  for (const std::string verb : {"phantom", "check", "plan", "preprocess", "train", "predict", "evaluate", "compare",
-                                 "report", "inspect", "bench", "devices"}) {
+  for (const std::string verb : {"phantom", "check", "plan", "preprocess", "train", "predict", "import", "export",
+                                 "verify", "evaluate", "compare", "report", "inspect", "bench", "devices"}) {
     ASSERT_TRUE(says(help.out, "\n  " + verb + " "));
     EXPECT_GT(help.out.find("\n  " + verb + " "), last) << verb << " is not in the order of work";
     last = help.out.find("\n  " + verb + " ");
