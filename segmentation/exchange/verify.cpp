@@ -152,8 +152,8 @@ void compare_layers(const Oracle& oracle, const ModelFolder& model, const std::s
   const Shape& n = data.shape();
   const SlidingWindows windows({n[1], n[2], n[3]}, patch, .5);
   const Tensor window = Tensor::empty(x.shape(), DType::f32);
-  windows.cut(data, 0, 0, window.view());
   Stream stream(target.device), cpu;
+  windows.cut(cpu, data.view(), 0, 0, window.view());
   program.set(stream, x, window.view());
   program.run(stream);
   for (size_t i = 0; i < values.size(); ++i) {
