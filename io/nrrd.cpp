@@ -9,7 +9,7 @@ namespace {
 
 // (right, anterior, superior) as "(left,posterior,superior)".
 std::string vector_text(double r, double a, double s) {
-  return "(" + csv_number(-r) + "," + csv_number(-a) + "," + csv_number(s) + ")";
+  return "(" + csv_number(0 - r) + "," + csv_number(0 - a) + "," + csv_number(s) + ")";
 }
 
 // Line breaks and backslashes are escaped, so that a name cannot begin a field of its own.

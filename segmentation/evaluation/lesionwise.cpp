@@ -40,10 +40,18 @@ void for_each_voxel(const Tensor& index, const CropBox& box, F&& f) {
 // Counts anew what the index holds within the box.
 void measure(LesionMap& map, const CropBox& box) {
   map.lesions.clear();
+  int32_t current = 0;
+  LesionMap::Entry* lesion = nullptr;
   for_each_voxel(map.index, box, [&](int64_t i, const Int3& p) {
-    LesionMap::Entry& lesion = map.lesions[map.index.data<int32_t>()[i]];
-    ++lesion.voxels;
-    lesion.box = joined(lesion.box, {p, {p[0] + 1, p[1] + 1, p[2] + 1}});
+    if (const int32_t k = map.index.data<int32_t>()[i]; k != current) {
+      current = k;
+      lesion = &map.lesions.try_emplace(k, LesionMap::Entry{0, {p, p}}).first->second;
+    }
+    ++lesion->voxels;
+    for (size_t a = 0; a < 3; ++a) {
+      lesion->box.first[a] = std::min(lesion->box.first[a], p[a]);
+      lesion->box.last[a] = std::max(lesion->box.last[a], p[a] + 1);
+    }
   });
 }
 

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "segmentation/evaluation/border.h"
+
 namespace metvox {
 
 CropBox joined(const CropBox& a, const CropBox& b) {
@@ -57,8 +59,7 @@ Tensor dilated(const Tensor& mask, int iterations) {
   const Shape& n = mask.shape();
   Tensor before = mask, after = mask.clone();
   for (int i = 0; i < iterations; ++i, before = after.clone())
-    for_each_nonzero(before.data<uint8_t>(), before.size(), [&](int64_t at) {
-      const Int3 p{at / (n[1] * n[2]), at / n[2] % n[1], at % n[2]};
+    for (const Int3& p : border_voxels(before))  // what is deeper inside adds nothing
       for (int64_t dz = -1; dz <= 1; ++dz)
         for (int64_t dy = -1; dy <= 1; ++dy)
           for (int64_t dx = -1; dx <= 1; ++dx) {
@@ -67,7 +68,6 @@ Tensor dilated(const Tensor& mask, int iterations) {
             if (q[0] < 0 || q[1] < 0 || q[2] < 0 || q[0] >= n[0] || q[1] >= n[1] || q[2] >= n[2]) continue;
             after.data<uint8_t>()[(q[0] * n[1] + q[1]) * n[2] + q[2]] = 1;
           }
-    });
   return after;
 }
 

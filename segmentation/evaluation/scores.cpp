@@ -69,8 +69,8 @@ LabelVolumes read_pair(const LabelFiles& files, const Labels& labels) {
   require_known_labels(prediction.voxels, labels, files.sample, files.prediction);
   const Tensor turned = onto_lattice(prediction, truth.geometry);
   if (!turned)
-    fail(Fault::input, files.sample, ": prediction and truth lie on different grids: ", files.prediction.string(),
-         " has ", describe(prediction.geometry), ", ", files.truth.string(), " has ", describe(truth.geometry),
+    fail(Fault::input, "prediction and truth lie on different grids: ", files.prediction.string(), " has ",
+         describe(prediction.geometry), ", ", files.truth.string(), " has ", describe(truth.geometry),
          "; resample one to the other's grid first");
   return {turned, truth.voxels, truth.geometry, prediction.geometry};
 }
