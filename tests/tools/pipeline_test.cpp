@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "io/json.h"
+#include "io/csv.h"
 #include "io/nifti.h"
 #include "io/safetensors.h"
 #include "tests/tools/subprocess.h"
@@ -144,6 +145,36 @@ TEST_F(pipeline, evaluates_the_others_when_a_label_is_undefined) {
   const Outcome o = metvox_run({"evaluate", "--pred", pred, "--truth", data / "labelsTr", "--out", out});
   EXPECT_EQ(o.code, 5);
   EXPECT_TRUE(says(o.err, label(data, 1).string() + " holds labels that the data set does not define: 9 (1 voxel)"));
+}
+
+TEST_F(pipeline, views_segmentations) {
+  const Path data = raw(), out = fresh_folder("out");
+  const Outcome o = metvox_run({"view", data / "labelsTr", "--out", out, "--json"});
+  EXPECT_EQ(o.code, 0);
+  EXPECT_EQ(Json::parse(o.out)["written"], count_files(out, ".seg.nrrd"));
+  for (const char* name : {"labels.ctbl", "labels.txt", "labels-niivue.json"})
+    EXPECT_TRUE(fs::exists(out / name)) << name;
+  EXPECT_EQ(metvox_run({"view", data / "labelsTr", "--out", data / "labelsTr"}).code, 2);
+  EXPECT_EQ(metvox_run({"view", fresh_folder("none"), "--out", out}).code, 3);
+}
+
+// A mask of nothing: what is not defined is said beside the means, and in the row.
+TEST_F(pipeline, evaluate_says_what_is_not_defined) {
+  const Path data = raw(), out = fresh_folder("out"), pred = fresh_folder("pred");
+  fs::copy(data / "labelsTr", pred);
+  const Path one = pred / label(data, 1).filename();
+  const Volume v = read_nifti_labels(one);
+  write_nifti(one, Tensor::zeros(v.voxels.shape(), DType::u8), v.geometry);
+  const Outcome o =
+      metvox_run({"evaluate", "--pred", pred, "--truth", data / "labelsTr", "--out", out, "--threads", "1"});
+  EXPECT_EQ(o.code, 0);
+  EXPECT_TRUE(says(o.err, "the prediction is empty, distances are infinite"));
+  EXPECT_TRUE(says(o.out, "cases)"));
+  const Json overview = read_json(out / "summary.json")["overview"];
+  EXPECT_EQ(overview["columns"]["Hausdorff_wt"]["infinite"], 1);
+  EXPECT_EQ(overview["notes"].size(), 3u);
+  const CsvTable extended = read_csv(out / "extended.csv");
+  EXPECT_EQ(extended.columns.back(), "notes");
 }
 
 TEST_F(pipeline, one_bad_case_does_not_stop_the_others) {
