@@ -26,7 +26,7 @@ figure{margin:0 0 18px;background:var(--paper);border:1px solid var(--line);bord
 figure img{display:block;width:100%;height:auto}
 figcaption{padding:10px 14px;font-size:.92rem}
 figcaption b{overflow-wrap:anywhere}
-.small{display:grid;grid-template-columns:repeat(auto-fill,minmax(160px,1fr));gap:14px}
+.small{display:grid;grid-template-columns:repeat(auto-fill,minmax(240px,1fr));gap:14px}
 .small figure{margin:0}
 .legend{display:flex;flex-wrap:wrap;gap:6px 18px;font-size:.9rem;color:var(--soft);margin:0 0 14px;padding:0;list-style:none}
 .legend i{display:inline-block;width:13px;height:13px;border-radius:3px;margin-right:6px;vertical-align:-2px}

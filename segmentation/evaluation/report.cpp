@@ -5,21 +5,15 @@
 #include <cmath>
 #include <map>
 
-#include "io/nifti.h"
-#include "segmentation/data/dataset.h"
+#include "segmentation/evaluation/case_pictures.h"
 #include "segmentation/evaluation/html.h"
-#include "segmentation/evaluation/slices.h"
 
 namespace metvox {
 
 namespace {
 
-constexpr int kPanelHeight = 400, kCloseUpHeight = 240, kMostMissed = 24, kOverviewCases = 4;
+constexpr int kPanelHeight = 320, kCloseUpHeight = 240, kMostMissed = 24, kOverviewCases = 3;
 constexpr double kCloseUp_mm = 40;
-
-struct CasePaths {
-  Path prediction, truth, image;
-};
 
 struct MissedLesion {
   std::string sample;
@@ -33,43 +27,6 @@ struct Pictures {
   std::map<size_t, Picture> missed;  // index into the list of missed lesions
   std::vector<std::string> faults;
 };
-
-// The first sequence of each case, T1C in this project's data sets, and its label files.
-std::map<std::string, CasePaths> find_paths(const ReportInputs& in) {
-  std::map<std::string, CasePaths> paths;
-  const Path description = in.predictions / "dataset.json";
-  const auto dataset = std::filesystem::exists(description) ? read_description(description) : brats_description("");
-  std::vector<std::string> faults;
-  for (const CaseFiles& files : find_inputs(in.images, dataset.channel_names, &faults))
-    paths[files.id].image = files.images.front();
-  for (const auto& [sample, path] : find_labels(in.predictions)) paths[sample].prediction = path;
-  for (const auto& [sample, path] : find_labels(in.truths)) paths[sample].truth = path;
-  return paths;
-}
-
-CaseVolumes read_volumes(const std::string& sample, const CasePaths& paths) {
-  if (paths.image.empty()) fail(Fault::input, sample, ": no images of this case");
-  const Volume image = read_nifti(paths.image), truth = read_nifti_labels(paths.truth),
-               prediction = read_nifti_labels(paths.prediction);
-  CaseVolumes v{image.voxels, onto_lattice(prediction, image.geometry), onto_lattice(truth, image.geometry),
-                image.geometry};
-  if (!v.prediction || !v.truth) fail(Fault::input, sample, ": images and labels lie on different grids");
-  return v;
-}
-
-// A voxel of the largest lesion near its middle: of tc, else of any label, truth before prediction; else the volume's
-// middle.
-Double3 point_of_interest(const CaseVolumes& v) {
-  for (const Tensor& labels : {v.truth, v.prediction})
-    for (const size_t region : {1, 2}) {
-      const Components found = find_components(region_mask(labels, metastasis_regions()[region]));
-      const auto largest = std::max_element(found.components.begin(), found.components.end(),
-                                            [](const Component& a, const Component& b) { return a.voxels < b.voxels; });
-      if (largest != found.components.end()) return largest->centre;
-    }
-  const Shape& n = v.image.shape();
-  return {static_cast<double>(n[0]) / 2, static_cast<double>(n[1]) / 2, static_cast<double>(n[2]) / 2};
-}
 
 std::vector<MissedLesion> missed_lesions(const CsvTable& lesions, const Path& named) {
   const auto column = [&](const char* name) { return lesions.column(name, named); };
@@ -88,24 +45,19 @@ std::vector<MissedLesion> missed_lesions(const CsvTable& lesions, const Path& na
 
 Pictures paint_all(const ReportInputs& in, const CsvTable& scores, const std::vector<MissedLesion>& missed,
                    const std::function<void(int64_t, int64_t)>& progress) {
-  const auto paths = find_paths(in);
+  const auto paths = find_case_paths(in.predictions, in.truths, in.images);
   Pictures pictures;
   int64_t done = 0;
   for (const auto& row : scores.rows) {
     const std::string& sample = row.front();
     try {
       const auto found = paths.find(sample);
-      const CaseVolumes v = read_volumes(sample, found == paths.end() ? CasePaths{} : found->second);
-      const SlicePainter painter(v);
-      const Double3 point = point_of_interest(v);
-      pictures.cases[sample] = painter.three_planes(point, kPanelHeight);
-      if (pictures.overview.size() < kOverviewCases) pictures.overview.push_back(painter.axial(point, kPanelHeight));
-      const Affine to_index = v.grid.affine.inverse();
-      for (size_t k = 0; k < std::min<size_t>(missed.size(), kMostMissed); ++k) {
-        if (missed[k].sample != sample) continue;
-        const auto index = to_index(missed[k].centre_mm);
-        pictures.missed[k] = painter.close_up({index[2], index[1], index[0]}, kCloseUp_mm, kCloseUpHeight);
-      }
+      const CasePictures of_case(sample, found == paths.end() ? CasePaths{} : found->second);
+      pictures.cases[sample] = of_case.planes(kPanelHeight);
+      if (pictures.overview.size() < kOverviewCases) pictures.overview.push_back(of_case.row(kPanelHeight));
+      for (size_t k = 0; k < std::min<size_t>(missed.size(), kMostMissed); ++k)
+        if (missed[k].sample == sample)
+          pictures.missed[k] = of_case.close_up(missed[k].centre_mm, kCloseUp_mm, kCloseUpHeight);
     } catch (const Error& e) {
       if (e.fault() != Fault::input) throw;
       pictures.faults.push_back(e.what());
@@ -113,28 +65,6 @@ Pictures paint_all(const ReportInputs& in, const CsvTable& scores, const std::ve
     progress(++done, static_cast<int64_t>(scores.rows.size()));
   }
   return pictures;
-}
-
-Picture overview_of(const std::vector<Picture>& panels) {
-  constexpr int kGap = 6, kLegend = 30;
-  int width = -kGap;
-  for (const Picture& p : panels) width += p.width + kGap;
-  Picture all(std::max(width, 1), kPanelHeight + kLegend, {16, 18, 22});
-  int x = 0;
-  for (const Picture& p : panels) {
-    all.paste(p, x, 0);
-    x += p.width + kGap;
-  }
-  x = 8;
-  const std::array<std::pair<int, const char*>, 3> names{{{3, "enhancing"}, {1, "core"}, {2, "oedema"}}};
-  for (const auto& [label, name] : names) {
-    all.fill_rectangle(x, kPanelHeight + 9, 13, 13, label_colour(label));
-    all.text(x + 19, kPanelHeight + 9, name, {225, 225, 225}, 2);
-    x += 19 + Picture::text_width(name, 2) + 20;
-  }
-  const std::string key = "fill: metvox   line: truth";
-  all.text(std::max(x, all.width - 8 - Picture::text_width(key, 2)), kPanelHeight + 9, key, {225, 225, 225}, 2);
-  return all;
 }
 
 bool is_phantom(const ReportInputs& in) {
@@ -188,13 +118,12 @@ std::string sizes(const ReportNumbers& n) {
 
 std::string legend() {
   std::string out = "<ul class=\"legend\">";
-  const std::array<std::pair<int, const char*>, 3> names{
-      {{3, "enhancing tumour"}, {1, "necrotic or non-enhancing core"}, {2, "oedema"}}};
-  for (const auto& [label, name] : names)
-    out += "<li><i style=\"background:" + html::colour(label_colour(label)) + "\"></i>" + name + "</li>";
+  for (const auto& [colour, text] : {std::pair{kTruthColour, "truth"}, {kPredictionColour, "prediction"}})
+    out += "<li><i style=\"background:" + html::colour(colour) + "\"></i>" + text + "</li>";
   return out +
-         "<li>fill: prediction, line: truth</li><li>R, L: the patient's right and left; A, P: anterior, "
-         "posterior</li></ul>\n";
+         "<li>Outlined are enhancing tumour and core on the first sequence, the whole tumour on FLAIR.</li>"
+         "<li>Slices through the largest lesion; R, L: the patient's right and left; A, P: anterior, posterior.</li>"
+         "</ul>\n";
 }
 
 std::string case_figures(const CsvTable& scores, const Pictures& pictures, const Path& named) {
@@ -206,7 +135,7 @@ std::string case_figures(const CsvTable& scores, const Pictures& pictures, const
       return html::fixed(std::stod(row[scores.column(name, named)]), digits);
     };
     out += "<figure class=\"planes\"><div>" +
-           html::image(picture->second, "axial, coronal and sagittal slice of " + row.front()) +
+           html::image(picture->second, "slices of " + row.front() + " through its largest lesion") +
            "</div><figcaption><b>" + html::escape(row.front()) + "</b> <span class=\"soft\">Dice ET " +
            value("DICE_et", 3) + ", TC " + value("DICE_tc", 3) + ", WT " + value("DICE_wt", 3) + "; HD95 ET " +
            value("Hausdorff_et", 1) + ", TC " + value("Hausdorff_tc", 1) + ", WT " + value("Hausdorff_wt", 1) +
@@ -285,7 +214,7 @@ void write_report(const ReportInputs& in, const Path& out, const std::function<v
                            "treatment.</footer>\n" +
                            html::page_end();
   make_folder(out);
-  if (!pictures.overview.empty()) write_png(out / "overview.png", overview_of(pictures.overview));
+  if (!pictures.overview.empty()) write_png(out / "overview.png", with_legend(below(pictures.overview, kPanelGap)));
   write_text(out / "index.html", page);
 }
 

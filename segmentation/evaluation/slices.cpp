@@ -11,8 +11,7 @@ namespace metvox {
 namespace {
 
 constexpr Rgb kLetter{225, 225, 225};
-constexpr double kFill = 0.36;  // opacity of the prediction
-constexpr double kMargin_mm = 4;
+constexpr double kMargin_mm = 4, kTruth_px = 3, kPrediction_px = 1.5;  // where both agree, both are seen
 
 Rgb blend(Rgb below, Rgb above, double opacity) {
   Rgb out{};
@@ -29,11 +28,6 @@ float quantile(std::vector<float>& values, double share) {
 
 }  // namespace
 
-Rgb label_colour(int label) {
-  constexpr std::array<Rgb, 3> colours{{{235, 87, 87}, {64, 196, 136}, {255, 193, 59}}};
-  return colours[(label + 2) % 3];
-}
-
 SlicePainter::SlicePainter(const CaseVolumes& volumes) : volumes_(volumes) {
   const std::string axes = volumes.grid.axes() == "unknown" ? "RAS" : volumes.grid.axes();
   for (int a = 0; a < 3; ++a)
@@ -43,16 +37,25 @@ SlicePainter::SlicePainter(const CaseVolumes& volumes) : volumes_(volumes) {
       axis_[a] = 2 - file;
       sign_[a] = letter == "RAS"[a] ? 1 : -1;
     }
-  const float* x = volumes.image.data<float>();
-  const Shape& n = volumes.image.shape();
-  std::vector<float> sample;
-  for (int64_t i = 0; i < n.size(); i += 7) sample.push_back(x[i]);
-  black_ = quantile(sample, 0.02);
-  white_ = std::max(quantile(sample, 0.9975), black_ + 1e-6f);
-  // The head: what is brighter than an eighth of the range.
-  const float dim = black_ + (white_ - black_) / 8;
+  const Shape& n = volumes.images.shape();
+  const int64_t voxels = n[1] * n[2] * n[3];
+  for (int64_t c = 0; c < n[0]; ++c) {
+    const float* x = volumes.images.data<float>() + c * voxels;
+    std::vector<float> some;
+    for (int64_t i = 0; i < voxels; i += 7) some.push_back(x[i]);
+    const float black = quantile(some, 0.02);
+    levels_.push_back({black, std::max(quantile(some, 0.9975), black + 1e-6f)});
+  }
+  find_head();
+}
+
+// What is brighter in the first image than an eighth of its range, and a margin.
+void SlicePainter::find_head() {
+  const float* x = volumes_.images.data<float>();
+  const Int3 n{volumes_.images.shape()[1], volumes_.images.shape()[2], volumes_.images.shape()[3]};
+  const float dim = levels_[0].black + (levels_[0].white - levels_[0].black) / 8;
   Int3 first{n[0] - 1, n[1] - 1, n[2] - 1}, last{0, 0, 0};
-  for (int64_t i = 0; i < n.size(); ++i) {
+  for (int64_t i = 0; i < volume(n); ++i) {
     if (x[i] <= dim) continue;
     const Int3 p{i / (n[1] * n[2]), i / n[2] % n[1], i % n[2]};
     for (int a = 0; a < 3; ++a) {
@@ -78,16 +81,25 @@ double SlicePainter::index(double world_mm, int axis) const {
   return sign_[axis] * world_mm / volumes_.grid.spacing_mm[2 - axis_[axis]];
 }
 
-// Bilinear in the plane, the nearest slice across it; black outside.
-float SlicePainter::grey(const Double3& voxel, int normal_axis) const {
-  const Shape& n = volumes_.image.shape();
+Double3 SlicePainter::voxel_at(const Plane& plane, const Window& window, int column, int row) const {
+  Double3 voxel{};
+  voxel[axis_[plane.across]] = index(window.left_mm - (column + .5) * window.mm_per_pixel, plane.across);
+  voxel[axis_[plane.down]] = index(window.top_mm - (row + .5) * window.mm_per_pixel, plane.down);
+  voxel[axis_[plane.normal]] = index(window.normal_mm, plane.normal);
+  return voxel;
+}
+
+// Bilinear in the plane, the nearest slice across it.
+template <class ValueAt>
+float SlicePainter::sample(const Double3& voxel, int normal_axis, float outside, ValueAt value_at) const {
+  const Shape& n = volumes_.images.shape();
   std::array<int64_t, 3> i{};
   std::array<float, 3> f{};
   for (int a = 0; a < 3; ++a) {
     const double p = a == axis_[normal_axis] ? std::round(voxel[a]) : voxel[a];
-    if (p < -.5 || p > static_cast<double>(n[a]) - .5) return black_;
-    const double inside = std::clamp(p, 0.0, static_cast<double>(n[a] - 1));
-    i[a] = std::min<int64_t>(static_cast<int64_t>(inside), std::max<int64_t>(0, n[a] - 2));
+    if (p < -.5 || p > static_cast<double>(n[1 + a]) - .5) return outside;
+    const double inside = std::clamp(p, 0.0, static_cast<double>(n[1 + a] - 1));
+    i[a] = std::min<int64_t>(static_cast<int64_t>(inside), std::max<int64_t>(0, n[1 + a] - 2));
     f[a] = static_cast<float>(inside - static_cast<double>(i[a]));
   }
   float sum = 0;
@@ -97,92 +109,120 @@ float SlicePainter::grey(const Double3& voxel, int normal_axis) const {
     for (int a = 0; a < 3; ++a) {
       const int up = corner >> a & 1;
       weight *= up ? f[a] : 1 - f[a];
-      at = at * n[a] + std::min<int64_t>(i[a] + up, n[a] - 1);
+      at = at * n[1 + a] + std::min<int64_t>(i[a] + up, n[1 + a] - 1);
     }
-    if (weight > 0) sum += weight * volumes_.image.data<float>()[at];
+    if (weight > 0) sum += weight * value_at(at);
   }
   return sum;
 }
 
-int SlicePainter::label(const Tensor& labels, const Double3& voxel) const {
-  if (!labels) return 0;
-  const Shape& n = labels.shape();
-  int64_t at = 0;
-  for (int a = 0; a < 3; ++a) {
-    const int64_t i = std::llround(voxel[a]);
-    if (i < 0 || i >= n[a]) return 0;
-    at = at * n[a] + i;
-  }
-  return labels.data<uint8_t>()[at];
-}
-
-Picture SlicePainter::paint(const Plane& plane, const Window& window, double normal_mm) const {
+Picture SlicePainter::paint(const Plane& plane, const Window& window, const SliceContent& content) const {
   Picture picture(window.width, window.height, {0, 0, 0});
-  std::vector<int> truth(static_cast<size_t>(window.width) * window.height);
-  for (int py = 0; py < window.height; ++py)
-    for (int px = 0; px < window.width; ++px) {
-      Double3 voxel{};
-      voxel[axis_[plane.across]] = index(window.left_mm - (px + .5) * window.mm_per_pixel, plane.across);
-      voxel[axis_[plane.down]] = index(window.top_mm - (py + .5) * window.mm_per_pixel, plane.down);
-      voxel[axis_[plane.normal]] = index(normal_mm, plane.normal);
-      const float level = std::clamp((grey(voxel, plane.normal) - black_) / (white_ - black_), 0.f, 1.f);
+  const Shape& n = volumes_.images.shape();
+  const float* image = volumes_.images.data<float>() + content.image * n[1] * n[2] * n[3];
+  const auto [black, white] = levels_[content.image];
+  for (int y = 0; y < window.height; ++y)
+    for (int x = 0; x < window.width; ++x) {
+      const float value =
+          sample(voxel_at(plane, window, x, y), plane.normal, black, [&](int64_t i) { return image[i]; });
+      const float level = std::clamp((value - black) / (white - black), 0.f, 1.f);
       const auto byte = static_cast<uint8_t>(std::lround(255 * level));
-      const int predicted = label(volumes_.prediction, voxel);
-      picture.set(px, py,
-                  predicted ? blend({byte, byte, byte}, label_colour(predicted), kFill) : Rgb{byte, byte, byte});
-      truth[py * window.width + px] = label(volumes_.truth, voxel);
+      picture.set(x, y, {byte, byte, byte});
     }
-  // A pixel belongs to an outline when one of the two next pixels on any side has another label.
-  for (int py = 2; py + 2 < window.height; ++py)
-    for (int px = 2; px + 2 < window.width; ++px) {
-      const int at = py * window.width + px, here = truth[at], row = window.width;
-      const std::array<int, 8> around{at - 1, at + 1, at - row, at + row, at - 2, at + 2, at - 2 * row, at + 2 * row};
-      if (here && std::any_of(around.begin(), around.end(), [&](int i) { return truth[i] != here; }))
-        picture.set(px, py, blend(label_colour(here), {255, 255, 255}, .2));
-    }
-  const bool lettered = !plane.left.empty();
-  if (lettered && volumes_.grid.axes() != "unknown") {
+  for (const LabelTarget& region : content.outlined)
+    outline(picture, plane, window, volumes_.truth, region, kTruthColour, kTruth_px);
+  for (const LabelTarget& region : content.outlined)
+    outline(picture, plane, window, volumes_.prediction, region, kPredictionColour, kPrediction_px);
+  picture.text(8, window.height - 20, content.name, kLetter, 2);
+  if (volumes_.grid.axes() != "unknown") {
     picture.text(8, 8, plane.left, kLetter, 2);
     picture.text(window.width - 8 - Picture::text_width(plane.right, 2), 8, plane.right, kLetter, 2);
   }
   return picture;
 }
 
-Picture SlicePainter::whole(const Plane& plane, const Double3& voxel, double mm_per_pixel, int height) const {
-  const double width_mm = last_mm_[plane.across] - first_mm_[plane.across];
-  const double middle_mm = (first_mm_[plane.down] + last_mm_[plane.down]) / 2;
-  const Window window{last_mm_[plane.across], middle_mm + height * mm_per_pixel / 2, mm_per_pixel,
-                      static_cast<int>(std::ceil(width_mm / mm_per_pixel)), height};
-  return paint(plane, window, world(voxel, plane.normal));
+// Where the region's share, interpolated between voxels, passes a half: a pixel's distance from there is what the share
+// differs from a half over its slope.
+void SlicePainter::outline(Picture& picture, const Plane& plane, const Window& window, const Tensor& labels,
+                           const LabelTarget& region, Rgb colour, double width_px) const {
+  if (!labels) return;
+  std::array<float, 256> inside{};
+  for (const int label : region.labels) inside.at(label) = 1;
+  const uint8_t* at = labels.data<uint8_t>();
+  const int row = window.width + 2;  // a pixel more on every side
+  std::vector<float> share(static_cast<size_t>(row) * (window.height + 2));
+  for (int y = 0; y < window.height + 2; ++y)
+    for (int x = 0; x < row; ++x)
+      share[y * row + x] =
+          sample(voxel_at(plane, window, x - 1, y - 1), plane.normal, 0, [&](int64_t i) { return inside[at[i]]; });
+  for (int y = 0; y < window.height; ++y)
+    for (int x = 0; x < window.width; ++x) {
+      const float* here = &share[(y + 1) * row + x + 1];
+      const double slope = std::hypot(here[1] - here[-1], here[row] - here[-row]) / 2;
+      const double distance_px = std::abs(*here - .5) / std::max(slope, 1e-6);
+      const double opacity = std::clamp(width_px / 2 + .5 - distance_px, 0.0, 1.0);
+      if (opacity > 0) picture.set(x, y, blend(picture.at(x, y), colour, opacity));
+    }
 }
 
-Picture SlicePainter::three_planes(const Double3& voxel, int height) const {
-  constexpr int kGap = 4;
-  double tallest_mm = 0;
-  for (int a : {1, 2}) tallest_mm = std::max(tallest_mm, last_mm_[a] - first_mm_[a]);
+Picture SlicePainter::whole(const Plane& plane, const Double3& voxel, int height, const SliceContent& content) const {
+  const double scale = mm_per_pixel(height), width_mm = last_mm_[plane.across] - first_mm_[plane.across];
+  const double middle_mm = (first_mm_[plane.down] + last_mm_[plane.down]) / 2;
+  const Window window{last_mm_[plane.across],
+                      middle_mm + height * scale / 2,
+                      world(voxel, plane.normal),
+                      scale,
+                      static_cast<int>(std::ceil(width_mm / scale)),
+                      height};
+  return paint(plane, window, content);
+}
+
+// One scale for all planes: the longest side of the head fits.
+double SlicePainter::mm_per_pixel(int height) const {
+  return std::max(last_mm_[1] - first_mm_[1], last_mm_[2] - first_mm_[2]) / height;
+}
+
+Picture SlicePainter::three_planes(const Double3& voxel, int height, const SliceContent& content) const {
   std::vector<Picture> panels;
-  int width = -kGap;
-  for (const Plane& plane : {Plane{0, 1, 2, "R", "L"}, Plane{0, 2, 1, "R", "L"}, Plane{1, 2, 0, "A", "P"}}) {
-    panels.push_back(whole(plane, voxel, tallest_mm / height, height));
-    width += panels.back().width + kGap;
+  for (const Plane& plane : {Plane{0, 1, 2, "R", "L"}, Plane{0, 2, 1, "R", "L"}, Plane{1, 2, 0, "A", "P"}})
+    panels.push_back(whole(plane, voxel, height, content));
+  return beside(panels, kPanelGap);
+}
+
+Picture SlicePainter::axial(const Double3& voxel, int height, const SliceContent& content) const {
+  return whole({0, 1, 2, "R", "L"}, voxel, height, content);
+}
+
+Picture SlicePainter::close_up(const Double3& voxel, double field_mm, int height, const SliceContent& content) const {
+  const Window window{world(voxel, 0) + field_mm / 2,
+                      world(voxel, 1) + field_mm / 2,
+                      world(voxel, 2),
+                      field_mm / height,
+                      height,
+                      height};
+  return paint({0, 1, 2, "", ""}, window, content);
+}
+
+namespace {
+
+Picture join(const std::vector<Picture>& panels, int gap, bool down) {
+  int width = 0, height = 0, at = 0;
+  for (const Picture& p : panels) {
+    width = down ? std::max(width, p.width) : width + p.width + gap;
+    height = down ? height + p.height + gap : std::max(height, p.height);
   }
-  Picture all(width, height, {255, 255, 255});
-  int x = 0;
-  for (const Picture& panel : panels) {
-    all.paste(panel, x, 0);
-    x += panel.width + kGap;
+  (down ? height : width) -= panels.empty() ? 0 : gap;
+  Picture all(width, height, kBetweenPanels);
+  for (const Picture& p : panels) {
+    all.paste(p, down ? 0 : at, down ? at : 0);
+    at += (down ? p.height : p.width) + gap;
   }
   return all;
 }
 
-Picture SlicePainter::axial(const Double3& voxel, int height) const {
-  return whole({0, 1, 2, "R", "L"}, voxel, (last_mm_[1] - first_mm_[1]) / height, height);
-}
+}  // namespace
 
-Picture SlicePainter::close_up(const Double3& voxel, double field_mm, int height) const {
-  const Window window{world(voxel, 0) + field_mm / 2, world(voxel, 1) + field_mm / 2, field_mm / height, height,
-                      height};
-  return paint({0, 1, 2, "", ""}, window, world(voxel, 2));
-}
+Picture beside(const std::vector<Picture>& panels, int gap) { return join(panels, gap, false); }
+Picture below(const std::vector<Picture>& panels, int gap) { return join(panels, gap, true); }
 
 }  // namespace metvox

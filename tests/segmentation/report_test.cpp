@@ -6,8 +6,8 @@
 
 #include "fake_model.h"
 #include "io/nifti.h"
+#include "segmentation/evaluation/case_pictures.h"
 #include "segmentation/evaluation/html.h"
-#include "segmentation/evaluation/slices.h"
 
 namespace metvox {
 
@@ -33,10 +33,10 @@ CaseVolumes head(const std::string& axes, const std::array<double, 3>& spacing_m
   }
   CaseVolumes v;
   v.grid = make_geometry(n, affine);
-  v.image = Tensor::zeros({n[2], n[1], n[0]}, DType::f32);
-  v.prediction = Tensor::zeros(v.image.shape(), DType::u8);
-  v.truth = Tensor::zeros(v.image.shape(), DType::u8);
-  for (int64_t i = 0; i < v.image.size(); ++i) {
+  v.images = Tensor::zeros({1, n[2], n[1], n[0]}, DType::f32);
+  v.prediction = Tensor::zeros({n[2], n[1], n[0]}, DType::u8);
+  v.truth = v.prediction.clone();
+  for (int64_t i = 0; i < v.images.size(); ++i) {
     const std::array<int64_t, 3> p{i % n[0], i / n[0] % n[1], i / (n[0] * n[1])};
     const auto mm = affine({static_cast<double>(p[0]), static_cast<double>(p[1]), static_cast<double>(p[2])});
     double head_radius = 0, lesion_mm = 0;
@@ -44,7 +44,7 @@ CaseVolumes head(const std::string& axes, const std::array<double, 3>& spacing_m
       head_radius += std::pow(2 * mm[w] / kExtent_mm[w] - 1, 2);
       lesion_mm += std::pow(mm[w] - kLesion_mm[w], 2);
     }
-    if (head_radius < 1) v.image.data<float>()[i] = 100;
+    if (head_radius < 1) v.images.data<float>()[i] = 100;
     if (lesion_mm < 25) v.prediction.data<uint8_t>()[i] = 3;
   }
   return v;
@@ -55,6 +55,10 @@ Double3 lesion_voxel(const CaseVolumes& v) {
   return {index[2], index[1], index[0]};
 }
 
+const SliceContent kTumour{0, {{"et", {3}}}, ""};
+
+bool coloured(Rgb c) { return c[0] != c[2]; }
+
 // Mean column and row of the pixels that are not grey, as shares of the picture.
 std::array<double, 2> coloured_centre(const Picture& p, int first_column, int last_column) {
   double x = 0, y = 0;
@@ -62,7 +66,7 @@ std::array<double, 2> coloured_centre(const Picture& p, int first_column, int la
   for (int py = 0; py < p.height; ++py)
     for (int px = first_column; px < last_column; ++px) {
       const Rgb c = p.at(px, py);
-      if (c[0] == c[2]) continue;
+      if (!coloured(c)) continue;
       x += px - first_column;
       y += py;
       ++count;
@@ -74,11 +78,11 @@ std::array<double, 2> coloured_centre(const Picture& p, int first_column, int la
 
 TEST(report, slices_have_the_patients_left_on_the_right_and_anterior_up) {
   const CaseVolumes v = head("RAS", {1, 1, 1});
-  const Picture axial = SlicePainter(v).axial(lesion_voxel(v), 200);
+  const Picture axial = SlicePainter(v).axial(lesion_voxel(v), 200, kTumour);
   const auto centre = coloured_centre(axial, 0, axial.width);
   EXPECT_GT(centre[0], .65);
   EXPECT_LT(centre[1], .35);
-  const Picture planes = SlicePainter(v).three_planes(lesion_voxel(v), 200);
+  const Picture planes = SlicePainter(v).three_planes(lesion_voxel(v), 200, kTumour);
   const int sagittal = planes.width - 150;  // the third panel: anterior to the left, superior up
   const auto third = coloured_centre(planes, sagittal, planes.width);
   EXPECT_LT(third[0], .5);
@@ -87,10 +91,10 @@ TEST(report, slices_have_the_patients_left_on_the_right_and_anterior_up) {
 
 TEST(report, slices_do_not_depend_on_how_the_volume_is_stored) {
   const CaseVolumes ras = head("RAS", {1, 1, 1});
-  const Picture expected = SlicePainter(ras).three_planes(lesion_voxel(ras), 120);
+  const Picture expected = SlicePainter(ras).three_planes(lesion_voxel(ras), 120, kTumour);
   for (const std::string axes : {"LPS", "LAS", "PSR", "IAL", "SLP"}) {
     const CaseVolumes v = head(axes, {1, 1, 1});
-    const Picture picture = SlicePainter(v).three_planes(lesion_voxel(v), 120);
+    const Picture picture = SlicePainter(v).three_planes(lesion_voxel(v), 120, kTumour);
     ASSERT_EQ(picture.width, expected.width) << axes;
     // Pixels whose centre lies on a voxel's edge may fall to either side.
     int64_t different = 0;
@@ -101,9 +105,77 @@ TEST(report, slices_do_not_depend_on_how_the_volume_is_stored) {
 
 TEST(report, slices_are_true_to_scale) {
   const CaseVolumes thick = head("LPS", {1, .5, 2});
-  const Picture p = SlicePainter(thick).axial(lesion_voxel(thick), 240);
+  const Picture p = SlicePainter(thick).axial(lesion_voxel(thick), 240, kTumour);
   // 40 mm wide and 48 mm tall, both with 4 mm around; the head's outermost voxel centres are within 2 voxels of that.
   EXPECT_NEAR(static_cast<double>(p.width) / p.height, 48.0 / 56, .04);
+}
+
+// A ball 10 mm wide, 40 mm around: the line runs 5 mm from the middle, a quarter of a pixel's 0.2 mm and half its width
+// aside.
+TEST(report, slices_outline_truth_and_prediction) {
+  CaseVolumes v = head("RAS", {1, 1, 1});
+  std::swap(v.truth, v.prediction);
+  constexpr int kPixels = 200;
+  const auto picture = [&](const SliceContent& content) {
+    return SlicePainter(v).close_up(lesion_voxel(v), 40, kPixels, content);
+  };
+  const auto expect_ring = [&](const Picture& p, Rgb colour) {
+    double most = 0, least = kPixels;
+    for (int y = 0; y < kPixels; ++y)
+      for (int x = 0; x < kPixels; ++x) {
+        if (!coloured(p.at(x, y))) continue;
+        const double mm = .2 * std::hypot(x + .5 - kPixels / 2., y + .5 - kPixels / 2.);
+        most = std::max(most, mm);
+        least = std::min(least, mm);
+      }
+    // Voxels whose centre is within 5 mm (10 of them in a row); halfway to the next one.
+    EXPECT_NEAR(most, 5, 1);
+    EXPECT_NEAR(least, 5, 1);
+    bool pure = false;
+    for (int i = 0; i < kPixels * kPixels; ++i) pure |= p.at(i % kPixels, i / kPixels) == colour;
+    EXPECT_TRUE(pure);
+  };
+  expect_ring(picture(kTumour), kTruthColour);
+  std::swap(v.truth, v.prediction);
+  expect_ring(picture(kTumour), kPredictionColour);
+  const Picture plain = picture({0, {}, ""});
+  for (int i = 0; i < kPixels * kPixels; ++i) ASSERT_FALSE(coloured(plain.at(i % kPixels, i / kPixels)));
+}
+
+void add_ball(const Tensor& labels, const Double3& centre, double radius) {
+  const Shape& n = labels.shape();
+  for (int64_t i = 0; i < labels.size(); ++i) {
+    const Int3 at{i / (n[1] * n[2]), i / n[2] % n[1], i % n[2]};
+    double square = 0;
+    for (int a = 0; a < 3; ++a) square += std::pow(static_cast<double>(at[a]) - centre[a], 2);
+    if (square <= radius * radius) labels.data<uint8_t>()[i] = 3;
+  }
+}
+
+// One lesion 10 mm wide up, two of 8 mm side by side below.
+TEST(report, a_row_shows_the_slice_that_cuts_the_lesions_widest) {
+  const Path root = fresh_dir("row");
+  CaseVolumes v = head("RAS", {1, 1, 1});
+  const Tensor truth = Tensor::zeros(v.truth.shape(), DType::u8);
+  add_ball(truth, {32, 24, 20}, 5);
+  add_ball(truth, {14, 24, 10}, 4);
+  add_ball(truth, {14, 24, 30}, 4);
+  write_nifti(root / "image.nii.gz", v.images.reshape(v.truth.shape()), v.grid);
+  write_nifti(root / "truth.nii.gz", truth, v.grid);
+  write_nifti(root / "nothing.nii.gz", v.truth, v.grid);
+  const CasePictures pictures("a", {root / "nothing.nii.gz", root / "truth.nii.gz", {root / "image.nii.gz"}, {"T1C"}});
+  const Picture row = pictures.row(200);
+  const int panel = (row.width - kPanelGap) / 2, middle = row.width - panel / 2;
+  int left = 0, right = 0, on_plain = 0, between = 0;
+  for (int y = 0; y < row.height; ++y)
+    for (int x = 0; x < row.width; ++x) {
+      if (!coloured(row.at(x, y)) || (x >= panel && x < panel + kPanelGap)) continue;
+      (x < panel ? on_plain : std::abs(x - middle) < 10 ? between : x < middle ? left : right) += 1;
+    }
+  EXPECT_GT(left, 30);
+  EXPECT_GT(right, 30);
+  EXPECT_EQ(between, 0);
+  EXPECT_EQ(on_plain, 0);
 }
 
 TEST(report, numbers_are_those_of_the_tables) {
@@ -139,7 +211,7 @@ TEST(report, a_page_and_an_overview_are_written) {
   for (const char* dir : {"images", "truth", "pred"}) std::filesystem::create_directories(root / dir);
   CaseVolumes v = head("LAS", {2, 2, 2});
   for (const std::string name : {"t1c", "t1n", "t2f", "t2w"})
-    write_nifti(root / "images" / ("a-" + name + ".nii.gz"), v.image, v.grid);
+    write_nifti(root / "images" / ("a-" + name + ".nii.gz"), v.images.reshape(v.truth.shape()), v.grid);
   write_nifti(root / "truth/a-seg.nii.gz", v.prediction, v.grid);
   write_nifti(root / "truth/b-seg.nii.gz", v.prediction, v.grid);
   write_nifti(root / "pred/a.nii.gz", v.truth, v.grid);
