@@ -37,7 +37,8 @@ CaseVolumes read_volumes(const std::string& sample, const std::map<std::string, 
   if (found == cases.end() || found->second.image.empty() || found->second.truth.empty())
     fail(Fault::input, sample, ": image or truth is not there any more");
   const Volume image = read_nifti(found->second.image), truth = read_nifti_labels(found->second.truth);
-  CaseVolumes v{image.voxels, {}, onto_lattice(truth, image.geometry), image.geometry};
+  const Shape& n = image.voxels.shape();
+  CaseVolumes v{image.voxels.reshape({1, n[0], n[1], n[2]}), {}, onto_lattice(truth, image.geometry), image.geometry};
   if (!v.truth) fail(Fault::input, sample, ": image and truth lie on different grids");
   return v;
 }
@@ -104,18 +105,14 @@ std::string case_pictures(const StudyResults& r, size_t sample, const std::map<s
   for (const StudyResult& s : r.systems) predictions.push_back(read_prediction(r, s.system, id, v.grid));
   const Double3 place = worst_place(v.truth, predictions);
   std::string out = "<div class=\"small\">\n";
-  const Tensor truth = v.truth;
-  v.truth = {};
-  out += figure(SlicePainter(v).axial(place, kSliceHeight), "image", "first sequence");
-  v.prediction = truth;
-  out += figure(SlicePainter(v).axial(place, kSliceHeight), "truth", "filled");
-  v.truth = truth;
+  out += figure(SlicePainter(v).axial(place, kSliceHeight, {}), "image", "first sequence");
   for (size_t k = 0; k < r.systems.size(); ++k) {
     v.prediction = predictions[k];
     const auto value = [&](const std::string& metric, int digits) {
       return html::fixed(r.values(r.systems[k], metric)[sample], digits);
     };
-    out += figure(SlicePainter(v).axial(place, kSliceHeight), r.systems[k].system.name(),
+    out += figure(SlicePainter(v).axial(place, kSliceHeight, {0, {metastasis_regions()[1]}, ""}),
+                  r.systems[k].system.name(),
                   "TC: Dice " + value("DICE_tc", 2) + ", HD95 " + value("Hausdorff_tc", 1) + " mm, Sen " +
                       value("Sensitivity_tc", 2));
   }
@@ -141,11 +138,9 @@ std::string score_rows(const StudyResults& r, const std::string& family, int dig
 
 std::string legend() {
   std::string out = "<ul class=\"legend\">";
-  const std::array<std::pair<int, const char*>, 3> names{
-      {{3, "enhancing tumour"}, {1, "necrotic or non-enhancing core"}, {2, "oedema"}}};
-  for (const auto& [label, name] : names)
-    out += "<li><i style=\"background:" + html::colour(label_colour(label)) + "\"></i>" + name + "</li>";
-  return out + "<li>fill: prediction, line: truth</li></ul>\n";
+  for (const auto& [colour, text] : {std::pair{kTruthColour, "truth"}, {kPredictionColour, "prediction"}})
+    out += "<li><i style=\"background:" + html::colour(colour) + "\"></i>" + text + "</li>";
+  return out + "<li>Outlined is the tumour core.</li></ul>\n";
 }
 
 }  // namespace
@@ -198,7 +193,8 @@ std::string missed_section(const StudyResults& r) {
     const CaseVolumes& v = volumes[l.sample];
     const auto index = v.grid.affine.inverse()(l.centre_mm);
     out += figure(
-        SlicePainter(v).close_up({index[2], index[1], index[0]}, kCloseUp_mm, kCloseUpHeight),
+        SlicePainter(v).close_up({index[2], index[1], index[0]}, kCloseUp_mm, kCloseUpHeight,
+                                 {0, {metastasis_regions()[1]}, ""}),
         html::fixed(l.diameter_mm, 1) + " mm",
         sentence(l.sample, ", found by ", std::count(l.found.begin(), l.found.end(), true), " of ", l.found.size()));
   }
