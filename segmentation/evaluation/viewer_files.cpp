@@ -2,6 +2,7 @@
 #include "segmentation/evaluation/viewer_files.h"
 
 #include <algorithm>
+#include <array>
 #include <cstdio>
 #include <limits>
 #include <set>
@@ -12,11 +13,16 @@
 #include "segmentation/data/dataset.h"
 #include "segmentation/evaluation/components.h"
 #include "segmentation/evaluation/metrics.h"
-#include "segmentation/evaluation/slices.h"
 
 namespace metvox {
 
 namespace {
+
+// Of labels 1 (NETC), 2 (SNFH), 3 (ET); others repeat them.
+Rgb label_colour(int label) {
+  constexpr std::array<Rgb, 3> colours{{{235, 87, 87}, {64, 196, 136}, {255, 193, 59}}};
+  return colours[(label + 2) % 3];
+}
 
 bool has_brats_regions(const Labels& labels) {
   return labels.has_regions() && labels.labels_json() == brats_description("").labels.labels_json();
