@@ -102,6 +102,7 @@ StudyConfig defaults_of(const std::string& scale) {
   c.iterations = 75;
   c.val_iterations = 5;
   c.mirroring = false;
+  c.probabilities = true;
   return c;
 }
 
@@ -233,6 +234,7 @@ void pretraining_from(Fields fields, StudyConfig& c) {
 void prediction_from(Fields fields, StudyConfig& c) {
   fields.take("mirroring", c.mirroring);
   fields.take("step_size", c.step_size);
+  fields.take("probabilities", c.probabilities);
   fields.finish();
   if (!(c.step_size >= 0.05 && c.step_size <= 1)) fields.refuse("has a \"step_size\" beyond 0.05 to 1");
 }
@@ -320,7 +322,7 @@ Json to_json(const StudyConfig& c) {
           {"training", {{"epochs", c.training_epochs}}},
           {"iterations", c.iterations},
           {"val_iterations", c.val_iterations},
-          {"prediction", {{"mirroring", c.mirroring}, {"step_size", c.step_size}}},
+          {"prediction", {{"mirroring", c.mirroring}, {"step_size", c.step_size}, {"probabilities", c.probabilities}}},
           {"reference", c.reference}};
 }
 

@@ -200,6 +200,7 @@ class Builder {
                 "--step-size",
                 sentence(c_.step_size)};
     if (!c_.mirroring) words.push_back("--disable-tta");
+    if (c_.probabilities) words.push_back("--save-probabilities");
     words.push_back("-f");
     append(words, c_.folds);
     Words needs{"data-held-out"};

@@ -77,6 +77,16 @@ std::string headline(const StudyResults& r) {
 
 }  // namespace
 
+std::string regime_colour(const std::string& regime) {
+  return regime == "fine-tuned" ? "#2f6fde" : regime == "scratch" ? "#e08a2b" : "#6b7686";
+}
+
+std::string side_by_side(const std::vector<std::string>& plots) {
+  std::string out = "<div style=\"display:flex;flex-wrap:wrap;gap:10px 14px\">\n";
+  for (const std::string& plot : plots) out += plot;
+  return out + "</div>\n";
+}
+
 void write_study_report(const StudyConfig& config, const Path& study) {
   const StudyResults r = read_study_results(config, study);
   const std::string page =

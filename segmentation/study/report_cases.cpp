@@ -20,14 +20,20 @@ struct CaseOnDisk {
   Path image, truth;  // the image of the first channel
 };
 
-std::map<std::string, CaseOnDisk> find_cases(const StudyResults& r) {
+// None where the folders are gone: the page then has no pictures, and says why.
+std::map<std::string, CaseOnDisk> find_cases(const StudyResults& r, std::string& fault) {
   std::map<std::string, CaseOnDisk> cases;
-  const Path plans = r.study / study_paths::kPrivate / "dataset.json";
-  const auto dataset = std::filesystem::exists(plans) ? read_description(plans) : brats_description("");
-  for (const CaseFiles& files :
-       find_inputs(r.study / study_paths::held_out_images(r.config), dataset.channel_names, nullptr))
-    cases[files.id].image = files.images.front();
-  for (const auto& [id, path] : find_labels(r.study / study_paths::held_out_truth(r.config))) cases[id].truth = path;
+  try {
+    const Path own = r.study / study_paths::kPrivate / "dataset.json";
+    const auto dataset = std::filesystem::exists(own) ? read_description(own) : brats_description("");
+    const Path images = r.study / study_paths::held_out_images(r.config);
+    for (const CaseFiles& files : find_inputs(images, dataset.channel_names, nullptr))
+      cases[files.id].image = files.images.front();
+    for (const auto& [id, path] : find_labels(r.study / study_paths::held_out_truth(r.config))) cases[id].truth = path;
+  } catch (const Error& e) {
+    if (e.fault() != Fault::input) throw;
+    fault = "<p class=\"note\">No pictures: " + html::escape(e.what()) + "</p>\n";
+  }
   return cases;
 }
 
@@ -147,13 +153,14 @@ std::string legend() {
 
 std::string cases_section(const StudyResults& r) {
   const auto marks = challenging(r);
-  const auto cases = find_cases(r);
+  std::string fault;
+  const auto cases = find_cases(r, fault);
   std::string out = "<h2>Challenging cases</h2>\n<p>Marks: how often a case is the worst of a system, over ";
   out += sentence(r.systems.size(), " systems and 12 metrics: ");
   for (size_t k = 0; k < marks.size() && marks[k].first > 0; ++k)
     out += (k ? ", " : "") + html::escape(r.scores.samples[marks[k].second]) + sentence(" ", marks[k].first);
-  out += ". The first three in the slice where the tumour core is most wrong:</p>\n" + legend();
-  for (size_t k = 0; k < std::min(kPictured, marks.size()); ++k) {
+  out += ". The first three in the slice where the tumour core is most wrong:</p>\n" + fault + legend();
+  for (size_t k = 0; fault.empty() && k < std::min(kPictured, marks.size()); ++k) {
     out += "<h3>" + html::escape(r.scores.samples[marks[k].second]) + "</h3>\n";
     try {
       out += case_pictures(r, marks[k].second, cases);
@@ -177,7 +184,8 @@ std::string missed_section(const StudyResults& r) {
   });
   out += sentence("<p>", missed.size(), " of ", r.lesions.size(), " lesions were missed by at least one system, ",
                   by_all, " of them by all. The smallest first; the line is the truth.</p>\n<div class=\"small\">\n");
-  const auto cases = find_cases(r);
+  std::string fault;
+  const auto cases = find_cases(r, fault);
   CsvTable table{{"Lesion", "Diameter, mm"}, {}};
   for (const StudyResult& s : r.systems) table.columns.push_back(s.system.name());
   std::map<std::string, CaseVolumes> volumes;
@@ -198,7 +206,7 @@ std::string missed_section(const StudyResults& r) {
         html::fixed(l.diameter_mm, 1) + " mm",
         sentence(l.sample, ", found by ", std::count(l.found.begin(), l.found.end(), true), " of ", l.found.size()));
   }
-  return out + "</div>\n<details><summary>Which system found which (place in mm: R, A, S)</summary>\n" +
+  return out + "</div>\n" + fault + "<details><summary>Which system found which (place in mm: R, A, S)</summary>\n" +
          html::table(table) + "</details>\n";
 }
 

@@ -40,6 +40,12 @@ StudyTraining read_training(const std::string& regime, const StudyModel& m, cons
   return t;
 }
 
+Json read_overview(const Path& summary) {
+  if (!fs::exists(summary)) return {};
+  const Json json = read_json(summary);
+  return json.is_object() ? json.value("overview", Json()) : Json();
+}
+
 // Adds what one system found to the list of true lesions, which the first system makes.
 void add_lesions(const CsvTable& table, const Path& named, size_t system, size_t systems,
                  std::vector<StudyLesion>& lesions) {
@@ -93,8 +99,9 @@ StudyResults read_study_results(const StudyConfig& config, const Path& study) {
       r.missing.push_back(system.name());
       continue;
     }
-    r.systems.push_back(
-        {system, report_numbers(read_csv(folder / "scores.csv"), read_csv(folder / "lesions.csv"), folder)});
+    r.systems.push_back({system,
+                         report_numbers(read_csv(folder / "scores.csv"), read_csv(folder / "lesions.csv"), folder),
+                         read_overview(folder / "summary.json")});
     files.push_back({system.model.name, system.regime, folder / "scores.csv"});
     reference = reference || (system.model.name == config.reference && system.regime == Regime::fine_tuned);
   }

@@ -19,6 +19,7 @@ struct StudyLesion {
 struct StudyResult {
   StudySystem system;
   ReportNumbers numbers;
+  Json overview;  // of summary.json: what evaluate says of all cases together
 };
 
 // One training.
@@ -48,13 +49,18 @@ struct StudyResults {
 // Throws Error (Fault::input) when no system has scores.
 StudyResults read_study_results(const StudyConfig& config, const Path& study);
 
+// Pieces that several parts use.
+std::string regime_colour(const std::string& regime);
+std::string side_by_side(const std::vector<std::string>& plots);
+
 // Parts of the page. Each is whole HTML, or empty where its data is not there.
-std::string scores_section(const StudyResults& r);     // tables and figures 1 and 2
-std::string tests_section(const StudyResults& r);      // fine-tuned against scratch, models against each other
-std::string detection_section(const StudyResults& r);  // lesions by size
-std::string learning_section(const StudyResults& r);   // curves, validation of the folds
-std::string cases_section(const StudyResults& r);      // case by case, the challenging ones with pictures
-std::string missed_section(const StudyResults& r);     // lesions that a system missed
-std::string making_section(const StudyResults& r);     // plans, configuration, seeds, hashes, times
+std::string scores_section(const StudyResults& r);      // tables and figures 1 and 2
+std::string tests_section(const StudyResults& r);       // fine-tuned against scratch, models against each other
+std::string detection_section(const StudyResults& r);   // lesions by size
+std::string lesionwise_section(const StudyResults& r);  // the BraTS rules, FROC, agreement of volumes
+std::string learning_section(const StudyResults& r);    // curves, validation of the folds
+std::string cases_section(const StudyResults& r);       // case by case, the challenging ones with pictures
+std::string missed_section(const StudyResults& r);      // lesions that a system missed
+std::string making_section(const StudyResults& r);      // plans, configuration, seeds, hashes, times
 
 }  // namespace metvox

@@ -13,10 +13,6 @@
 namespace metvox {
 namespace {
 
-std::string colour_of(const std::string& regime) {
-  return regime == "fine-tuned" ? "#2f6fde" : regime == "scratch" ? "#e08a2b" : "#6b7686";
-}
-
 template <class Number>
 std::string joined(const std::vector<Number>& values) {
   std::string text;
@@ -41,12 +37,12 @@ std::string curves(const StudyResults& r, const StudyModel& m, const std::vector
   svg::Plot plot(labels, x, dice ? svg::Axis{0, 1, 0.2} : svg::axis_over(values, 5));
   plot.number_x();
   for (const std::string& regime : regimes) {
-    plot.legend(regime, colour_of(regime));
+    plot.legend(regime, regime_colour(regime));
     for (const StudyTraining& t : r.trainings) {
       if (t.model != m.name || t.regime != regime) continue;
       std::vector<svg::Point> points;
       for (const EpochRecord& e : t.history) points.push_back({static_cast<double>(e.epoch + 1), e.*field});
-      plot.curve(points, colour_of(regime), 1.6);
+      plot.curve(points, regime_colour(regime), 1.6);
     }
   }
   return plot.svg();
@@ -203,11 +199,12 @@ std::string trainings_table(const StudyResults& r) {
 std::string learning_section(const StudyResults& r) {
   std::string rows;
   for (const StudyModel& m : r.config.models) {
-    const std::string row =
-        curves(r, m, {"pretrained"}, &EpochRecord::ema_dice, {m.name, "epoch", "pseudo-Dice, public"}) +
-        curves(r, m, {"fine-tuned", "scratch"}, &EpochRecord::ema_dice, {m.name, "epoch", "pseudo-Dice, private"}) +
-        curves(r, m, {"fine-tuned", "scratch"}, &EpochRecord::val_loss, {m.name, "epoch", "validation loss"});
-    if (!row.empty()) rows += "<div style=\"display:flex;flex-wrap:wrap;gap:10px 14px\">\n" + row + "</div>\n";
+    const std::vector<std::string> row{
+        curves(r, m, {"pretrained"}, &EpochRecord::ema_dice, {m.name, "epoch", "pseudo-Dice, public"}),
+        curves(r, m, {"fine-tuned", "scratch"}, &EpochRecord::ema_dice, {m.name, "epoch", "pseudo-Dice, private"}),
+        curves(r, m, {"fine-tuned", "scratch"}, &EpochRecord::val_loss, {m.name, "epoch", "validation loss"})};
+    if (std::any_of(row.begin(), row.end(), [](const std::string& plot) { return !plot.empty(); }))
+      rows += side_by_side(row);
   }
   if (rows.empty()) return "";
   return "<h2>Learning curves</h2>\n" + rows +

@@ -14,7 +14,7 @@ namespace {
 constexpr std::array<const char*, 3> kRegions{"et", "tc", "wt"};
 constexpr std::array<const char*, 3> kRegionTitles{"Enhancing tumour (ET)", "Tumour core (TC)", "Whole tumour (WT)"};
 
-std::string colour_of(Regime regime) { return regime == Regime::fine_tuned ? "#2f6fde" : "#e08a2b"; }
+std::string colour_of(Regime regime) { return regime_colour(name_of(regime)); }
 
 std::string upper(std::string text) {
   std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return std::toupper(c); });
@@ -28,12 +28,6 @@ int digits_of(const std::string& metric) {
 std::string p_text(double p) {
   if (!std::isfinite(p)) return "–";
   return p < 0.0001 ? "< 0.0001" : html::fixed(p, 4);
-}
-
-std::string panels(const std::vector<std::string>& plots) {
-  std::string out = "<div style=\"display:flex;flex-wrap:wrap;gap:10px 14px\">\n";
-  for (const std::string& plot : plots) out += plot;
-  return out + "</div>\n";
 }
 
 // Models side by side, a place for each regime.
@@ -73,7 +67,7 @@ std::string dice_figure(const StudyResults& r) {
           plot.interval(x, 0.07, d.ci95.low, d.ci95.high);
         }));
   }
-  return panels(plots) +
+  return side_by_side(plots) +
          "<p class=\"soft\">Mean Dice and its 95 % BCa interval over the held-out cases. The axis need not begin at "
          "0.</p>\n";
 }
@@ -90,7 +84,7 @@ std::string distance_figure(const StudyResults& r) {
                                plot.box(x, 0.15, r.values(s, metric), colour_of(s.system.regime));
                              }));
   }
-  return panels(plots) +
+  return side_by_side(plots) +
          "<p class=\"soft\">HD95 case by case: median, quartiles, whiskers to the last case within 1.5 quartile "
          "distances, circles beyond. Infinite distances (one mask empty) are not drawn; the table counts them.</p>\n";
 }
@@ -194,7 +188,7 @@ std::string recall_figure(const StudyResults& r) {
     }
     plots.push_back(plot.svg());
   }
-  return panels(plots);
+  return side_by_side(plots);
 }
 
 }  // namespace
