@@ -91,7 +91,7 @@ void write_study_report(const StudyConfig& config, const Path& study) {
   const StudyResults r = read_study_results(config, study);
   const std::string page =
       html::page_begin("metvox study") + headline(r) + scores_section(r) + tests_section(r) + detection_section(r) +
-      missed_section(r) + cases_section(r) + learning_section(r) + making_section(r) +
+      lesionwise_section(r) + missed_section(r) + cases_section(r) + learning_section(r) + making_section(r) +
       "<footer>metvox " METVOX_VERSION
       ". The design follows Luu et al. 2024, Transfer Learning Approaches for Brain Metastases "
       "Screenings. For research. This is not a medical device and must not be used for diagnosis or "

@@ -51,8 +51,7 @@ std::string means_table(const StudyResults& r) {
   }
   return html::table(table) +
          "<p class=\"soft\">Tumour core, means over cases. 2023, 2024, 2026: the rules of the BraTS-METS challenges, "
-         "lesion "
-         "by lesion, where a missed or a false lesion has Dice 0 and 373 or 374 mm; distances in mm.</p>\n";
+         "lesion by lesion, where a missed or a false lesion has Dice 0 and 373 or 374 mm; distances in mm.</p>\n";
 }
 
 std::vector<svg::Point> froc_points(const StudyResult& result) {

@@ -209,8 +209,7 @@ std::string learning_section(const StudyResults& r) {
   if (rows.empty()) return "";
   return "<h2>Learning curves</h2>\n" + rows +
          "<p class=\"soft\">A line a fold. Pseudo-Dice: moving average, of validation patches, not of whole cases. "
-         "Losses "
-         "of different models are not on one scale.</p>\n";
+         "Losses of different models are not on one scale.</p>\n";
 }
 
 std::string making_section(const StudyResults& r) {
