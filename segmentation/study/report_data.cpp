@@ -17,6 +17,7 @@ std::vector<EpochRecord> read_history(const Path& path) {
   for (std::string line; std::getline(file, line);)
     if (!line.empty()) history.push_back(record_from_json(parse_json(line, path), path));
   read_times(path, history);
+  read_times(path, history);
   return history;
 }
 

@@ -135,6 +135,7 @@ int64_t seconds_in(const Path& path) {
 }
 
 std::string hours_text(double seconds) {
+  if (!std::isfinite(seconds)) return "–";
   const auto s = static_cast<int64_t>(std::llround(seconds));
   if (s < 60) return sentence(s, " s");
   if (s < 3600) return sentence(s / 60, " min ", s % 60, " s");

@@ -195,8 +195,8 @@ std::string recall_figure(const StudyResults& r) {
 
 std::string scores_section(const StudyResults& r) {
   return "<h2>Scores of the held-out cases</h2>\n" + dice_figure(r) + distance_figure(r) + score_table(r) +
-         "<p class=\"soft\">Mean ± standard deviation (population) [95 % BCa interval]. Specificity depends on how "
-         background an image has, so it compares with no other data set.</p>\n";
+         "<p class=\"soft\">Mean ± standard deviation (population) [95 % BCa interval]. Specificity depends on how much "
+         "background an image has, so it compares with no other data set.</p>\n";
 }
 
 std::string tests_section(const StudyResults& r) {
