@@ -2,6 +2,7 @@
 #include "segmentation/training/transfer.h"
 
 #include <algorithm>
+#include <set>
 
 #include "kernels/pointwise.h"
 #include "layers/named.h"
@@ -52,6 +53,13 @@ std::vector<int> matched(const std::vector<std::string>& now, const std::vector<
   return out;
 }
 
+// Two channels of one name cannot be told apart by it.
+bool all_differ(const std::vector<std::string>& names) {
+  std::set<std::string> keys;
+  for (const std::string& name : names) keys.insert(sequence_key(name));
+  return keys.size() == names.size();
+}
+
 // Is every channel where it was, and none beyond?
 bool in_place(const std::vector<int>& channels, size_t then) {
   for (size_t c = 0; c < channels.size(); ++c)
@@ -74,7 +82,7 @@ void match_channels(Transfer& t, const ParameterStore& store, const SafeTensorsH
                     const std::vector<std::string>& now, const std::optional<NewChannels>& rule) {
   const Parameter* input = input_convolution(store);
   const std::vector<std::string> then = channels_of(header, t.from);
-  if (!input || then.empty()) return;
+  if (!input || then.empty() || !all_differ(now) || !all_differ(then)) return;  // then channels are matched by place
   t.channels = matched(now, then);
   if (in_place(t.channels, then.size())) return;
   const bool permuted =
@@ -177,7 +185,7 @@ void transfer_weights(ParameterStore& store, const Transfer& t) {
 
 std::string summary(const Transfer& t) {
   const int64_t adapted_tensors = t.count(How::adapted), anew = t.count(How::anew);
-  std::string text = sentence(t.count(How::copied), " tensors copied from ", t.from.string());
+  std::string text = sentence(t.count(How::copied), " tensors taken from ", t.from.string());
   for (const TransferredTensor& tensor : t.tensors)
     if (tensor.how == How::adapted) text += sentence(", ", tensor.name, " adapted (", tensor.why, ")");
   if (anew > 0)

@@ -122,6 +122,7 @@ TEST(transfer, a_new_channel_begins_by_the_rule) {
 TEST(transfer, a_checkpoint_that_does_not_name_its_channels_is_taken_as_it_is) {
   EXPECT_EQ(Trained(checkpoint(false), {"A", "B", "C", "D"}).input().how, How::copied);
   EXPECT_NE(refusal(checkpoint(false), {"A", "B"}).find(kInput), std::string::npos);
+  EXPECT_EQ(Trained(checkpoint(), {"MRI", "MRI", "T2F", "T2W"}).input().how, How::copied);  // names that say nothing
 }
 
 TEST(transfer, refuses_what_does_not_fit) {
