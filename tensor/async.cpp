@@ -41,7 +41,9 @@ Pinned::Pinned(Tensor host, Device device) : host_(std::move(host)), device_(dev
   if (!device.is_cpu()) pinned_ = async_driver(device).pin(device.index, host_.view().data, host_.bytes());
 }
 Pinned::~Pinned() {
-  if (pinned_) async_driver(device_).unpin(device_.index, host_.view().data);
+  if (!pinned_) return;
+  driver(device_).synchronize(device_.index, nullptr);  // a copy may be under way
+  async_driver(device_).unpin(device_.index, host_.view().data);
 }
 Pinned::Pinned(Pinned&& other) noexcept
     : host_(std::move(other.host_)), device_(other.device_), pinned_(std::exchange(other.pinned_, false)) {}

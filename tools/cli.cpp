@@ -198,7 +198,9 @@ void CommandLine::common(const std::vector<Common>& which) {
                "use this engine where an op has it, and never fall back from it");
         break;
       case Common::precision:
-        choice("precision", common_.precision, {"auto", "f32", "bf16", "f16"}, "type of the activations");
+        choice("precision", common_.precision, {"auto", "f32", "bf16", "f16"},
+               "type of the activations; auto: f32 on a CPU, on a GPU bf16 (f16 before sm_80), but f32 to train "
+               "segresnet");
         break;
       case Common::seed: option("seed", common_.seed, "S", "seed of everything random"); break;
       case Common::threads: option("threads", common_.threads, "N", "CPU threads; 0: every core"); break;
@@ -324,13 +326,14 @@ void CommandLine::print_help() const {
   print_row("-h, --help", "this text");
 }
 
-Target CommandLine::target(const std::string& engine) const {
+Target CommandLine::target(const std::string& engine, const std::string& automatic) const {
   const Device device = find_device(common_.device);
   const auto engines = engines_of(device.kind);
   if (!engine.empty() && std::find(engines.begin(), engines.end(), engine) == engines.end())
     fail(Fault::usage, "--engine: \"", engine, "\" is not an engine of ", device.is_cpu() ? "the CPU" : name_of(device),
          "; there are ", join(engines, ", "));
-  return {device, device.is_cpu() ? cpu_type(common_.precision) : gpu_type(common_.precision, device), engine};
+  const std::string precision = common_.precision == "auto" ? automatic : common_.precision;
+  return {device, device.is_cpu() ? cpu_type(precision) : gpu_type(precision, device), engine};
 }
 
 void print_json(const Json& value) { std::printf("%s\n", json_text(value, 2).c_str()); }

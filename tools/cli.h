@@ -144,7 +144,8 @@ class CommandLine {
   // --device, --engine and --precision as the library wants them; throws Error (Fault::usage) where this build or
   // machine cannot.
   Target target() const { return target(common_.engine); }
-  Target target(const std::string& engine) const;  // for a verb that tries several engines
+  // For a verb that tries several engines, or that knows better than the fastest what --precision auto is.
+  Target target(const std::string& engine, const std::string& automatic = "auto") const;
   // A line on stderr, unless --quiet.
   template <class... Parts>
   void say(const Parts&... parts) const {

@@ -54,7 +54,7 @@ TrainRequest parse_request(CommandLine& line, bool* go_on) {
   r.loss = loss == "auto" ? "" : loss;
   if (line.given("group-by")) r.group_by = group_by_from(group_by);
   r.seed = line.values().seed;
-  r.target = line.target();
+  r.target = line.target(line.values().engine, find_network(r.network).defaults.precision);
   return r;
 }
 
@@ -66,6 +66,7 @@ Json to_json(const TrainMemory& m) {
           {"gradients_bytes", m.learner.gradients},
           {"optimizer_bytes", m.learner.optimizer},
           {"packed_bytes", m.learner.packed},
+          {"input_bytes", m.learner.input},
           {"loader_bytes", m.loader},
           {"cases_bytes", m.cases},
           {"cases_resident", m.cases_resident},
@@ -85,6 +86,7 @@ void print_memory(const TrainMemory& m) {
   row("gradients", m.learner.gradients, "");
   row("optimizer", m.learner.optimizer, "");
   row("packed copies", m.learner.packed, "of the weights, in the engine's layout");
+  if (m.learner.input) row("input", m.learner.input, "the next batch, while a step is made");
   row("loader", m.loader, "batches ahead, and a patch for each worker");
   row("cases", m.cases, m.cases_resident ? "mapped files" : "mapped files, not counted: read from disk as needed");
   row("training", m.training(), "");

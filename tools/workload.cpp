@@ -145,6 +145,7 @@ LoaderPlan loader_plan(const Configuration& c, const TrainingCase& one_case, con
   plan.iterations = std::numeric_limits<int32_t>::max();
   plan.seed = seed;
   plan.workers = threads();
+  plan.device = target.device;
   plan.yield_to_step = target.device.is_cpu();
   return plan;
 }
@@ -162,8 +163,13 @@ WorkloadTime time_step(const Planned& planned, bool with_loader, const Target& t
   if (with_loader) {
     Loader loader(plan);
     const int64_t steps = 2 * plan.slots();
+    learner.upload(loader.next());
     time = time_runs(runs, [&] {
-      for (int64_t i = 0; i < steps; ++i) learner.train(loader.next(), kLr);
+      for (int64_t i = 0; i < steps; ++i) {
+        learner.start(kLr);
+        learner.upload(loader.next());
+        learner.finish();
+      }
     });
     time.ms_min /= static_cast<double>(steps);
     time.ms_median /= static_cast<double>(steps);
@@ -173,7 +179,11 @@ WorkloadTime time_step(const Planned& planned, bool with_loader, const Target& t
     Batch batch{Tensor::empty({c.batch_size, kChannels, n[0], n[1], n[2]}, DType::f32),
                 Tensor::empty({c.batch_size, n[0], n[1], n[2]}, DType::u8)};
     make_batch(plan, 0, patch, batch);
-    time = time_runs(runs, [&] { learner.train(batch, kLr); });
+    learner.upload(batch);
+    time = time_runs(runs, [&] {
+      learner.start(kLr);
+      learner.finish();
+    });
   }
   const LearnerMemory memory = learner.memory();
   time.arena_bytes = memory.arena;

@@ -26,6 +26,7 @@ class Network {
 struct TrainingDefaults {
   std::string optimizer = "sgd";
   double lr = 1e-2, momentum = 0.99, weight_decay = 3e-5, eps = 1e-8;
+  std::string precision = "auto";  // of the activations: auto (what is fastest), f32, bf16 or f16
 };
 
 struct NetworkKind {

@@ -120,7 +120,7 @@ std::unique_ptr<Network> make(ParameterStore& store, const Configuration& config
   return std::make_unique<SegResNet>(store, filters, channels, heads);
 }
 
-const NetworkEntry entry{"segresnet", {make, {"adam", 1e-4, 0, 1e-5, 1e-5}}};
+const NetworkEntry entry{"segresnet", {make, {"adam", 1e-4, 0, 1e-5, 1e-5, "f32"}}};
 
 }  // namespace
 }  // namespace metvox

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "segmentation/training/learner.h"
 
+#include <utility>
+
+#include "tensor/async.h"
+
 namespace metvox {
 namespace {
 
@@ -52,7 +56,8 @@ Learner::Learner(const LearnerOptions& options, const Configuration& configurati
     : kind_(find_network(options.network)),
       background_head_(!labels.has_regions()),
       store_(DType::f32, options.target.device),
-      stream_(options.target.device) {
+      stream_(options.target.device),
+      copies_(options.target.device) {
   const SegmentationLoss& loss = loss_for(options.loss, labels);
   const RegionTable heads = heads_table(labels);
   network_ = kind_.make(store_, configuration, options.channels, heads.count);
@@ -79,8 +84,41 @@ Learner::Learner(const LearnerOptions& options, const Configuration& configurati
 }
 
 StepResult Learner::train(const Batch& batch, double lr) {
-  train_->set(stream_, images_, batch.images.view());
-  train_->set(stream_, labels_, batch.labels.view());
+  upload(batch);
+  start(lr);
+  return finish();
+}
+
+StepResult Learner::validate(const Batch& batch) {
+  upload(batch);
+  start_validation();
+  return finish();
+}
+
+void Learner::upload(const Batch& batch) {
+  batch_ = &batch;
+  const Device device = stream_.device();
+  if (device.is_cpu()) return;
+  if (!images_there_) {
+    images_there_ = Tensor::empty(images_.shape(), DType::f32, device, "uploaded images");
+    labels_there_ = Tensor::empty(labels_.shape(), DType::u8, device, "uploaded labels");
+  }
+  begin_upload(copies_, batch.images.view(), images_there_.view());
+  begin_upload(copies_, batch.labels.view(), labels_there_.view());
+}
+
+// A program's inputs share memory with what it computes, so an upload goes elsewhere first.
+void Learner::take_batch(Program& program) {
+  check(batch_, "Learner: no batch was uploaded");
+  copies_.synchronize();
+  const bool on_cpu = stream_.device().is_cpu();
+  program.set(stream_, images_, on_cpu ? batch_->images.view() : images_there_.view());
+  program.set(stream_, labels_, on_cpu ? batch_->labels.view() : labels_there_.view());
+  wait_for(copies_, stream_);  // the next upload may overwrite this one from here on
+}
+
+void Learner::start(double lr) {
+  take_batch(*train_);
   optimizer_->set_lr(stream_, lr);
   step_.run(stream_, [this] {
     store_.changed();  // also where the step before was not run by this code: weights are packed in every step
@@ -88,23 +126,17 @@ StepResult Learner::train(const Batch& batch, double lr) {
     optimizer_->step(stream_, store_, train_->trained());
   });
   store_.changed();
-  StepResult r = result(*train_);
-  const StepControl control = optimizer_->control(stream_);
-  r.gradient_norm = control.norm;
-  r.skipped = control.skip != 0;
-  return r;
+  started_ = train_.get();
 }
 
-StepResult Learner::validate(const Batch& batch) {
-  validate_->set(stream_, images_, batch.images.view());
-  validate_->set(stream_, labels_, batch.labels.view());
+void Learner::start_validation() {
+  take_batch(*validate_);
   validate_->run(stream_);
-  return result(*validate_);
+  started_ = validate_.get();
 }
 
-std::vector<Program::Timing> Learner::profile(const Batch& batch) {
-  train_->set(stream_, images_, batch.images.view());
-  train_->set(stream_, labels_, batch.labels.view());
+std::vector<Program::Timing> Learner::profile() {
+  take_batch(*train_);
   constexpr int kRuns = 5;
   std::vector<Program::Timing> best;
   double best_ms = 0;
@@ -119,8 +151,9 @@ std::vector<Program::Timing> Learner::profile(const Batch& batch) {
   return best;
 }
 
-StepResult Learner::result(const Program& program) {
-  const Tensor y = program.read(stream_, loss_);
+StepResult Learner::finish() {
+  check(started_, "Learner: no step was started");
+  const Tensor y = started_->read(stream_, loss_);
   const float* values = y.data<float>();
   const int64_t heads = (y.size() - 3) / 3;
   StepResult r;
@@ -130,6 +163,10 @@ StepResult Learner::result(const Program& program) {
     r.fp.push_back(static_cast<double>(values[3 + heads + h]));
     r.fn.push_back(static_cast<double>(values[3 + 2 * heads + h]));
   }
+  if (std::exchange(started_, nullptr) != train_.get()) return r;
+  const StepControl control = optimizer_->control(stream_);
+  r.gradient_norm = control.norm;
+  r.skipped = control.skip != 0;
   return r;
 }
 
@@ -141,6 +178,8 @@ LearnerMemory Learner::memory() const {
     if (b.role == Buffer::Role::scratch) m.scratch = std::max(m.scratch, b.bytes);
   m.weights = m.gradients = store_.bytes();
   for (const auto& [name, tensor] : optimizer_->state()) m.optimizer += tensor.bytes();
+  if (!stream_.device().is_cpu())
+    m.input = Spec{images_.shape(), DType::f32}.bytes() + Spec{labels_.shape(), DType::u8}.bytes();
   m.packed = train_->packed_bytes() + validate_->packed_bytes();
   return m;
 }

@@ -22,6 +22,7 @@ struct LearnerMemory {
   size_t arena = 0, validation_arena = 0;  // the validation program's share lies within the arena
   size_t scratch = 0;                      // the largest of any step, within the arena
   size_t weights = 0, gradients = 0, optimizer = 0, packed = 0;
+  size_t input = 0;  // on a GPU, the next batch
 };
 
 struct LearnerOptions {
@@ -37,8 +38,15 @@ class Learner {
 
   StepResult train(const Batch& batch, double lr);
   StepResult validate(const Batch& batch);
-  // Times the steps of forward and backward on the batch, weights unchanged: the fastest of a few runs.
-  std::vector<Program::Timing> profile(const Batch& batch);
+  // The same in three parts, so that a batch travels to a GPU while that works on the one before: between start() and
+  // finish() the next batch may be uploaded. A batch must stay as it is until the start() after its upload returns; any
+  // number of steps may be made of it.
+  void upload(const Batch& batch);
+  void start(double lr);  // a step of training
+  void start_validation();
+  StepResult finish();
+  // Times the steps of forward and backward on the batch uploaded last, weights unchanged: the fastest of a few runs.
+  std::vector<Program::Timing> profile();
 
   ParameterStore& store() { return store_; }
   Optimizer& optimizer() { return *optimizer_; }
@@ -46,7 +54,7 @@ class Learner {
   LearnerMemory memory() const;
 
  private:
-  StepResult result(const Program& program);
+  void take_batch(Program& program);
   const NetworkKind& kind_;
   bool background_head_;  // the first head is background and not reported
   ParameterStore store_;
@@ -55,8 +63,11 @@ class Learner {
   Value images_, labels_, loss_;
   std::unique_ptr<Program> train_, validate_;
   std::unique_ptr<Optimizer> optimizer_;
-  Stream stream_;
+  Stream stream_, copies_;
   Replay step_;
+  const Batch* batch_ = nullptr;        // uploaded last
+  Tensor images_there_, labels_there_;  // it, on a GPU
+  const Program* started_ = nullptr;    // whose result is to be read
 };
 
 // dice-bce with regions, dice-ce with labels.

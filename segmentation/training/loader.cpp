@@ -15,6 +15,7 @@
 #include <thread>
 
 #include "segmentation/training/sampler.h"
+#include "tensor/async.h"
 #include "tensor/threads.h"
 
 namespace metvox {
@@ -58,6 +59,7 @@ size_t LoaderPlan::bytes() const {
 struct Loader::Impl {
   LoaderPlan plan;
   std::vector<Batch> ring;
+  std::vector<Pinned> pinned;
   std::vector<int64_t> filled;  // the batch that lies in each slot, -1: none yet
   std::vector<bool> busy;       // a worker writes to the slot
   Batch own;                    // made by the consumer
@@ -80,6 +82,8 @@ struct Loader::Impl {
     own = {Tensor::empty(images, DType::f32), Tensor::empty(labels, DType::u8)};
     for (int64_t s = 0; s < plan.slots(); ++s)
       ring.push_back({Tensor::empty(images, DType::f32), Tensor::empty(labels, DType::u8)});
+    for (const Batch& batch : ring)
+      for (const Tensor& t : {batch.images, batch.labels}) pinned.emplace_back(t, plan.device);
     filled.assign(ring.size(), -1);
     busy.assign(ring.size(), false);
     start_workers();

@@ -44,6 +44,7 @@ struct LoaderPlan {
   int64_t epochs = 0, iterations = 0, val_iterations = 0, first_epoch = 0;
   uint64_t seed = 0;
   int workers = 1;
+  Device device{};            // where steps are made: for a GPU, batches are pinned
   bool yield_to_step = true;  // workers run only where a core is idle: the step is on the CPU
   int64_t slots() const { return workers + 2; }
   size_t bytes() const;  // of the ring and of the workers' patches

@@ -66,8 +66,8 @@ double nan_mean(const std::vector<double>& values) {
 }  // namespace
 
 size_t TrainMemory::training() const {
-  return learner.arena + learner.weights + learner.gradients + learner.optimizer + learner.packed + loader +
-         (cases_resident ? cases : 0);
+  return learner.arena + learner.weights + learner.gradients + learner.optimizer + learner.packed + learner.input +
+         loader + (cases_resident ? cases : 0);
 }
 
 struct Trainer::Impl {
@@ -139,6 +139,7 @@ struct Trainer::Impl {
     loader_plan.val_iterations = request.val_iterations;
     loader_plan.seed = request.seed;
     loader_plan.workers = threads();
+    loader_plan.device = request.target.device;
     loader_plan.yield_to_step = request.target.device.is_cpu();
   }
 
@@ -289,27 +290,32 @@ struct Trainer::Impl {
     const int64_t steps = request.iterations + request.val_iterations;
     double waited = 0, computed = 0;
     Tally train, val;
-    for (int64_t step = 0; step < steps; ++step) {
+    // The batch of a step is asked for, and travels to a GPU, while that makes the step before.
+    const auto load = [&](int64_t step) {
       const double before = seconds_now();
-      const Batch& batch = loader.next();
-      const double ready = seconds_now();
+      learner->upload(loader.next());
+      if (step < request.iterations) waited += seconds_now() - before;
+    };
+    load(0);
+    for (int64_t step = 0; step < steps; ++step) {
+      const double before = seconds_now(), waited_before = waited;
       const bool training = step < request.iterations;
       if (request.profile && !profiled) {
-        write_profile(folder(), learner->profile(batch));
+        write_profile(folder(), learner->profile());
         profiled = true;
         events.say("one step by layers: " + (folder() / "profile.csv").string() +
                    "; for Perfetto: trace.json beside it");
       }
-      const StepResult result = training ? learner->train(batch, r.lr) : learner->validate(batch);
+      if (training) learner->start(r.lr);
+      else learner->start_validation();
+      if (step + 1 < steps) load(step + 1);
+      const StepResult result = learner->finish();
       require_finite(result.loss, training ? "loss" : "validation loss", r.epoch, step);
       // In f16 a gradient that is not finite lowers the loss scale; elsewhere it is the end.
       if (!(result.skipped && request.target.dtype == DType::f16))
         require_finite(result.gradient_norm, "gradient", r.epoch, step);
       (training ? train : val).add(result);
-      if (training) {
-        waited += ready - before;
-        computed += seconds_now() - ready;
-      }
+      if (training) computed += seconds_now() - before - (waited - waited_before);
       events.step(r.epoch, step + 1, steps, result.loss);
     }
     r.times.seconds = seconds_now() - start;

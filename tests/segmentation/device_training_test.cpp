@@ -109,6 +109,39 @@ TEST(device_training, segresnet_takes_the_steps_of_the_cpu_on_sim) {
   expect_the_steps_of_the_cpu({Device::Kind::sim}, "segresnet", 1);
 }
 
+// A batch that is uploaded while the one before is worked on, from memory that is written anew at once.
+TEST(device_training, uploads_the_next_batch_during_a_step) {
+  const Target sim{{Device::Kind::sim}, DType::bf16, ""};
+  const Labels labels = brats_description("test").labels;
+  Learner one({"nnunet", "dice-bce", 4, sim}, configuration("nnunet"), labels),
+      other({"nnunet", "dice-bce", 4, sim}, configuration("nnunet"), labels);
+  for (Learner* learner : {&one, &other}) learner->store().initialize(5);
+  Batch b = batch();
+  const auto vary = [&](int step) {
+    for (int64_t i = 0; i < b.images.size(); ++i) b.images.data<float>()[i] += static_cast<float>((i + step) % 3 - 1);
+    for (int64_t i = 0; i < b.labels.size(); i += 5) b.labels.data<uint8_t>()[i] = static_cast<uint8_t>(step % 4);
+  };
+  constexpr int kSteps = 3;
+  std::vector<double> losses;
+  for (int step = 0; step < kSteps; ++step) {
+    losses.push_back(one.train(b, 1e-2).loss);
+    vary(step);
+  }
+  losses.push_back(one.validate(b).loss);
+  b = batch();
+  other.upload(b);
+  for (int step = 0; step < kSteps; ++step) {
+    other.start(1e-2);
+    vary(step);
+    other.upload(b);
+    EXPECT_EQ(other.finish().loss, losses[static_cast<size_t>(step)]) << step;
+  }
+  other.start_validation();
+  vary(0);
+  EXPECT_EQ(other.finish().loss, losses.back());
+  EXPECT_EQ(weights(one.store()), weights(other.store()));
+}
+
 TEST(device_training, first_steps_on_a_gpu_are_those_of_the_cpu) {
   if (device_count(Device::Kind::cuda) == 0) GTEST_SKIP() << "no CUDA device";
   for (const char* network : {"nnunet", "segresnet"}) expect_the_steps_of_the_cpu({Device::Kind::cuda}, network, 20);

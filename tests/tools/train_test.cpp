@@ -155,6 +155,21 @@ TEST_F(train, dry_run_writes_nothing) {
   EXPECT_FALSE(fs::exists(copy / "splits_final.json"));
 }
 
+TEST_F(train, segresnet_on_a_gpu_computes_in_f32_unless_told_otherwise) {
+  const Path out = fresh_folder("out"), wider = fresh_folder("wider");
+  done({"plan", raw(), "--out", wider, "--base-features", "8", "--patch-size", "16", "16", "16", "--batch-size", "2"});
+  done({"preprocess", raw(), "--plans", wider / "plans.json", "--out", wider});
+  const auto arena_bytes = [&](const char* network, const char* precision) {
+    const Outcome o = metvox_run({"train", wider, "--network", network, "--out", out, "--device", "sim", "--precision",
+                                  precision, "--dry-run", "--json"});
+    EXPECT_EQ(o.code, 0) << o.err;
+    return Json::parse(o.out)["arena_bytes"].get<int64_t>();
+  };
+  EXPECT_EQ(arena_bytes("segresnet", "auto"), arena_bytes("segresnet", "f32"));
+  EXPECT_LT(arena_bytes("segresnet", "bf16"), arena_bytes("segresnet", "f32"));
+  EXPECT_EQ(arena_bytes("nnunet", "auto"), arena_bytes("nnunet", "bf16"));
+}
+
 TEST_F(train, killed_resumed_then_predicts_and_evaluates) {
   const Path whole = fresh_folder("whole"), broken = fresh_folder("broken"), out = fresh_folder("predictions"),
              scores = fresh_folder("scores");
