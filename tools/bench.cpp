@@ -9,6 +9,7 @@
 #include <set>
 
 #include "autograd/op_check.h"
+#include "kernels/ceilings.h"
 #include "kernels/engines_of.h"
 #include "tensor/threads.h"
 #include "tools/cli.h"
@@ -69,6 +70,17 @@ std::string first_wrong(const std::string& op, const Target& target, uint64_t se
 double rate(double amount, double ms) { return ms > 0 ? amount / ms / 1e6 : 0; }
 double bytes_of(const OpCase& c, const Target& target) { return c.values * static_cast<double>(size_of(target.dtype)); }
 
+// Of both passes, the least time that the ceilings allow over the time taken. Each value counts once forward, and twice
+// backward, for the two gradients.
+Json shares_of(const OpCase& c, const Target& target, const CaseTime& t, const Ceilings& top) {
+  const double bytes = bytes_of(c, target);
+  return {{"forward_of_floor", top.floor_ms(c.flops, bytes) / t.forward_ms_min},
+          {"backward_of_floor", top.floor_ms(2 * c.flops, 2 * bytes) / t.backward_ms_min},
+          {"forward_of_peak", rate(c.flops, t.forward_ms_min) / top.gflops},
+          {"backward_of_peak", rate(2 * c.flops, t.backward_ms_min) / top.gflops},
+          {"forward_of_copy", rate(bytes, t.forward_ms_min) / top.gb_per_s}};
+}
+
 Json row_of(const OpCase& c, const Target& target, const CaseTime& t, const std::string& reproduce) {
   return {{"op", c.op},
           {"case", c.name},
@@ -93,10 +105,15 @@ void print_row(const Json& r) {
   const std::string backward = r["backward_engine"].get<std::string>();
   std::string engines = r["engine"].get<std::string>();
   if (backward != engines) engines += "/" + backward;
-  std::printf("%-34s %-20s %-5s %8.3f %8.3f %8.3f %8.3f %4d %8.1f %7.1f %9.1f  %s\n", name.c_str(), engines.c_str(),
+  char shares[32] = "";
+  if (r.contains("shares"))
+    std::snprintf(shares, sizeof shares, "%.0f/%.0f%%", 100 * r["shares"]["forward_of_floor"].get<double>(),
+                  100 * r["shares"]["backward_of_floor"].get<double>());
+  std::printf("%-34s %-20s %-5s %8.3f %8.3f %8.3f %8.3f %4d %8.1f %7.1f %8s %9.1f  %s\n", name.c_str(), engines.c_str(),
               r["precision"].get<std::string>().c_str(), number("forward_ms_median"), number("forward_ms_min"),
               number("backward_ms_median"), number("backward_ms_min"), r["runs"].get<int>(), number("forward_gflops"),
-              number("forward_gb_per_s"), number("arena_bytes") / 1048576, r["reproduce"].get<std::string>().c_str());
+              number("forward_gb_per_s"), shares, number("arena_bytes") / 1048576,
+              r["reproduce"].get<std::string>().c_str());
   std::fflush(stdout);
 }
 
@@ -107,14 +124,10 @@ int runs_for(const OpCase& c, const Target& target) {
   return static_cast<int>(std::clamp(500 / std::max(step_ms, 1e-3), 3.0, 200.0));
 }
 
-// What this machine reaches: in the largest convolution of the benchmark, and in its largest addition, which only moves
-// memory.
-struct Roof {
-  double gflops = 0, gb_per_s = 0;
-  double ridge() const { return gflops / gb_per_s; }  // operations a byte; what has fewer is bound by memory
-};
-
-Roof measure_roof(const Target& target) {
+// What this machine reaches; a CPU in the largest convolution of the benchmark, and in its largest addition, which only
+// moves memory.
+Ceilings ceilings_of(const Target& target) {
+  if (!target.device.is_cpu()) return measure_ceilings(target.device, target.dtype);
   constexpr int kRuns = 4;
   const auto largest = [](const char* op, double OpCase::*size) -> const OpCase& {
     const auto smaller = [&](const OpCase& a, const OpCase& b) {
@@ -124,13 +137,25 @@ Roof measure_roof(const Target& target) {
   };
   const OpCase &work = largest("conv3d", &OpCase::flops), &move = largest("add", &OpCase::values);
   return {rate(work.flops, time_case(work, target, kRuns).forward_ms_min),
-          rate(bytes_of(move, target), time_case(move, target, kRuns).forward_ms_min)};
+          rate(bytes_of(move, target), time_case(move, target, kRuns).forward_ms_min), work.line()};
+}
+
+// Under `bench ceilings` alone, or beside rows that are held against them.
+Json tell_ceilings(const Ceilings& top, const Target& target, const CommandLine& line) {
+  line.say("ceilings of ", name_of(target.device), " in ", name_of(target.dtype), ": ", std::round(top.gflops),
+           " GFLOP/s (", top.of_what, "), ", std::round(top.gb_per_s), " GB/s");
+  return {{"device", name_of(target.device)},
+          {"precision", name_of(target.dtype)},
+          {"gflops", top.gflops},
+          {"gb_per_s", top.gb_per_s},
+          {"measured", top.of_what}};
 }
 
 // Small tests of every op that is timed, once for each engine; and, below a roof, its speed.
 class Verdicts {
  public:
-  Verdicts(const CommandLine& line, const std::optional<Roof>& roof) : line_(line), roof_(roof) {}
+  Verdicts(const CommandLine& line, const std::optional<Ceilings>& roof, bool judges)
+      : line_(line), roof_(roof), judges_(judges) {}
   bool right(const std::string& op, const Target& target) {
     const auto [verdict, is_first] = verdicts_.try_emplace(op + " " + target.engine);
     if (is_first) verdict->second = first_wrong(op, target, line_.values().seed);
@@ -146,7 +171,7 @@ class Verdicts {
     const double intensity = c.flops / bytes_of(c, target);
     for (const auto& [pass, gflops] :
          {std::pair{"forward", rate(c.flops, t.forward_ms_min)}, {"backward", rate(2 * c.flops, t.backward_ms_min)}}) {
-      if (!roof_ || gflops == 0 || gflops >= kLeastShare * roof_->gflops) continue;
+      if (!judges_ || !roof_ || gflops == 0 || gflops >= kLeastShare * roof_->gflops) continue;
       const std::string text = sentence(c.line(), " ", pass, " reaches ", std::round(gflops), " of ",
                                         std::round(roof_->gflops), " GFLOP/s, less than a tenth");
       if (intensity < roof_->ridge()) {
@@ -158,10 +183,12 @@ class Verdicts {
     }
   }
   const Json& failures() const { return failures_; }
+  const std::optional<Ceilings>& ceilings() const { return roof_; }
 
  private:
   const CommandLine& line_;
-  std::optional<Roof> roof_;
+  std::optional<Ceilings> roof_;
+  bool judges_;
   std::map<std::string, std::string> verdicts_;
   Json failures_ = Json::array();
 };
@@ -183,6 +210,7 @@ void bench_case(const OpCase& c, const Target& target, const Request& r, const C
     rows->push_back(row_of(c, target, time,
                            sentence("metvox bench ", c.op, " '", c.name, "' ", said(target), "--precision ",
                                     name_of(target.dtype), " --threads ", threads())));
+    if (const auto& top = verdicts.ceilings()) rows->back()["shares"] = shares_of(c, target, time, *top);
     if (!line.values().json) print_row(rows->back());
     verdicts.judge_speed(c, target, time);
   } catch (const Error& e) {
@@ -193,13 +221,37 @@ void bench_case(const OpCase& c, const Target& target, const Request& r, const C
 
 std::string text_of(const Json& row, const char* key) { return row[key].get<std::string>(); }
 
+// The fastest engine of each pass of a case, and how many times as long the next one takes.
+Json winners_of(const Json& rows, const CommandLine& line) {
+  Json winners = Json::array();
+  std::map<std::string, std::map<std::string, std::vector<std::pair<double, std::string>>>> passes;
+  for (const Json& row : rows)
+    for (const auto& [pass, engine] : {std::pair{"forward", "engine"}, {"backward", "backward_engine"}})
+      passes[text_of(row, "op") + " " + text_of(row, "case") + " " + text_of(row, "precision")][pass].emplace_back(
+          row[sentence(pass, "_ms_min")].get<double>(), text_of(row, engine));
+  for (auto& [name, of_passes] : passes)
+    for (auto& [pass, times] : of_passes) {
+      std::sort(times.begin(), times.end());
+      Json w{{"case", name}, {"pass", pass}, {"engine", times[0].second}, {"ms", times[0].first}};
+      std::string next;
+      if (times.size() > 1) {
+        w["next"] = times[1].second, w["times_as_long"] = times[1].first / times[0].first;
+        next = sentence(", ", std::round(100 * times[1].first / times[0].first) / 100, " times as fast as ",
+                        times[1].second);
+      }
+      line.say("fastest: ", name, " ", pass, ": ", times[0].second, next);
+      winners.push_back(w);
+    }
+  return winners;
+}
+
 Json bench_ops(const std::vector<OpCase>& cases, const std::vector<Target>& targets, const Request& r,
                const CommandLine& line, Verdicts& verdicts) {
   Json rows = Json::array();
   if (!cases.empty() && !line.values().json)
-    std::printf("%-34s %-20s %-5s %17s %17s %4s %8s %7s %9s  %s\n%-34s %-20s %-5s %8s %8s %8s %8s\n", "", "", "",
-                "forward ms", "backward ms", "n", "GFLOP/s", "GB/s", "arena MiB", "reproduce", "op case", "engine",
-                "type", "median", "min", "median", "min");
+    std::printf("%-34s %-20s %-5s %17s %17s %4s %8s %7s %8s %9s  %s\n%-34s %-20s %-5s %8s %8s %8s %8s\n", "", "", "",
+                "forward ms", "backward ms", "n", "GFLOP/s", "GB/s", "of floor", "arena MiB", "reproduce", "op case",
+                "engine", "type", "median", "min", "median", "min");
   for (const OpCase& c : cases)
     for (const Target& target : targets)
       if (verdicts.right(c.op, target)) bench_case(c, target, r, line, verdicts, &rows);
@@ -253,8 +305,9 @@ int run(CommandLine& line) {
   line.positional(
       "OP", r.op,
       "an op, such as conv3d, or a workload: step (training, batch of 2; \"+ loader\": with new augmented batches), "
-      "forward (nnU-Net's largest network), resample (order 3, one thread, always f32) or evaluate (all scores of a "
-      "case, one thread); without it, everything",
+      "forward (nnU-Net's largest network), resample (order 3, one thread, always f32), evaluate (all scores of a "
+      "case, "
+      "one thread), or ceilings (what products and copies reach); without it, everything but ceilings",
       Need::optional);
   line.positional("CASE", r.name, "one of its cases, such as '32>32 64^3' or '8-16-32-64 48^3'", Need::optional);
   line.option("engine", r.engine, "NAME|all",
@@ -265,24 +318,37 @@ int run(CommandLine& line) {
   if (!line.parse()) return 0;
   if (r.check && !r.engine.empty())
     fail(Fault::usage, "--check looks at the engine that would be taken; leave out --engine");
-  const Chosen c = chosen(r);
   const Target target = line.target(r.engine == "all" ? "" : r.engine);
+  if (r.op == "ceilings") {
+    const Json told = tell_ceilings(ceilings_of(target), target, line);
+    if (line.values().json) print_json(told);
+    return 0;
+  }
+  const Chosen c = chosen(r);
   const std::vector<std::string> engines =
       r.engine == "all" ? engines_of(target.device.kind) : std::vector<std::string>{r.engine};
   std::vector<Target> targets;
   for (const auto& engine : engines) targets.push_back(line.target(engine));
-  const std::optional<Roof> roof = r.check ? std::optional(measure_roof(targets.front())) : std::nullopt;
-  if (roof) line.say("the peak is ", std::round(roof->gflops), " GFLOP/s and ", std::round(roof->gb_per_s), " GB/s");
-  Verdicts verdicts(line, roof);
+  // A GPU's are measured in a moment.
+  const bool held = r.check || (!c.cases.empty() && target.device.kind == Device::Kind::cuda);
+  const std::optional<Ceilings> top = held ? std::optional(ceilings_of(targets.front())) : std::nullopt;
+  const Json told = top ? tell_ceilings(*top, target, line) : Json();
+  Verdicts verdicts(line, top, r.check);
   const Json rows = bench_ops(c.cases, targets, r, line, verdicts);
   const Json workload_rows = bench_workloads(c.workloads, r, line, verdicts);
-  if (line.values().json) print_json({{"rows", rows}, {"workloads", workload_rows}, {"failures", verdicts.failures()}});
+  const Json winners = targets.size() > 1 ? winners_of(rows, line) : Json::array();
+  if (line.values().json)
+    print_json({{"ceilings", told},
+                {"rows", rows},
+                {"winners", winners},
+                {"workloads", workload_rows},
+                {"failures", verdicts.failures()}});
   return verdicts.failures().empty() ? 0 : code(Fault::verification);
 }
 
 const VerbEntry entry{{"bench", Stage::machine, "verify an op on each engine, then time it; time whole steps",
                        "metvox bench conv3d --engine all\nmetvox bench conv3d '8>8 48^3' --precision bf16 --json\n"
-                       "metvox bench step\nmetvox bench forward --precision bf16",
+                       "metvox bench step\nmetvox bench forward --precision bf16\nmetvox bench ceilings",
                        run}};
 
 }  // namespace

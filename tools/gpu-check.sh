@@ -85,6 +85,7 @@ stage_sanitizer() {
 stage_bench() {
   need_gpu || return
   need_program || return
+  "$metvox" bench ceilings --device cuda && "$metvox" bench ceilings --device cuda --precision f32 || return
   "$metvox" bench --device cuda --engine all --json >"$out/bench.json" || return
   "$metvox" bench step --device cuda && "$metvox" bench forward --device cuda
 }

@@ -130,8 +130,23 @@ TEST(cli, bench_verifies_then_times) {
 TEST(cli, bench_checks_speed_against_what_the_machine_reaches) {
   const Outcome o = metvox_run({"bench", "conv3d", "8>3 head 48^3", "--check", "--json"});
   EXPECT_EQ(o.code, 0) << o.err;  // below the ridge, however slow
-  EXPECT_TRUE(says(o.err, "the peak is "));
+  EXPECT_TRUE(says(o.err, "ceilings of cpu in "));
   EXPECT_EQ(metvox_run({"bench", "conv3d", "--check", "--engine", "reference"}).code, 2);
+}
+
+TEST(cli, bench_measures_ceilings_and_names_the_fastest) {
+  const Outcome top = metvox_run({"bench", "ceilings", "--device", "sim", "--json"});
+  ASSERT_EQ(top.code, 0) << top.err;
+  EXPECT_GT(Json::parse(top.out)["gflops"].get<double>(), 0);
+  const Outcome o =
+      metvox_run({"bench", "conv3d", "8>3 head 48^3", "--check", "--runs", "1", "--json", "--precision", "f32"});
+  const Json row = Json::parse(o.out)["rows"][0];
+  EXPECT_GT(row["shares"]["forward_of_floor"].get<double>(), 0);
+  EXPECT_GT(row["shares"]["backward_of_peak"].get<double>(), 0);
+  const Outcome all = metvox_run({"bench", "add", "--engine", "all", "--runs", "1", "--json", "--precision", "f32"});
+  const Json winners = Json::parse(all.out)["winners"];
+  ASSERT_FALSE(winners.empty());
+  EXPECT_TRUE(winners[0].contains("engine"));
 }
 
 TEST(cli, bench_times_workloads) {

@@ -157,8 +157,11 @@ TEST_F(train, dry_run_writes_nothing) {
 
 TEST_F(train, segresnet_on_a_gpu_computes_in_f32_unless_told_otherwise) {
   const Path out = fresh_folder("out"), wider = fresh_folder("wider");
-  done({"plan", raw(), "--out", wider, "--base-features", "8", "--patch-size", "16", "16", "16", "--batch-size", "2"});
-  done({"preprocess", raw(), "--plans", wider / "plans.json", "--out", wider});
+  ASSERT_EQ(metvox_run({"plan", raw(), "--out", wider, "--base-features", "8", "--patch-size", "16", "16", "16",
+                        "--batch-size", "2"})
+                .code,
+            0);
+  ASSERT_EQ(metvox_run({"preprocess", raw(), "--plans", wider / "plans.json", "--out", wider}).code, 0);
   const auto arena_bytes = [&](const char* network, const char* precision) {
     const Outcome o = metvox_run({"train", wider, "--network", network, "--out", out, "--device", "sim", "--precision",
                                   precision, "--dry-run", "--json"});
