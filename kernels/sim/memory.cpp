@@ -24,6 +24,7 @@ struct Registry {
   std::mutex mutex;
   std::map<const char*, Allocation> by_begin;
   std::atomic<uint64_t> changes{0};
+  size_t taken = 0, limit = SIZE_MAX;
 
   // The allocation that begins last at or before p.
   Allocation* before(const void* p) {
@@ -47,8 +48,24 @@ void require_inside(const void* p, size_t bytes, const char* doing) {
 
 }  // namespace
 
+void limit_device_memory(size_t bytes) {
+  std::lock_guard lock(registry().mutex);
+  registry().limit = bytes;
+}
+
+size_t device_memory_taken() {
+  std::lock_guard lock(registry().mutex);
+  return registry().taken;
+}
+
 void* device_allocate(size_t bytes, const std::string& name) {
   void* raw = nullptr;
+  {
+    std::lock_guard lock(registry().mutex);
+    if (bytes > registry().limit || registry().taken > registry().limit - bytes)
+      metvox::fail(metvox::Fault::memory, "sim: no memory for the ", bytes, " bytes of `", name,
+                   "`: ", registry().taken, " of ", registry().limit, " are taken");
+  }
   if (posix_memalign(&raw, kAlignment, bytes + 2 * kGuard + 1))
     metvox::fail(metvox::Fault::memory, "sim: no memory for the ", bytes, " bytes of `", name, "`");
   char* begin = static_cast<char*>(raw) + kGuard;
@@ -56,6 +73,7 @@ void* device_allocate(size_t bytes, const std::string& name) {
   {
     std::lock_guard lock(registry().mutex);
     registry().by_begin[begin] = {begin, bytes, name, make_shadow(bytes)};
+    registry().taken += bytes;
     ++registry().changes;
   }
   return begin;
@@ -65,8 +83,10 @@ void device_free(void* p) {
   if (!p) return;
   {
     std::lock_guard lock(registry().mutex);
-    metvox::check(registry().by_begin.erase(static_cast<char*>(p)) == 1,
-                  "sim: free of a pointer that is no allocation");
+    const auto it = registry().by_begin.find(static_cast<char*>(p));
+    metvox::check(it != registry().by_begin.end(), "sim: free of a pointer that is no allocation");
+    registry().taken -= it->second.bytes;
+    registry().by_begin.erase(it);
     ++registry().changes;
   }
   std::free(static_cast<char*>(p) - kGuard);

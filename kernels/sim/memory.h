@@ -11,6 +11,9 @@ namespace simt {
 
 void* device_allocate(size_t bytes, const std::string& name);
 void device_free(void* p);
+// How much there is in all (no limit at first), and how much of it is taken: for tests of a device that is full.
+void limit_device_memory(size_t bytes);
+size_t device_memory_taken();
 // Either end may be host memory; ranges of device memory are checked against its allocation.
 void device_copy(void* to, const void* from, size_t bytes);
 void device_fill(void* to, unsigned char value, size_t bytes);

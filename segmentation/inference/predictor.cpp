@@ -18,6 +18,19 @@ bool all_finite(const Tensor& t) {
   return sum == 0;
 }
 
+// A case and its logits (zeros) on the network's device, so that nothing waits between one window and the next; on the
+// host where the device has no room for them.
+std::pair<Tensor, Tensor> place(const Tensor& data, int64_t heads, Device device) {
+  const Shape& n = data.shape();
+  const Shape logits{heads, n[1], n[2], n[3]};
+  try {
+    return {data.to(device), Tensor::zeros(logits, DType::f32, device, "logits")};
+  } catch (const Error& error) {
+    if (error.fault() != Fault::memory || device.is_cpu()) throw;
+    return {data, Tensor::zeros(logits, DType::f32)};
+  }
+}
+
 }  // namespace
 
 struct Predictor::Impl {
@@ -110,23 +123,28 @@ Tensor Predictor::logits(const Tensor& data, const std::function<void(int64_t, i
   check(n.rank() == 4 && n[0] == impl_->x.shape()[1], "Predictor: expects (", impl_->x.shape()[1], ", z, y, x), got ",
         n);
   const Device device = impl_->options.target.device;
-  const SlidingWindows windows({n[1], n[2], n[3]}, impl_->patch, impl_->options.step_size, device);
   const std::vector<int> flips = impl_->flips();
   const int64_t total = runs({n[1], n[2], n[3]});
   const float share = 1.f / static_cast<float>(flips.size() * impl_->folds.size());
-  // The case and its logits lie where the network runs, so that nothing waits between one window and the next.
-  const Tensor there = data.to(device), sum = Tensor::zeros({heads(), n[1], n[2], n[3]}, DType::f32, device, "logits");
-  const View x = impl_->program->view(impl_->x), y = impl_->program->view(impl_->y);
-  Stream stream(device);
+  Program& program = *impl_->program;
+  const View x = program.view(impl_->x), y = program.view(impl_->y);  // which takes the arena, before the case does
+  const auto [volume, sum] = place(data, heads(), device);
+  const bool there = sum.device() == device;
+  const Tensor in = there ? Tensor() : Tensor::empty(x.shape, DType::f32),
+               out = there ? Tensor() : Tensor::empty(y.shape, DType::f32);
+  const SlidingWindows windows({n[1], n[2], n[3]}, impl_->patch, impl_->options.step_size, sum.device());
+  Stream stream(device), host;
   int64_t done = 0;
   for (size_t k = 0; k < impl_->folds.size(); ++k) {
     impl_->use_fold(stream, k);
     Replay replay;  // its first run packs the fold's weights
     for (int64_t window = 0; window < windows.count(); ++window)
       for (int set : flips) {
-        windows.cut(stream, there.view(), window, set, x);
-        replay.run(stream, [&] { impl_->program->run(stream); });
-        windows.blend(stream, y, window, set, share, sum.view());
+        windows.cut(there ? stream : host, volume.view(), window, set, there ? x : in.view());
+        if (!there) program.set(stream, impl_->x, in.view());
+        replay.run(stream, [&] { program.run(stream); });
+        if (!there) program.read(stream, impl_->y, out.view());
+        windows.blend(there ? stream : host, there ? y : out.view(), window, set, share, sum.view());
         progress(++done, total);
       }
   }

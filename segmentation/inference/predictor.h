@@ -32,7 +32,7 @@ class Predictor {
   Predictor& operator=(const Predictor&) = delete;
 
   // Logits f32 (heads, z, y, x) of data f32 (C, z, y, x), a preprocessed case: the mean over windows (Gaussian), flips
-  // and folds, on the host. On the target's device there must be room for the case and its logits. Throws Error
+  // and folds, on the host. Faster where the target's device has room for the case and its logits. Throws Error
   // (Fault::input) when they are not finite. progress(runs done, runs in all): on a GPU, runs that it has been given.
   Tensor logits(const Tensor& data, const std::function<void(int64_t, int64_t)>& progress);
   // How often the network runs for a case of this size.

@@ -7,6 +7,7 @@
 #include "fake_model.h"
 #include "io/nifti.h"
 #include "kernels/sim/capture.h"
+#include "kernels/sim/memory.h"
 #include "segmentation/inference/predict_cases.h"
 #include "tensor/random.h"
 
@@ -165,6 +166,17 @@ TEST(predictor, answers_alike_on_the_simulated_gpu) {
   EXPECT_LT(std::sqrt(half_apart / whole), 1e-2);
   // All runs of a fold but its first: 4 windows, 8 flips, 2 folds.
   EXPECT_EQ(simt::counts().replayed - before, 2 * 2 * (4 * 8 - 1));
+}
+
+TEST(predictor, keeps_a_case_on_the_host_where_the_device_is_full) {
+  const ModelFolder model = open_model(write_fake_model(fresh_dir("results"), kPatch, 1));
+  const Tensor data = random_data({4, 9, 5, 15}, 6);
+  Predictor predictor(model, {"0"}, "final", {.5, true, {{Device::Kind::sim}}});
+  const Tensor there = predictor.logits(data, silent);
+  simt::limit_device_memory(simt::device_memory_taken() + 1000);
+  const Tensor here = predictor.logits(data, silent);
+  simt::limit_device_memory(SIZE_MAX);
+  expect_same(here, {there.data<float>(), there.data<float>() + there.size()}, kTolerance);
 }
 
 TEST(predictor, refuses_what_it_cannot_do) {
