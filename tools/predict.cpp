@@ -7,6 +7,7 @@
 #include "segmentation/data/system_memory.h"
 #include "segmentation/inference/predict_cases.h"
 #include "tools/cli.h"
+#include "tools/predictions.h"
 #include "tools/progress.h"
 
 namespace metvox {
@@ -148,36 +149,6 @@ int dry_run(const CommandLine& line, const Predictor& predictor, const Needs& ne
   return faults.empty() ? 0 : code(list.empty() ? Fault::input : Fault::partial);
 }
 
-// Notes how the predictions were made; says so when those that are kept were made in another way.
-void write_config(const CommandLine& line, const Path& path, const Json& config) {
-  if (std::filesystem::exists(path)) {
-    const auto now = get<std::string>(config, "hash", path), then = get<std::string>(read_json(path), "hash", path);
-    if (then != now)
-      line.say("note: finished cases in ", path.parent_path().string(),
-               " are kept though another configuration made them (hash ", then, ", now ", now,
-               "); --overwrite predicts them again");
-  }
-  write_json(path, config);
-}
-
-int report(const CommandLine& line, const Request& r, const Predictions& done, const std::vector<std::string>& faults) {
-  for (const std::string& warning : done.warnings) line.warn("warning: ", warning);
-  for (const std::string& fault : faults) line.warn(fault);
-  if (done.not_begun > 0) line.warn(not_begun_sentence(done.not_begun, r.output));
-  line.say(done.written, " written, ", done.kept, " kept, ", faults.size(), " failed; segmentations are in ",
-           r.output.string());
-  if (line.values().json)
-    print_json({{"written", done.written},
-                {"kept", done.kept},
-                {"not_begun", done.not_begun},
-                {"faults", faults},
-                {"warnings", done.warnings},
-                {"output", r.output.string()}});
-  if (faults.empty()) return 0;
-  if (done.written + done.kept > 0) return code(Fault::partial);
-  return code(done.memory ? Fault::memory : Fault::input);
-}
-
 int run(CommandLine& line) {
   Request r;
   if (!parse(line, r)) return 0;
@@ -185,16 +156,12 @@ int run(CommandLine& line) {
   if (r.folds.empty()) r.folds = model.folds;
   std::vector<std::string> faults;
   const std::vector<CaseFiles> cases = find_inputs(r.input, model.dataset.channel_names, &faults);
-  if (cases.empty()) return report(line, r, {}, faults);
+  if (cases.empty()) return report_predictions(line, r.output, {}, faults);
   Predictor predictor(model, r.folds, r.checkpoint, r.predictor);
   const Needs needs = needs_of(cases, r, predictor, model);
   if (r.predictor.target.device.kind == Device::Kind::cpu) look_for_memory(line, predictor, needs);
   if (line.values().dry_run) return dry_run(line, predictor, needs, std::move(faults));
-  make_folder(r.output);
-  Json config = resolved_config(r, model);
-  const std::string hash = config["hash"] = config_hash(config);
-  write_config(line, r.output / "predict_config.json", config);
-  r.cases.note = "configuration " + hash;
+  r.cases.note = write_config(line, r.output, resolved_config(r, model));
   Predictions done;
   {
     Progress progress("predict", "%", line.values().quiet);
@@ -203,8 +170,7 @@ int run(CommandLine& line) {
                       i < n ? sentence(cases[i].id, " (", i + 1, " of ", n, ")") : "");
     });
   }
-  faults.insert(faults.end(), done.faults.begin(), done.faults.end());
-  return report(line, r, done, faults);
+  return report_predictions(line, r.output, done, faults);
 }
 
 const VerbEntry entry{{"predict", Stage::model, "outline the metastases of new cases with a trained model",

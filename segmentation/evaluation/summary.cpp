@@ -7,14 +7,6 @@ namespace metvox {
 
 namespace {
 
-// A label as "3", a region as "(1, 2, 3)".
-std::string key_of(const LabelTarget& target) {
-  if (target.labels.size() == 1) return std::to_string(target.labels[0]);
-  std::string key;
-  for (int label : target.labels) key += (key.empty() ? "(" : ", ") + std::to_string(label);
-  return key + ")";
-}
-
 Json metrics_json(const Counts& c) {
   return {{"Dice", c.dice()},        {"FN", c.fn},        {"FP", c.fp}, {"IoU", c.iou()}, {"TN", c.tn}, {"TP", c.tp},
           {"n_pred", c.predicted()}, {"n_ref", c.truth()}};
@@ -33,12 +25,19 @@ double mean_of_numbers(const std::vector<double>& values) {
 
 }  // namespace
 
+std::string summary_key(const LabelTarget& target) {
+  if (target.labels.size() == 1) return std::to_string(target.labels[0]);
+  std::string key;
+  for (int label : target.labels) key += (key.empty() ? "(" : ", ") + std::to_string(label);
+  return key + ")";
+}
+
 Json summary_json(const Labels& labels, const std::vector<SummaryCase>& cases) {
   const std::vector<LabelTarget> targets = labels.foreground();
   Json per_case = Json::array(), means = Json::object(), foreground = Json::object();
   for (const SummaryCase& c : cases) {
     Json metrics = Json::object();
-    for (size_t t = 0; t < targets.size(); ++t) metrics[key_of(targets[t])] = metrics_json(c.targets[t]);
+    for (size_t t = 0; t < targets.size(); ++t) metrics[summary_key(targets[t])] = metrics_json(c.targets[t]);
     per_case.push_back(
         {{"metrics", metrics}, {"prediction_file", c.prediction.string()}, {"reference_file", c.truth.string()}});
   }
@@ -47,9 +46,9 @@ Json summary_json(const Labels& labels, const std::vector<SummaryCase>& cases) {
     double sum = 0;  // a target without any number makes the mean of the means undefined, as in nnU-Net
     for (const LabelTarget& target : targets) {
       std::vector<double> values;
-      for (const Json& c : per_case) values.push_back(c["metrics"][key_of(target)][name].get<double>());
+      for (const Json& c : per_case) values.push_back(c["metrics"][summary_key(target)][name].get<double>());
       const double mean = mean_of_numbers(values);
-      means[key_of(target)][name] = mean;
+      means[summary_key(target)][name] = mean;
       sum += mean;
     }
     foreground[name] = sum / static_cast<double>(targets.size());

@@ -11,6 +11,9 @@ struct SummaryCase {
   std::vector<Counts> targets;  // one each of Labels::foreground()
 };
 
+// The key of a target in it: a label's "3", a region's "(1, 2, 3)".
+std::string summary_key(const LabelTarget& target);
+
 Json summary_json(const Labels& labels, const std::vector<SummaryCase>& cases);
 
 }  // namespace metvox

@@ -9,10 +9,6 @@ namespace metvox {
 
 namespace {
 
-bool exist(const PredictionFiles& files, bool probabilities) {
-  return std::filesystem::exists(files.labels) && (!probabilities || std::filesystem::exists(files.probabilities));
-}
-
 template <class F>
 bool works(F&& f) {
   try {
@@ -46,7 +42,7 @@ std::string flaw_of(const PredictionFiles& files, const CaseFiles& inputs, const
 // Is the case finished? What only looks so becomes a warning.
 bool keeps(const PredictionFiles& files, const CaseFiles& inputs, const ModelFolder& model,
            const PredictOptions& options, std::vector<std::string>& warnings) {
-  if (options.overwrite || !exist(files, options.probabilities)) return false;
+  if (options.overwrite || !finished(files, options.probabilities)) return false;
   const std::string flaw = flaw_of(files, inputs, model, options.probabilities);
   if (!flaw.empty()) warnings.push_back(named_case(inputs.id, flaw + "; the case is predicted again"));
   return flaw.empty();
@@ -67,29 +63,56 @@ void predict_case(Predictor& predictor, const ModelFolder& model, const CaseFile
   write_prediction(dir, logits, c.properties, model, options.probabilities, options.note);
 }
 
-void write_probabilities(const Path& path, const Tensor& probabilities, const ModelFolder& model) {
-  Json heads = Json::array();
-  for (const LabelTarget& head : model.dataset.labels.heads()) heads.push_back(head.name);
-  write_safetensors(path, {{"probabilities", probabilities.view()}},
-                    {{"heads", json_text(heads, -1)}, {"axes", "head z y x"}});
-}
-
 }  // namespace
 
 PredictionFiles prediction_files(const Path& dir, const std::string& id) {
   return {dir / (id + ".nii.gz"), dir / (id + "_probabilities.safetensors")};
 }
 
+bool finished(const PredictionFiles& files, bool probabilities) {
+  return std::filesystem::exists(files.labels) && (!probabilities || std::filesystem::exists(files.probabilities));
+}
+
+std::string head_names(const Labels& labels) {
+  Json names = Json::array();
+  for (const LabelTarget& head : labels.heads()) names.push_back(head.name);
+  return json_text(names, -1);
+}
+
+void write_segmentation(const Path& dir, const std::string& id, const Tensor& voxels, const Geometry& grid,
+                        const Labels& labels, const std::string& note) {
+  write_nifti(prediction_files(dir, id).labels, voxels, grid,
+              {kIntentLabel, "metvox " METVOX_VERSION + (note.empty() ? note : ", " + note),
+               label_description(viewer_labels(labels))});
+}
+
+void write_probabilities(const Path& dir, const std::string& id, const Tensor& probabilities, const Labels& labels) {
+  write_safetensors(prediction_files(dir, id).probabilities, {{"probabilities", probabilities.view()}},
+                    {{"heads", head_names(labels)}, {"axes", "head z y x"}});
+}
+
 void write_prediction(const Path& dir, const Tensor& logits, const CaseProperties& properties, const ModelFolder& model,
                       bool probabilities, const std::string& note) {
-  const PredictionFiles files = prediction_files(dir, properties.id);
   Tensor p;
   const Tensor labels = restore_labels(logits, properties, model.plans, model.config(), model.dataset.labels,
                                        probabilities ? &p : nullptr);
-  if (probabilities) write_probabilities(files.probabilities, p, model);
-  write_nifti(files.labels, labels, properties.geometry,
-              {kIntentLabel, "metvox " METVOX_VERSION + (note.empty() ? note : ", " + note),
-               label_description(viewer_labels(model.dataset.labels))});
+  if (probabilities) write_probabilities(dir, properties.id, p, model.dataset.labels);
+  write_segmentation(dir, properties.id, labels, properties.geometry, model.dataset.labels, note);
+}
+
+Predictions write_cases(const std::vector<std::string>& ids, const std::function<bool(int64_t)>& write) {
+  Predictions result;
+  const auto total = static_cast<int64_t>(ids.size());
+  for (int64_t i = 0; i < total; ++i) {
+    const auto fault = try_case(ids[static_cast<size_t>(i)], [&] { ++(write(i) ? result.written : result.kept); });
+    if (!fault) continue;
+    result.memory = result.memory || fault->fault == Fault::memory;
+    result.faults.push_back(fault->text);
+    if (!fault->stop) continue;
+    result.not_begun = total - i - 1;
+    return result;
+  }
+  return result;
 }
 
 Predictions predict_cases(Predictor& predictor, const ModelFolder& model, const std::vector<CaseFiles>& cases,
@@ -98,30 +121,21 @@ Predictions predict_cases(Predictor& predictor, const ModelFolder& model, const 
   make_folder(dir);
   write_json(dir / "dataset.json", model.dataset.json);
   write_json(dir / "plans.json", to_json(model.plans));
-  Predictions result;
-  const int64_t total = static_cast<int64_t>(cases.size());
-  for (int64_t i = 0; i < total; ++i) {
-    const CaseFiles& files = cases[i];
+  const auto total = static_cast<int64_t>(cases.size());
+  std::vector<std::string> ids, warnings;
+  for (const CaseFiles& files : cases) ids.push_back(files.id);
+  Predictions result = write_cases(ids, [&](int64_t i) {
+    const CaseFiles& files = cases[static_cast<size_t>(i)];
     progress(i, total, 0);
     const auto share = [&](int64_t done, int64_t runs) {
       progress(i, total, static_cast<double>(done) / static_cast<double>(runs));
     };
-    const auto fault = try_case(files.id, [&] {
-      if (keeps(prediction_files(dir, files.id), files, model, options, result.warnings)) {
-        ++result.kept;
-      } else {
-        predict_case(predictor, model, files, dir, options, share, result.warnings);
-        ++result.written;
-      }
-    });
-    if (!fault) continue;
-    result.memory = result.memory || fault->fault == Fault::memory;
-    result.faults.push_back(fault->text);
-    if (!fault->stop) continue;
-    result.not_begun = total - i - 1;
-    return result;
-  }
-  progress(total, total, 0);
+    if (keeps(prediction_files(dir, files.id), files, model, options, warnings)) return false;
+    predict_case(predictor, model, files, dir, options, share, warnings);
+    return true;
+  });
+  result.warnings = warnings;
+  if (result.not_begun == 0) progress(total, total, 0);
   return result;
 }
 

@@ -12,11 +12,20 @@ struct PredictionFiles {
   Path probabilities;  // DIR/CASE_probabilities.safetensors
 };
 PredictionFiles prediction_files(const Path& dir, const std::string& id);
+// Are they there: the labels, and with `probabilities` these too?
+bool finished(const PredictionFiles& files, bool probabilities);
 
-// Logits of a preprocessed case as labels on the raw file's grid, geometry bit for bit, intent "label", names and colours
-// of the labels as a comment behind the header.
-// `probabilities`: also a tensor "probabilities" f32 (heads, z, y, x) on that grid, with the heads' names in its
-// metadata. `note` stands behind the version in the image's description.
+// The heads as the metadata of probabilities names them: a JSON list.
+std::string head_names(const Labels& labels);
+
+// Labels u8 (z, y, x) as DIR/CASE.nii.gz on the grid, intent "label", names and colours of the labels as a comment
+// behind the header. `note` stands behind the version in the image's description.
+void write_segmentation(const Path& dir, const std::string& id, const Tensor& voxels, const Geometry& grid,
+                        const Labels& labels, const std::string& note);
+// f32 (heads, z, y, x), before the labels: where these are, the case is finished.
+void write_probabilities(const Path& dir, const std::string& id, const Tensor& probabilities, const Labels& labels);
+
+// Logits of a preprocessed case as labels on the raw file's grid, geometry bit for bit; `probabilities`: these too.
 void write_prediction(const Path& dir, const Tensor& logits, const CaseProperties& properties, const ModelFolder& model,
                       bool probabilities, const std::string& note = "");
 
@@ -33,6 +42,10 @@ struct Predictions {
   bool memory = false;                // was one of them out of memory?
   int64_t not_begun = 0;              // cases after one whose file could not be written, as on a full disk
 };
+
+// Runs write(i) for each of the cases: false when its files were there and are kept. A case that fails does not stop
+// the others; a folder that takes no more does.
+Predictions write_cases(const std::vector<std::string>& ids, const std::function<bool(int64_t)>& write);
 
 // progress(cases done, cases, share of the case under way). The folder also gets dataset.json and plans.json of the
 // model.

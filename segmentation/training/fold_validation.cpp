@@ -23,7 +23,7 @@ bool fold_validated(const FoldValidation& fold) {
   const Path out = folder_of(fold);
   return std::filesystem::exists(out / "summary.json") &&
          std::all_of(fold.ids.begin(), fold.ids.end(),
-                     [&](const std::string& id) { return std::filesystem::exists(prediction_files(out, id).labels); });
+                     [&](const std::string& id) { return finished(prediction_files(out, id), fold.probabilities); });
 }
 
 std::vector<std::string> validate_fold(const FoldValidation& fold,
@@ -38,10 +38,10 @@ std::vector<std::string> validate_fold(const FoldValidation& fold,
   int64_t done = 0;
   for (const std::string& id : fold.ids) {
     progress(done++, static_cast<int64_t>(fold.ids.size()), id);
-    if (std::filesystem::exists(prediction_files(out, id).labels)) continue;
+    if (finished(prediction_files(out, id), fold.probabilities)) continue;
     const auto fault = try_case(id, [&] {
       const PreprocessedCase c = read_preprocessed(case_file(fold, model.config(), id));
-      write_prediction(out, predictor.logits(c.data, [](int64_t, int64_t) {}), c.properties, model, false);
+      write_prediction(out, predictor.logits(c.data, [](int64_t, int64_t) {}), c.properties, model, fold.probabilities);
     });
     if (!fault) continue;
     faults.push_back("validation: " + fault->text);
@@ -72,7 +72,9 @@ size_t largest_validation_case_bytes(const FoldValidation& fold, int64_t heads) 
       if (name == "data")
         bytes += spec.bytes() / static_cast<size_t>(spec.shape[0]) * static_cast<size_t>(heads);  // logits
     }
-    largest = std::max(largest, bytes + static_cast<size_t>(volume(read_properties(path).shape_before_cropping)));
+    const auto raw = static_cast<size_t>(volume(read_properties(path).shape_before_cropping));
+    largest =
+        std::max(largest, bytes + raw + (fold.probabilities ? raw * static_cast<size_t>(heads) * sizeof(float) : 0));
   }
   return largest;
 }

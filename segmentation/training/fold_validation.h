@@ -12,14 +12,15 @@ struct FoldValidation {
   std::string fold, configuration;
   std::vector<std::string> ids;
   Target target;
+  bool probabilities = false;  // write these too, as `predict` does
 };
 
-// Writes FOLD/validation/CASE.nii.gz (files that are there are kept) and FOLD/validation/summary.json. Returns a
+// Writes FOLD/validation/CASE.nii.gz (cases whose files are there are kept) and FOLD/validation/summary.json. Returns a
 // sentence for each case that failed; the trained model is there in any case. progress(cases done, cases, case).
 std::vector<std::string> validate_fold(const FoldValidation& fold,
                                        const std::function<void(int64_t, int64_t, const std::string&)>& progress);
 
-// Is there a segmentation of every case, and the summary?
+// Is there all that it writes?
 bool fold_validated(const FoldValidation& fold);
 
 // Bytes beside the predictor's own for the largest of the cases.
