@@ -34,6 +34,9 @@ TrainRequest parse_request(CommandLine& line, bool* go_on) {
       "what input channels begin with that the checkpoint's model has not; drop: the whole first convolution anew");
   line.option("overwrite", r.overwrite, "train a fold anew that has checkpoints, and replace them");
   line.option("resume", r.resume, "go on from the last checkpoint; from the beginning where there is none");
+  line.option("save-probabilities", r.save_probabilities,
+              "write the probabilities of the validation cases, which find-best averages; with --resume a finished fold "
+              "is only validated again");
   line.option("profile", r.profile, "write profile.csv and trace.json (for Perfetto) of one step, layer by layer");
   line.choice("group-by", group_by, {"patient", "none"}, "keep the time points of one patient in one fold");
   line.common({Common::device, Common::engine, Common::precision, Common::seed, Common::threads, Common::json,

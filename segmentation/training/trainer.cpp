@@ -173,7 +173,8 @@ struct Trainer::Impl {
   Path folder() const { return model() / ("fold_" + request.fold); }
   Path checkpoint(const char* name) const { return folder() / (std::string("checkpoint_") + name + ".safetensors"); }
   FoldValidation validation() const {
-    return {request.preprocessed, model(), request.fold, request.configuration, chosen.fold.val, request.target};
+    return {request.preprocessed, model(), request.fold, request.configuration, chosen.fold.val, request.target,
+            request.save_probabilities};
   }
 
   bool has_checkpoint() const {

@@ -25,6 +25,7 @@ struct TrainRequest {
   Target target;
   bool resume = false;     // go on from the last checkpoint
   bool overwrite = false;  // else, without resume, a fold that has a checkpoint is refused
+  bool save_probabilities = false;  // of the validation cases, for ensembles
   bool profile = false;    // profile.csv and trace.json of one step in the fold's folder, before the first step
 };
 
