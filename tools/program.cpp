@@ -44,9 +44,10 @@ void watch_signals() {
 
 // The order of work, in which verbs are listed; one that is not named here comes last in its stage.
 size_t place_of(const Verb& verb) {
-  static const std::vector<std::string> workflow{"phantom", "check",  "plan",    "preprocess", "train",
-                                                 "predict", "import", "export",  "verify",     "evaluate",
-                                                 "compare", "report", "inspect", "bench",      "devices"};
+  static const std::vector<std::string> workflow{"phantom",    "check",     "plan",    "preprocess", "train",
+                                                 "accumulate", "find-best", "predict", "ensemble",   "postprocess",
+                                                 "import",     "export",    "verify",  "evaluate",   "compare",
+                                                 "report",     "inspect",   "bench",   "devices"};
   return static_cast<size_t>(std::find(workflow.begin(), workflow.end(), verb.name) - workflow.begin());
 }
 
