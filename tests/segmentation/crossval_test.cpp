@@ -27,7 +27,7 @@ Geometry row_grid(size_t n) { return make_geometry({static_cast<int64_t>(n), 1, 
 void write_row(const Path& dir, const std::string& id, const std::string& digits) {
   const Tensor t = Tensor::empty({1, 1, static_cast<int64_t>(digits.size())}, DType::u8);
   for (size_t i = 0; i < digits.size(); ++i) t.data<uint8_t>()[i] = static_cast<uint8_t>(digits[i] - '0');
-  write_segmentation(dir, id, t, row_grid(digits.size()), "");
+  write_segmentation(dir, id, t, row_grid(digits.size()), one_label().labels, "");
 }
 
 // Tenths of the probability of the lesion; the labels follow from them.
