@@ -29,6 +29,8 @@ bool parse(CommandLine& line, Request& r) {
   line.option("model,m", r.model, "DIR", "model folder that `metvox train` printed", Need::required);
   line.option("folds,f", r.folds, "FOLD", "folds to average; default: every fold that has the checkpoint");
   line.choice("checkpoint", r.checkpoint, {"final", "best", "latest"}, "which weights of a fold");
+  line.option("prev-stage-predictions", r.cases.previous_stage, "DIR",
+              "for a cascade: what `metvox predict` wrote with the previous stage, of the same images");
   line.option("step-size", r.predictor.step_size, "SHARE",
               "step from one window to the next, as a share of the patch, from 0.05 to 1");
   line.option("disable-tta", r.no_mirror, "do not average over mirrored images: 8 times faster, a little less exact");
@@ -42,21 +44,37 @@ bool parse(CommandLine& line, Request& r) {
   return true;
 }
 
+void require_previous_stage(const Request& r, const ModelFolder& model) {
+  const std::string& stage = model.config().previous_stage;
+  if (stage.empty() && !r.cases.previous_stage.empty())
+    fail(Fault::usage, "--prev-stage-predictions: ", model.configuration, " has no previous stage");
+  if (stage.empty()) return;
+  const std::string name = model_folder_name(model.network, model.loss, stage);
+  if (r.cases.previous_stage.empty())
+    fail(Fault::usage, model.configuration, " needs the predictions of ", stage, ": `metvox predict -i ",
+         r.input.string(), " -o PREVIOUS -m ", (r.model / ".." / name).lexically_normal().string(),
+         "`, then the same as now with --prev-stage-predictions PREVIOUS");
+  require_folder(r.cases.previous_stage);
+}
+
 Json resolved_config(const Request& r, const ModelFolder& model) {
-  return {{"program", "metvox " METVOX_VERSION},
-          {"model", std::filesystem::absolute(r.model).lexically_normal().string()},
-          {"network", model.network},
-          {"loss", model.loss},
-          {"configuration", model.configuration},
-          {"folds", r.folds},
-          {"checkpoint", r.checkpoint},
-          {"step_size", r.predictor.step_size},
-          {"mirror", r.predictor.mirror},
-          {"device", name_of(r.predictor.target.device)},
-          {"engine", or_auto(r.predictor.target.engine)},
-          {"precision", name_of(r.predictor.target.dtype)},
-          {"spacing_mm", model.config().spacing_mm},
-          {"patch_size", model.config().patch_size}};
+  Json config{{"program", "metvox " METVOX_VERSION},
+              {"model", std::filesystem::absolute(r.model).lexically_normal().string()},
+              {"network", model.network},
+              {"loss", model.loss},
+              {"configuration", model.configuration},
+              {"folds", r.folds},
+              {"checkpoint", r.checkpoint},
+              {"step_size", r.predictor.step_size},
+              {"mirror", r.predictor.mirror},
+              {"device", name_of(r.predictor.target.device)},
+              {"engine", or_auto(r.predictor.target.engine)},
+              {"precision", name_of(r.predictor.target.dtype)},
+              {"spacing_mm", model.config().spacing_mm},
+              {"patch_size", model.config().patch_size}};
+  if (!r.cases.previous_stage.empty())
+    config["previous_stage"] = std::filesystem::absolute(r.cases.previous_stage).lexically_normal().string();
+  return config;
 }
 
 int64_t mib(size_t bytes) { return static_cast<int64_t>((bytes + (1 << 19)) >> 20); }
@@ -86,11 +104,11 @@ CaseNeeds needs_of(const CaseFiles& files, const Predictor& predictor, const Mod
   needs.voxels = resampled_shape(shape, from, to);
   needs.runs = predictor.runs(needs.voxels);
   // Reading holds every sequence twice; then come the data and the logits; at last the logits and what is written.
-  const size_t channels = files.images.size(), heads = predictor.heads(), raw = volume(shape),
-               kept = volume(needs.voxels);
+  const size_t channels = files.images.size(), inputs = input_channels(model.dataset, model.config()),
+               heads = predictor.heads(), raw = volume(shape), kept = volume(needs.voxels);
   const size_t restored = sizeof(float) * heads * kept + raw + (probabilities ? sizeof(float) * heads * raw : 0);
   needs.bytes =
-      std::max(sizeof(float) * std::max(channels * (raw + std::max(raw, kept)), (channels + heads) * kept), restored);
+      std::max(sizeof(float) * std::max(channels * (raw + std::max(raw, kept)), (inputs + heads) * kept), restored);
   return needs;
 }
 
@@ -153,6 +171,7 @@ int run(CommandLine& line) {
   Request r;
   if (!parse(line, r)) return 0;
   const ModelFolder model = open_model(r.model, r.checkpoint, r.folds);
+  require_previous_stage(r, model);
   if (r.folds.empty()) r.folds = model.folds;
   std::vector<std::string> faults;
   const std::vector<CaseFiles> cases = find_inputs(r.input, model.dataset.channel_names, &faults);

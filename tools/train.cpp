@@ -20,7 +20,8 @@ TrainRequest parse_request(CommandLine& line, bool* go_on) {
   line.option("network", r.network, "NAME", names_of(networks()));
   line.option("loss", loss, "NAME",
               names_of(losses()) + "; auto: dice-bce with regions, dice-ce with exclusive labels");
-  line.option("config,c", r.configuration, "NAME", "configuration of the plan");
+  line.option("config,c", r.configuration, "NAME",
+              "configuration of the plan: 3d_fullres, 2d, 3d_lowres; 3d_cascade_fullres after all folds of 3d_lowres");
   line.option("epochs", r.epochs, "N", "how many epochs");
   line.option("iterations", r.iterations, "N", "training batches an epoch");
   line.option("val-iterations", r.val_iterations, "N", "validation batches an epoch");
@@ -34,9 +35,10 @@ TrainRequest parse_request(CommandLine& line, bool* go_on) {
       "what input channels begin with that the checkpoint's model has not; drop: the whole first convolution anew");
   line.option("overwrite", r.overwrite, "train a fold anew that has checkpoints, and replace them");
   line.option("resume", r.resume, "go on from the last checkpoint; from the beginning where there is none");
-  line.option("save-probabilities", r.save_probabilities,
-              "write the probabilities of the validation cases, which find-best averages; with --resume a finished fold "
-              "is only validated again");
+  line.option(
+      "save-probabilities", r.save_probabilities,
+      "write the probabilities of the validation cases, which find-best averages; with --resume a finished fold "
+      "is only validated again");
   line.option("profile", r.profile, "write profile.csv and trace.json (for Perfetto) of one step, layer by layer");
   line.choice("group-by", group_by, {"patient", "none"}, "keep the time points of one patient in one fold");
   line.common({Common::device, Common::engine, Common::precision, Common::seed, Common::threads, Common::json,

@@ -95,12 +95,29 @@ Json information(const BestFound& found, const FindBestOptions& options) {
             {"selected_model_or_models", selected}}}};
 }
 
+// The model of a cascade's stage before this one, its sibling; empty where there is none.
+Path previous_stage_of(const Path& model) {
+  const std::string name = fs::weakly_canonical(model).filename().string();
+  const size_t end = name.rfind("__");
+  const Json plans = read_json(model / "plans.json");
+  if (end == std::string::npos || !plans.contains("configurations")) return {};
+  const Json& all = plans.at("configurations");
+  const std::string configuration = name.substr(end + 2);
+  if (!all.contains(configuration) || !all.at(configuration).contains("previous_stage")) return {};
+  const auto stage = get<std::string>(all.at(configuration), "previous_stage", model / "plans.json");
+  return fs::weakly_canonical(model).parent_path() / (name.substr(0, end + 2) + stage);
+}
+
 std::string predict_command(const CrossValidation& v, const std::string& output, bool probabilities) {
   std::string folds;
   for (const std::string& fold : v.folds) folds += " " + fold;
-  return sentence("metvox predict -i INPUT_FOLDER -o ", output, " -m ",
-                  fs::absolute(v.model).lexically_normal().string(), " -f", folds,
-                  probabilities ? " --save-probabilities" : "", "\n");
+  const std::string from = "metvox predict -i INPUT_FOLDER -o ";
+  const Path previous = previous_stage_of(v.model);
+  const std::string before = output + "_PREV_STAGE";
+  return (previous.empty() ? "" : sentence(from, before, " -m ", previous.string(), " -f", folds, "\n")) +
+         sentence(from, output, " -m ", fs::absolute(v.model).lexically_normal().string(), " -f", folds,
+                  probabilities ? " --save-probabilities" : "",
+                  previous.empty() ? "" : " --prev-stage-predictions " + before, "\n");
 }
 
 }  // namespace

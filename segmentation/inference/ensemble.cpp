@@ -8,6 +8,7 @@
 
 #include "io/nifti.h"
 #include "io/safetensors.h"
+#include "segmentation/inference/decide.h"
 #include "tensor/threads.h"
 
 namespace metvox {
@@ -98,28 +99,8 @@ void average(const std::vector<Member>& members, int64_t first, int64_t n, std::
   for (int64_t i = 0; i < n; ++i) mean[i] /= count;
 }
 
-// Labels u8 of `plane` f32 (heads, n); false where a probability is none.
-bool decide(const float* plane, int64_t n, const Labels& labels, const std::vector<int>& written, uint8_t* out) {
-  const auto heads = static_cast<int64_t>(written.size());
-  for (int64_t i = 0; i < n; ++i) {
-    int64_t best = 0;
-    uint8_t label = 0;
-    for (int64_t h = 0; h < heads; ++h) {
-      const float p = plane[h * n + i];
-      if (!(p >= 0 && p <= 1)) return false;
-      if (labels.has_regions() && p > 0.5f) label = static_cast<uint8_t>(written[static_cast<size_t>(h)]);
-      if (p > plane[best * n + i]) best = h;
-    }
-    out[i] = labels.has_regions() ? label : static_cast<uint8_t>(written[static_cast<size_t>(best)]);
-  }
-  return true;
-}
-
-std::vector<int> written_labels(const Labels& labels) {
-  if (labels.has_regions()) return labels.regions_class_order;
-  std::vector<int> written;
-  for (const LabelTarget& head : labels.heads()) written.push_back(head.labels[0]);
-  return written;
+bool all_probabilities(const std::vector<float>& values) {
+  return std::all_of(values.begin(), values.end(), [](float p) { return p >= 0 && p <= 1; });
 }
 
 }  // namespace
@@ -128,8 +109,7 @@ void ensemble_case(const std::string& id, const std::vector<PredictionFiles>& fi
                    const Path& dir, const PredictOptions& options) {
   Geometry grid;
   const std::vector<Member> members = open_members(id, files, labels, grid);
-  const std::vector<int> written = written_labels(labels);
-  const auto heads = static_cast<int64_t>(written.size());
+  const auto heads = static_cast<int64_t>(labels.heads().size());
   const Shape shape{grid.shape[2], grid.shape[1], grid.shape[0]};
   const int64_t area = shape[1] * shape[2];
   const Tensor voxels = Tensor::empty(shape, DType::u8);
@@ -143,7 +123,8 @@ void ensemble_case(const std::string& id, const std::vector<PredictionFiles>& fi
         average(members, (h * shape[0] + z) * area, area, one, plane.data() + h * area);
         if (kept) std::copy_n(plane.data() + h * area, area, kept.data<float>() + (h * shape[0] + z) * area);
       }
-      sound[static_cast<size_t>(z)] = decide(plane.data(), area, labels, written, voxels.data<uint8_t>() + z * area);
+      sound[static_cast<size_t>(z)] = all_probabilities(plane);
+      decide_labels(plane.data(), area, labels, 0.5f, voxels.data<uint8_t>() + z * area);
     }
   });
   if (std::find(sound.begin(), sound.end(), 0) != sound.end())

@@ -4,6 +4,7 @@
 #include "io/nifti.h"
 #include "segmentation/data/case_fault.h"
 #include "segmentation/evaluation/viewer_files.h"
+#include "segmentation/inference/previous_stage.h"
 
 namespace metvox {
 
@@ -48,16 +49,31 @@ bool keeps(const PredictionFiles& files, const CaseFiles& inputs, const ModelFol
   return flaw.empty();
 }
 
-PreprocessedCase prepare(const CaseFiles& files, const ModelFolder& model, std::vector<std::string>& warnings) {
+// What the previous stage said of the case, on the images' grid; empty where there is no such stage.
+Tensor read_previous(const CaseFiles& files, const ModelFolder& model, const Geometry& grid, const Path& dir) {
+  if (previous_labels(model.dataset, model.config()) == 0) return {};
+  const Path path = prediction_files(dir, files.id).labels;
+  if (!std::filesystem::exists(path))
+    fail(Fault::input, "case ", files.id, ": ", path.string(), " is missing; predict the same images with ",
+         model.config().previous_stage, " first");
+  return read_case_labels({files.id, {}, path}, grid, model.dataset.labels);
+}
+
+PreprocessedCase prepare(const CaseFiles& files, const ModelFolder& model, const PredictOptions& options,
+                         std::vector<std::string>& warnings) {
   const CaseImages images = read_case(files);
   for (const std::string& w : images.warnings) warnings.push_back(named_case(files.id, w));
-  return preprocess_case(files.id, images, Tensor(), model.plans, model.config(), model.dataset.labels, 0);
+  const Tensor previous = read_previous(files, model, images.geometry, options.previous_stage);
+  PreprocessedCase c =
+      preprocess_case(files.id, images, previous, model.plans, model.config(), model.dataset.labels, 0);
+  if (previous) c.data = with_previous_labels(c.data, c.seg, previous_labels(model.dataset, model.config()));
+  return c;
 }
 
 void predict_case(Predictor& predictor, const ModelFolder& model, const CaseFiles& files, const Path& dir,
                   const PredictOptions& options, const std::function<void(int64_t, int64_t)>& progress,
                   std::vector<std::string>& warnings) {
-  PreprocessedCase c = prepare(files, model, warnings);
+  PreprocessedCase c = prepare(files, model, options, warnings);
   const Tensor logits = predictor.logits(c.data, progress);
   c.data = Tensor();  // restoring needs room for probabilities on the raw grid
   write_prediction(dir, logits, c.properties, model, options.probabilities, options.note);

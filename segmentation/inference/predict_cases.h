@@ -32,7 +32,8 @@ void write_prediction(const Path& dir, const Tensor& logits, const CasePropertie
 struct PredictOptions {
   bool overwrite = false;  // else a case is kept whose files are there, whole, on its grid and with the model's labels
   bool probabilities = false;
-  std::string note{};  // such as the configuration's hash
+  Path previous_stage{};  // of a cascade: the folder of what `predict` with the previous stage wrote, CASE.nii.gz
+  std::string note{};     // such as the configuration's hash
 };
 
 struct Predictions {

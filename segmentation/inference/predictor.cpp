@@ -52,7 +52,7 @@ struct Predictor::Impl {
         mirror_axes(model.mirror_axes),
         folds(wanted),
         store(DType::f32, o.target.device) {
-    const int64_t channels = static_cast<int64_t>(model.dataset.channel_names.size());
+    const int64_t channels = input_channels(model.dataset, model.config());
     const int64_t heads = static_cast<int64_t>(model.dataset.labels.heads().size());
     network =
         find_network(model.network).make(store, model.config(), static_cast<int>(channels), static_cast<int>(heads));

@@ -164,6 +164,18 @@ const Tensor* find_tensor(const SafeTensors& file, const std::string& name) {
 
 }  // namespace
 
+int64_t previous_labels(const DatasetDescription& dataset, const Configuration& configuration) {
+  return configuration.previous_stage.empty() ? 0 : dataset.labels.max_label();
+}
+
+int64_t input_channels(const DatasetDescription& dataset, const Configuration& configuration) {
+  return static_cast<int64_t>(dataset.channel_names.size()) + previous_labels(dataset, configuration);
+}
+
+Path next_stage_file(const Path& model, const std::string& next_stage, const std::string& id) {
+  return model / "predicted_next_stage" / next_stage / (id + ".safetensors");
+}
+
 std::string model_folder_name(const std::string& network, const std::string& loss, const std::string& configuration) {
   return network + "__" + loss + "__" + configuration;
 }

@@ -18,6 +18,14 @@ struct ModelFolder {
   int mirror_axes = 7;                       // bit a: axis a of (z, y, x) was mirrored in the training of all the folds
   const Configuration& config() const { return plans.configuration(configuration, path / "plans.json"); }
 };
+// Channels that the network sees: the images', and in a cascade a mask for each label (1, 2, ...) of the previous
+// stage.
+int64_t input_channels(const DatasetDescription& dataset, const Configuration& configuration);
+// How many of these are masks: 0 but in a cascade.
+int64_t previous_labels(const DatasetDescription& dataset, const Configuration& configuration);
+// Where the folds of a model leave what they say of the cases that `next_stage` will train on:
+// MODEL/predicted_next_stage/NEXT_STAGE/CASE.safetensors, a tensor "seg" i8 (z, y, x) on that configuration's grid.
+Path next_stage_file(const Path& model, const std::string& next_stage, const std::string& id);
 std::string model_folder_name(const std::string& network, const std::string& loss, const std::string& configuration);
 // Reads no weights. Throws Error (Fault::input) naming what is missing, or the folds that are not of one model.
 // `checkpoint` is "final", "best" or "latest"; folds without that file are left out. With `wanted` no other fold is

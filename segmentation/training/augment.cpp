@@ -40,7 +40,8 @@ PatchGeometry patch_geometry(const Int3& patch) {
   return g;
 }
 
-std::vector<Transform> training_transforms(const PatchGeometry& geometry, const std::vector<bool>& masked) {
+std::vector<Transform> training_transforms(const PatchGeometry& geometry, const std::vector<bool>& masked,
+                                           int64_t previous_labels) {
   const auto inverted_gamma = [](bool inverted) {
     return [inverted](Patch& p, Random& r) { Gamma::draw(r, p.channels, inverted).apply(p); };
   };
@@ -58,6 +59,12 @@ std::vector<Transform> training_transforms(const PatchGeometry& geometry, const 
   };
   if (std::find(masked.begin(), masked.end(), true) != masked.end())
     list.push_back({"mask image", 1, [masked](Patch& p, Random&) { MaskImage{masked}.apply(p); }});
+  if (previous_labels > 0) {
+    list.push_back({"morphology of the previous stage", 0.4,
+                    [](Patch& p, Random& r) { Morphology::draw(r, p.previous_labels).apply(p); }});
+    list.push_back({"lost components of the previous stage", 0.2,
+                    [](Patch& p, Random& r) { LostComponents::draw(r, p.previous_labels).apply(p); }});
+  }
   return list;
 }
 
@@ -75,7 +82,15 @@ void run(const std::vector<Transform>& transforms, uint64_t seed, uint64_t sampl
 }
 
 void store(const Patch& patch, float* images, uint8_t* labels) {
-  METVOX_ISA_CALL(interleave)(patch.data.data(), patch.channels, patch.voxels(), images);
+  if (patch.previous_labels == 0) {
+    METVOX_ISA_CALL(interleave)(patch.data.data(), patch.channels, patch.voxels(), images);
+  } else {
+    for (int64_t i = 0; i < patch.voxels(); ++i) {
+      for (int64_t c = 0; c < patch.channels; ++c) *images++ = patch.channel(c)[i];
+      for (int64_t label = 1; label <= patch.previous_labels; ++label)
+        *images++ = patch.previous[static_cast<size_t>(i)] == label ? 1.0f : 0.0f;
+    }
+  }
   for (size_t i = 0; i < patch.seg.size(); ++i) labels[i] = static_cast<uint8_t>(std::max<int8_t>(patch.seg[i], 0));
 }
 

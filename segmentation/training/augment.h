@@ -28,8 +28,9 @@ struct PatchGeometry {
 PatchGeometry patch_geometry(const Int3& patch);
 
 // The list of nnU-Net 2.8.1 (nnUNetTrainer.get_training_transforms). masked[c]: channel c is 0 where the label is -1
-// (use_mask_for_norm).
-std::vector<Transform> training_transforms(const PatchGeometry& geometry, const std::vector<bool>& masked);
+// (use_mask_for_norm). previous_labels: of a cascade, as Patch has it.
+std::vector<Transform> training_transforms(const PatchGeometry& geometry, const std::vector<bool>& masked,
+                                           int64_t previous_labels = 0);
 // The centre of the window as it stands.
 std::vector<Transform> validation_transforms();
 

@@ -72,7 +72,8 @@ std::vector<std::string> preprocessed_ids(const Path& folder) {
   return ids;
 }
 
-TrainingCases::TrainingCases(const Path& folder, const std::vector<std::string>& ids, int64_t channels) {
+TrainingCases::TrainingCases(const Path& folder, const std::vector<std::string>& ids, int64_t channels,
+                             const Path& previous) {
   const std::set<std::string> once(ids.begin(), ids.end());
   for (const std::string& id : once) bytes_ += std::filesystem::file_size(file_of(folder, id));
   resident_ = bytes_ <= system_memory().total / 2;
@@ -80,7 +81,22 @@ TrainingCases::TrainingCases(const Path& folder, const std::vector<std::string>&
     const Path path = file_of(folder, id);
     files_.push_back(std::make_unique<MappedSafeTensors>(path, resident_));
     cases_.push_back(case_of(*files_.back(), id, channels, path));
+    if (!previous.empty()) add_previous(file_of(previous, id), cases_.back());
   }
+}
+
+void TrainingCases::add_previous(const Path& path, TrainingCase& c) {
+  if (!std::filesystem::exists(path))
+    fail(Fault::input, path.string(), " is missing: what the previous stage says of case ", c.id,
+         "; train the previous stage first, with the same --network and --loss: each of its folds writes the cases "
+         "that it validates");
+  bytes_ += std::filesystem::file_size(path);
+  files_.push_back(std::make_unique<MappedSafeTensors>(path, resident_));
+  const View seg = tensor_of(*files_.back(), "seg", DType::i8, 3, path);
+  if (seg.shape != Shape{c.extent[0], c.extent[1], c.extent[2]})
+    fail(Fault::input, path.string(), ": seg is ", seg.shape, ", but case ", c.id, " is ", Shape(c.extent),
+         "; it belongs to another plan: train the previous stage again");
+  c.previous = seg.as<int8_t>();
 }
 
 std::vector<const TrainingCase*> TrainingCases::find(const std::vector<std::string>& ids) const {

@@ -7,6 +7,7 @@
 #include "segmentation/data/preprocess.h"
 #include "segmentation/evaluation/scores.h"
 #include "segmentation/inference/predict_cases.h"
+#include "segmentation/inference/previous_stage.h"
 
 namespace metvox {
 namespace {
@@ -15,15 +16,65 @@ Path case_file(const FoldValidation& fold, const Configuration& configuration, c
   return fold.preprocessed / configuration.data_identifier / (id + ".safetensors");
 }
 
+// Configurations that go on from this one, of those whose cases are preprocessed.
+std::vector<const Configuration*> next_stages(const FoldValidation& fold, const Plans& plans) {
+  std::vector<const Configuration*> next;
+  for (const Configuration& c : plans.configurations)
+    if (c.previous_stage == fold.configuration && std::filesystem::is_directory(fold.preprocessed / c.data_identifier))
+      next.push_back(&c);
+  return next;
+}
+
+void write_for_next_stages(const FoldValidation& fold, const ModelFolder& model,
+                           const std::vector<const Configuration*>& stages, const Tensor& logits,
+                           const CaseProperties& properties) {
+  for (const Configuration* next : stages) {
+    const Path file = case_file(fold, *next, properties.id);
+    const auto specs = read_safetensors_header(file).specs;
+    const auto data = specs.find("data");
+    if (data == specs.end() || data->second.shape.rank() != 4)
+      fail(Fault::input, file.string(), ": holds no data (C, z, y, x); preprocess it again");
+    const Shape& n = data->second.shape;
+    const Tensor seg =
+        labels_for_next_stage(logits, {n[1], n[2], n[3]}, properties, model.config(), model.dataset.labels);
+    const Path out = next_stage_file(model.path, next->name, properties.id);
+    make_folder(out.parent_path());
+    write_safetensors(out, {{"seg", seg.view()}}, {});
+  }
+}
+
+PreprocessedCase read_inputs(const FoldValidation& fold, const ModelFolder& model, const std::string& id) {
+  PreprocessedCase c = read_preprocessed(case_file(fold, model.config(), id));
+  const int64_t labels = previous_labels(model.dataset, model.config());
+  if (labels == 0) return c;
+  const Path file = fold.previous_stage / (id + ".safetensors");
+  const SafeTensors previous = read_safetensors(file);
+  const Shape& n = c.data.shape();
+  const auto seg = previous.tensors.find("seg");
+  if (seg == previous.tensors.end() || seg->second.dtype() != DType::i8 ||
+      seg->second.shape() != Shape{n[1], n[2], n[3]})
+    fail(Fault::input, file.string(), ": is to hold seg i8 ", Shape{n[1], n[2], n[3]},
+         "; train the previous stage again");
+  c.data = with_previous_labels(c.data, seg->second, labels);
+  return c;
+}
+
 Path folder_of(const FoldValidation& fold) { return fold.model / ("fold_" + fold.fold) / "validation"; }
+
+bool case_done(const FoldValidation& fold, const std::vector<const Configuration*>& next, const std::string& id) {
+  return finished(prediction_files(folder_of(fold), id), fold.probabilities) &&
+         std::all_of(next.begin(), next.end(), [&](const Configuration* c) {
+           return std::filesystem::exists(next_stage_file(fold.model, c->name, id));
+         });
+}
 
 }  // namespace
 
 bool fold_validated(const FoldValidation& fold) {
-  const Path out = folder_of(fold);
-  return std::filesystem::exists(out / "summary.json") &&
+  const auto next = next_stages(fold, read_plans(fold.model / "plans.json"));
+  return std::filesystem::exists(folder_of(fold) / "summary.json") &&
          std::all_of(fold.ids.begin(), fold.ids.end(),
-                     [&](const std::string& id) { return finished(prediction_files(out, id), fold.probabilities); });
+                     [&](const std::string& id) { return case_done(fold, next, id); });
 }
 
 std::vector<std::string> validate_fold(const FoldValidation& fold,
@@ -34,14 +85,17 @@ std::vector<std::string> validate_fold(const FoldValidation& fold,
   PredictorOptions options;
   options.target = fold.target;
   Predictor predictor(model, {fold.fold}, "final", options);
+  const auto next = next_stages(fold, model.plans);
   std::vector<std::string> faults;
   int64_t done = 0;
   for (const std::string& id : fold.ids) {
     progress(done++, static_cast<int64_t>(fold.ids.size()), id);
-    if (finished(prediction_files(out, id), fold.probabilities)) continue;
+    if (case_done(fold, next, id)) continue;
     const auto fault = try_case(id, [&] {
-      const PreprocessedCase c = read_preprocessed(case_file(fold, model.config(), id));
-      write_prediction(out, predictor.logits(c.data, [](int64_t, int64_t) {}), c.properties, model, fold.probabilities);
+      const PreprocessedCase c = read_inputs(fold, model, id);
+      const Tensor logits = predictor.logits(c.data, [](int64_t, int64_t) {});
+      write_for_next_stages(fold, model, next, logits, c.properties);
+      write_prediction(out, logits, c.properties, model, fold.probabilities);
     });
     if (!fault) continue;
     faults.push_back("validation: " + fault->text);
@@ -60,21 +114,31 @@ std::vector<std::string> validate_fold(const FoldValidation& fold,
   return faults;
 }
 
-size_t largest_validation_case_bytes(const FoldValidation& fold, int64_t heads) {
+size_t largest_validation_case_bytes(const FoldValidation& fold, int64_t heads, int64_t previous_labels) {
   const Plans plans = read_plans(fold.preprocessed / "plans.json");
   const Configuration& configuration = plans.configuration(fold.configuration, fold.preprocessed / "plans.json");
+  const auto next = next_stages(fold, plans);
+  const auto floats = [](int64_t channels, int64_t voxels) {
+    return static_cast<size_t>(channels * voxels) * sizeof(float);
+  };
   size_t largest = 0;
   for (const std::string& id : fold.ids) {
     const Path path = case_file(fold, configuration, id);
+    const auto specs = read_safetensors_header(path).specs;
     size_t bytes = 0;
-    for (const auto& [name, spec] : read_safetensors_header(path).specs) {
-      bytes += spec.bytes();
-      if (name == "data")
-        bytes += spec.bytes() / static_cast<size_t>(spec.shape[0]) * static_cast<size_t>(heads);  // logits
+    for (const auto& [name, spec] : specs) bytes += spec.bytes();
+    if (const auto data = specs.find("data"); data != specs.end() && data->second.shape.rank() == 4) {
+      const Shape& n = data->second.shape;
+      bytes += floats(heads, n[1] * n[2] * n[3]);
+      if (previous_labels > 0) bytes += floats(n[0] + previous_labels, n[1] * n[2] * n[3]);
     }
-    const auto raw = static_cast<size_t>(volume(read_properties(path).shape_before_cropping));
-    largest =
-        std::max(largest, bytes + raw + (fold.probabilities ? raw * static_cast<size_t>(heads) * sizeof(float) : 0));
+    const int64_t raw = volume(read_properties(path).shape_before_cropping);
+    size_t written = static_cast<size_t>(raw) + (fold.probabilities ? floats(heads, raw) : 0);
+    for (const Configuration* stage : next)
+      if (const Path file = case_file(fold, *stage, id); std::filesystem::exists(file))
+        for (const auto& [name, spec] : read_safetensors_header(file).specs)
+          if (name == "seg") written = std::max(written, floats(heads, spec.shape.size()) + 2 * spec.bytes());
+    largest = std::max(largest, bytes + written);
   }
   return largest;
 }

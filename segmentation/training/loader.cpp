@@ -52,8 +52,9 @@ constexpr double kFirstPatience_s = 0.5, kPatienceInBatches = 4;
 // The consumer has a batch and a patch of its own.
 size_t LoaderPlan::bytes() const {
   const size_t voxels = static_cast<size_t>(batch_size * volume(patch));
-  return static_cast<size_t>(slots() + 1) * voxels * (static_cast<size_t>(channels) * sizeof(float) + 1) +
-         static_cast<size_t>(workers + 1) * Patch::bytes(channels, patch);
+  return static_cast<size_t>(slots() + 1) * voxels *
+             (static_cast<size_t>(channels + previous_labels) * sizeof(float) + 1) +
+         static_cast<size_t>(workers + 1) * Patch::bytes(channels, patch, previous_labels);
 }
 
 struct Loader::Impl {
@@ -73,11 +74,11 @@ struct Loader::Impl {
   std::exception_ptr error;
   std::vector<std::thread> workers;
 
-  explicit Impl(LoaderPlan p) : plan(std::move(p)), own_patch(plan.channels, plan.patch) {
+  explicit Impl(LoaderPlan p) : plan(std::move(p)), own_patch(plan.channels, plan.patch, plan.previous_labels) {
     const int64_t an_epoch = plan.iterations + plan.val_iterations;
     claimed = next = released = plan.first_epoch * an_epoch;
     last = plan.epochs * an_epoch;
-    const Shape images{plan.batch_size, plan.channels, plan.patch[0], plan.patch[1], plan.patch[2]};
+    const Shape images{plan.batch_size, own_patch.input_channels(), plan.patch[0], plan.patch[1], plan.patch[2]};
     const Shape labels{plan.batch_size, plan.patch[0], plan.patch[1], plan.patch[2]};
     own = {Tensor::empty(images, DType::f32), Tensor::empty(labels, DType::u8)};
     for (int64_t s = 0; s < plan.slots(); ++s)
@@ -117,7 +118,7 @@ struct Loader::Impl {
       set_threads(1);
       use_all_cores();
       if (plan.yield_to_step) yield_to_others();
-      Patch patch(plan.channels, plan.patch);
+      Patch patch(plan.channels, plan.patch, plan.previous_labels);
       std::unique_lock lock(mutex);
       for (;;) {
         room.wait(lock, [&] { return stop || claimed == last || has_room(); });

@@ -25,7 +25,7 @@ Window draw_window(const std::vector<const TrainingCase*>& cases, const Int3& wi
                    Random& random) {
   const TrainingCase& c = *cases[static_cast<size_t>(random.below(static_cast<int64_t>(cases.size())))];
   const StartRange range = start_range(c.extent, window, patch);
-  Window w{c.data, c.seg, c.extent, {}, window};
+  Window w{c.data, c.seg, c.extent, {}, window, c.previous};
   if (forced && !c.locations.empty()) {
     const size_t target = static_cast<size_t>(random.below(static_cast<int64_t>(c.locations.size())));
     const Int3 at = c.location(target, random.below(c.locations[target].shape[0]));
@@ -48,7 +48,7 @@ void make_batch(const LoaderPlan& plan, int64_t index, Patch& patch, Batch& batc
     Random random(plan.seed, sample * kStreamsPerSample);
     patch.source = draw_window(kind.cases, kind.window, plan.patch, forced_foreground(j, plan.batch_size), random);
     run(kind.transforms, plan.seed, sample, patch);
-    store(patch, batch.images.data<float>() + j * plan.channels * patch.voxels(),
+    store(patch, batch.images.data<float>() + j * patch.input_channels() * patch.voxels(),
           batch.labels.data<uint8_t>() + j * patch.voxels());
   }
 }

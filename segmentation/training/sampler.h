@@ -39,7 +39,7 @@ struct Batch {
 // Every epoch has `iterations` batches for training, then `val_iterations` for validation.
 struct LoaderPlan {
   SampleKind train, val;
-  int64_t channels = 0, batch_size = 0;
+  int64_t channels = 0, previous_labels = 0, batch_size = 0;  // previous_labels as Patch has it
   Int3 patch{};
   int64_t epochs = 0, iterations = 0, val_iterations = 0, first_epoch = 0;
   uint64_t seed = 0;

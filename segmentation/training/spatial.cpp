@@ -34,6 +34,7 @@ void copy_centre(Patch& patch) {
   if (volume({high[0] - low[0], high[1] - low[1], high[2] - low[2]}) < patch.voxels()) {
     std::fill(patch.data.begin(), patch.data.end(), 0.0f);
     std::fill(patch.seg.begin(), patch.seg.end(), int8_t{-1});
+    std::fill(patch.previous.begin(), patch.previous.end(), int8_t{-1});
   }
   const auto copy_rows = [&](const auto* from, auto* to) {
     for (int64_t z = low[0]; z < high[0]; ++z)
@@ -43,6 +44,7 @@ void copy_centre(Patch& patch) {
   };
   for (int64_t c = 0; c < patch.channels; ++c) copy_rows(w.data + c * volume(w.case_extent), patch.channel(c));
   copy_rows(w.seg, patch.seg.data());
+  if (patch.previous_labels > 0) copy_rows(w.previous, patch.previous.data());
 }
 
 RowSampler sampler_of(const Patch& patch) {
@@ -108,6 +110,12 @@ void Spatial::apply(Patch& patch) const {
       row.out = patch.data.data() + at;
       row.out_seg = patch.seg.data() + at;
       METVOX_ISA_CALL(sample_row)(row);
+      if (patch.previous_labels == 0) continue;
+      RowSampler labels = row;
+      labels.channels = 0;
+      labels.seg = w.previous;
+      labels.out_seg = patch.previous.data() + at;
+      METVOX_ISA_CALL(sample_row)(labels);
     }
 }
 
@@ -144,6 +152,7 @@ void Mirror::apply(Patch& patch) const {
   if (!axes[0] && !axes[1] && !axes[2]) return;
   for (int64_t c = 0; c < patch.channels; ++c) mirror_block(patch.channel(c), patch.extent, axes);
   mirror_block(patch.seg.data(), patch.extent, axes);
+  if (patch.previous_labels > 0) mirror_block(patch.previous.data(), patch.extent, axes);
 }
 
 }  // namespace metvox

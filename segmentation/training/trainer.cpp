@@ -93,12 +93,10 @@ struct Trainer::Impl {
     plans = read_plans(plans_json);
     dataset = read_description(dataset_json);
     configuration = plans.configuration(r.configuration, plans_json);
-    if (!configuration.previous_stage.empty())
-      fail(Fault::usage, "--config ", r.configuration, " needs the predictions of ", configuration.previous_stage,
-           " as inputs, which this program cannot train with; use 3d_fullres");
     if (request.loss.empty()) request.loss = default_loss(dataset.labels);
     const int channels = static_cast<int>(dataset.channel_names.size());
-    learner = std::make_unique<Learner>(LearnerOptions{request.network, request.loss, channels, request.target},
+    const int inputs = static_cast<int>(input_channels(dataset, configuration));
+    learner = std::make_unique<Learner>(LearnerOptions{request.network, request.loss, inputs, request.target},
                                         configuration, dataset.labels);
     lr = request.lr.value_or(learner->defaults().lr);
     const Path folder = r.preprocessed / configuration.data_identifier;
@@ -109,7 +107,7 @@ struct Trainer::Impl {
       transfer = plan_transfer(learner->store(), request.pretrained, dataset.channel_names, request.new_channels);
     std::vector<std::string> ids = chosen.fold.train;
     ids.insert(ids.end(), chosen.fold.val.begin(), chosen.fold.val.end());
-    cases = std::make_unique<TrainingCases>(folder, ids, channels);
+    cases = std::make_unique<TrainingCases>(folder, ids, channels, previous_stage_folder());
     plan_loader();
     facts.facts = run_facts();
     facts.plans = read_json(plans_json);
@@ -126,10 +124,18 @@ struct Trainer::Impl {
            "elsewhere, train to another --out, or go on with --resume");
   }
 
+  // What the folds of the previous stage have said of their validation cases; empty but in a cascade.
+  Path previous_stage_folder() const {
+    if (configuration.previous_stage.empty()) return {};
+    const Path model = request.results / model_folder_name(request.network, request.loss, configuration.previous_stage);
+    return next_stage_file(model, configuration.name, "").parent_path();
+  }
+
   void plan_loader() {
     const PatchGeometry geometry = patch_geometry(configuration.patch());
+    loader_plan.previous_labels = previous_labels(dataset, configuration);
     loader_plan.train = {cases->find(chosen.fold.train), geometry.initial,
-                         training_transforms(geometry, configuration.use_mask_for_norm)};
+                         training_transforms(geometry, configuration.use_mask_for_norm, loader_plan.previous_labels)};
     loader_plan.val = {cases->find(chosen.fold.val), geometry.patch, validation_transforms()};
     loader_plan.channels = static_cast<int64_t>(dataset.channel_names.size());
     loader_plan.batch_size = configuration.batch_size;
@@ -173,8 +179,14 @@ struct Trainer::Impl {
   Path folder() const { return model() / ("fold_" + request.fold); }
   Path checkpoint(const char* name) const { return folder() / (std::string("checkpoint_") + name + ".safetensors"); }
   FoldValidation validation() const {
-    return {request.preprocessed, model(), request.fold, request.configuration, chosen.fold.val, request.target,
-            request.save_probabilities};
+    return {request.preprocessed,
+            model(),
+            request.fold,
+            request.configuration,
+            chosen.fold.val,
+            request.target,
+            request.save_probabilities,
+            previous_stage_folder()};
   }
 
   bool has_checkpoint() const {
@@ -360,7 +372,7 @@ struct Trainer::Impl {
 
   size_t final_validation_bytes() const {
     const int heads = static_cast<int>(dataset.labels.heads().size()),
-              channels = static_cast<int>(dataset.channel_names.size());
+              channels = static_cast<int>(input_channels(dataset, configuration));
     ParameterStore store(DType::f32, request.target.device);
     const auto network = find_network(request.network).make(store, configuration, channels, heads);
     Graph graph;
@@ -370,7 +382,7 @@ struct Trainer::Impl {
                           store.buffers(Mode::infer), std::make_shared<Arena>(request.target.device));
     const size_t windows = static_cast<size_t>(volume(patch)) * static_cast<size_t>(channels + heads) * sizeof(float);
     return program.arena_bytes() + program.packed_bytes() + store.bytes() + windows +
-           largest_validation_case_bytes(validation(), heads);
+           largest_validation_case_bytes(validation(), heads, loader_plan.previous_labels);
   }
 };
 

@@ -77,4 +77,29 @@ struct MaskImage {
   void apply(Patch& patch) const;
 };
 
+// A cascade's own, on the labels of the previous stage, which is to be trusted less than it deserves. What becomes a
+// label is no longer another; what is lost is background.
+struct Morphology {
+  enum class Operator { dilate, erode, close, open };
+  struct Step {
+    int8_t label = 1;
+    Operator op = Operator::dilate;
+    double radius = 1;  // voxels, of a ball as skimage.morphology.ball draws it, fractions too
+  };
+  std::vector<Step> steps;
+  static Morphology draw(Random& random, int64_t labels);
+  void apply(Patch& patch) const;
+};
+
+// One component (26 neighbours) of a label is lost, among those below 15 % of the patch.
+struct LostComponents {
+  struct Step {
+    int8_t label = 1;
+    double choice = 0;  // in [0, 1), among the components that may go, in the order of their first voxels
+  };
+  std::vector<Step> steps;
+  static LostComponents draw(Random& random, int64_t labels);
+  void apply(Patch& patch) const;
+};
+
 }  // namespace metvox

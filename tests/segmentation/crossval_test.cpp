@@ -161,6 +161,16 @@ TEST(crossval, the_best_is_cleaned_where_that_helps) {
   EXPECT_TRUE(holds(text, (out / "m" / "postprocessing.json").string()));
 }
 
+TEST(crossval, a_cascade_is_predicted_stage_by_stage) {
+  const Path truths = write_truths(), out = fresh_dir("out"), results = fresh_dir("results");
+  const Path model = write_model(results / "n__l__3d_cascade_fullres", truths, "0999000000", "0000099990");
+  write_json(model / "plans.json", {{"configurations", {{"3d_cascade_fullres", {{"previous_stage", "3d_lowres"}}}}}});
+  best_of({model}, out);
+  const std::string text = read_text(out / "inference_instructions.txt");
+  EXPECT_TRUE(holds(text, "-o OUTPUT_FOLDER_PREV_STAGE -m " + (results / "n__l__3d_lowres").string() + " -f 0 1\n"));
+  EXPECT_TRUE(holds(text, "-f 0 1 --prev-stage-predictions OUTPUT_FOLDER_PREV_STAGE\n"));
+}
+
 TEST(crossval, models_that_cannot_be_compared_are_refused) {
   const Path truths = write_truths();
   const Path one = write_model(fresh_dir("one"), truths, "0999000000", "0000099990"),

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "segmentation/inference/previous_stage.h"
+
+#include <algorithm>
+
+#include "segmentation/data/resample.h"
+#include "segmentation/inference/decide.h"
+
+namespace metvox {
+
+Tensor with_previous_labels(const Tensor& data, const Tensor& seg, int64_t count) {
+  const Shape& n = data.shape();
+  check(seg.shape() == Shape{n[1], n[2], n[3]}, "with_previous_labels: data ", n, " and labels ", seg.shape());
+  Tensor out = Tensor::empty({n[0] + count, n[1], n[2], n[3]}, DType::f32);
+  float* to = std::copy_n(data.data<float>(), data.size(), out.data<float>());
+  const int8_t* in = seg.data<int8_t>();
+  for (int64_t label = 1; label <= count; ++label)
+    for (int64_t i = 0; i < seg.size(); ++i) *to++ = in[i] == label ? 1.0f : 0.0f;
+  return out;
+}
+
+Tensor labels_for_next_stage(const Tensor& logits, const Int3& shape, const CaseProperties& properties,
+                             const Configuration& configuration, const Labels& labels) {
+  // The reference gives its own spacing as the target's too, so that alone decides whether z is apart.
+  const Double3 spacing_mm = target_spacing_mm(properties, configuration);
+  const Tensor resampled = resample_data(logits, shape, spacing_mm, spacing_mm, 1);
+  const Tensor decided = Tensor::empty({shape[0], shape[1], shape[2]}, DType::u8);
+  decide_labels(resampled.data<float>(), decided.size(), labels, 0, decided.data<uint8_t>());
+  Tensor out = Tensor::empty(decided.shape(), DType::i8);
+  std::copy_n(decided.data<uint8_t>(), decided.size(), out.data<int8_t>());
+  return out;
+}
+
+}  // namespace metvox
