@@ -164,7 +164,8 @@ TEST(crossval, the_best_is_cleaned_where_that_helps) {
 TEST(crossval, a_cascade_is_predicted_stage_by_stage) {
   const Path truths = write_truths(), out = fresh_dir("out"), results = fresh_dir("results");
   const Path model = write_model(results / "n__l__3d_cascade_fullres", truths, "0999000000", "0000099990");
-  write_json(model / "plans.json", {{"configurations", {{"3d_cascade_fullres", {{"previous_stage", "3d_lowres"}}}}}});
+  write_json(model / "plans.json",
+             Json::parse(R"({"configurations": {"3d_cascade_fullres": {"previous_stage": "3d_lowres"}}})"));
   best_of({model}, out);
   const std::string text = read_text(out / "inference_instructions.txt");
   EXPECT_TRUE(holds(text, "-o OUTPUT_FOLDER_PREV_STAGE -m " + (results / "n__l__3d_lowres").string() + " -f 0 1\n"));
