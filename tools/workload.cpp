@@ -144,9 +144,7 @@ LoaderPlan loader_plan(const Configuration& c, const TrainingCase& one_case, con
   plan.epochs = 1;
   plan.iterations = std::numeric_limits<int32_t>::max();
   plan.seed = seed;
-  plan.workers = threads();
-  plan.device = target.device;
-  plan.yield_to_step = target.device.is_cpu();
+  plan.make_for(target.device);
   return plan;
 }
 

@@ -5,7 +5,6 @@
 #include <cmath>
 #include <numbers>
 
-#include "segmentation/training/loops.h"
 #include "segmentation/training/transforms.h"
 
 namespace metvox {
@@ -79,19 +78,6 @@ void run(const std::vector<Transform>& transforms, uint64_t seed, uint64_t sampl
     Random random(seed, sample * kStreamsPerSample + 1 + k);
     if (random.uniform() < transforms[k].probability) transforms[k].apply(patch, random);
   }
-}
-
-void store(const Patch& patch, float* images, uint8_t* labels) {
-  if (patch.previous_labels == 0) {
-    METVOX_ISA_CALL(interleave)(patch.data.data(), patch.channels, patch.voxels(), images);
-  } else {
-    for (int64_t i = 0; i < patch.voxels(); ++i) {
-      for (int64_t c = 0; c < patch.channels; ++c) *images++ = patch.channel(c)[i];
-      for (int64_t label = 1; label <= patch.previous_labels; ++label)
-        *images++ = patch.previous[static_cast<size_t>(i)] == label ? 1.0f : 0.0f;
-    }
-  }
-  for (size_t i = 0; i < patch.seg.size(); ++i) labels[i] = static_cast<uint8_t>(std::max<int8_t>(patch.seg[i], 0));
 }
 
 }  // namespace metvox

@@ -103,8 +103,9 @@ void Learner::upload(const Batch& batch) {
     images_there_ = Tensor::empty(images_.shape(), DType::f32, device, "uploaded images");
     labels_there_ = Tensor::empty(labels_.shape(), DType::u8, device, "uploaded labels");
   }
-  begin_upload(copies_, batch.images.view(), images_there_.view());
-  begin_upload(copies_, batch.labels.view(), labels_there_.view());
+  const auto copy = batch.images.device().is_cpu() ? begin_upload : transfer;
+  copy(copies_, batch.images.view(), images_there_.view());
+  copy(copies_, batch.labels.view(), labels_there_.view());
 }
 
 // A program's inputs share memory with what it computes, so an upload goes elsewhere first.

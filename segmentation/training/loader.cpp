@@ -7,10 +7,12 @@
 #include <sched.h>
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <chrono>
 #include <condition_variable>
 #include <ctime>
 #include <mutex>
+#include <optional>
 #include <system_error>
 #include <thread>
 
@@ -46,15 +48,35 @@ double thread_cpu_seconds() {
 }
 
 constexpr double kFirstPatience_s = 0.5, kPatienceInBatches = 4;
+constexpr int kWorkersOfAGpu = 4;  // each holds two windows and a patch, and the step needs the device's memory
+
+Patch make_patch(const LoaderPlan& plan) {
+  return Patch(plan.channels, plan.patch, plan.previous_labels, plan.made_on(), plan.largest_window());
+}
+
+Batch empty_batch(const LoaderPlan& plan) {
+  const Int3& p = plan.patch;
+  const Shape images{plan.batch_size, plan.channels + plan.previous_labels, p[0], p[1], p[2]};
+  return {Tensor::empty(images, DType::f32, plan.made_on(), "images"),
+          Tensor::empty({plan.batch_size, p[0], p[1], p[2]}, DType::u8, plan.made_on(), "labels")};
+}
 
 }  // namespace
 
-// The consumer has a batch and a patch of its own.
+void LoaderPlan::make_for(Device step_device) {
+  device = step_device;
+  yield_to_step = device.is_cpu();
+  workers = made_on().is_cpu() ? threads() : std::min(threads(), kWorkersOfAGpu);
+}
+
+// Where workers may starve, the consumer has a batch and a patch of its own.
 size_t LoaderPlan::bytes() const {
   const size_t voxels = static_cast<size_t>(batch_size * volume(patch));
-  return static_cast<size_t>(slots() + 1) * voxels *
+  const size_t own = yield_to_step ? 1 : 0;
+  return (static_cast<size_t>(slots()) + own) * voxels *
              (static_cast<size_t>(channels + previous_labels) * sizeof(float) + 1) +
-         static_cast<size_t>(workers + 1) * Patch::bytes(channels, patch, previous_labels);
+         (static_cast<size_t>(workers) + own) *
+             Patch::bytes(channels, patch, previous_labels, made_on(), largest_window());
 }
 
 struct Loader::Impl {
@@ -63,8 +85,8 @@ struct Loader::Impl {
   std::vector<Pinned> pinned;
   std::vector<int64_t> filled;  // the batch that lies in each slot, -1: none yet
   std::vector<bool> busy;       // a worker writes to the slot
-  Batch own;                    // made by the consumer
-  Patch own_patch;
+  Batch own;                    // made by the consumer, where workers may starve or there are none
+  std::optional<Patch> own_patch;
   double patience_s = kFirstPatience_s;
   std::mutex mutex;
   std::condition_variable room, ready;
@@ -74,20 +96,24 @@ struct Loader::Impl {
   std::exception_ptr error;
   std::vector<std::thread> workers;
 
-  explicit Impl(LoaderPlan p) : plan(std::move(p)), own_patch(plan.channels, plan.patch, plan.previous_labels) {
+  explicit Impl(LoaderPlan p) : plan(std::move(p)) {
     const int64_t an_epoch = plan.iterations + plan.val_iterations;
     claimed = next = released = plan.first_epoch * an_epoch;
     last = plan.epochs * an_epoch;
-    const Shape images{plan.batch_size, own_patch.input_channels(), plan.patch[0], plan.patch[1], plan.patch[2]};
-    const Shape labels{plan.batch_size, plan.patch[0], plan.patch[1], plan.patch[2]};
-    own = {Tensor::empty(images, DType::f32), Tensor::empty(labels, DType::u8)};
-    for (int64_t s = 0; s < plan.slots(); ++s)
-      ring.push_back({Tensor::empty(images, DType::f32), Tensor::empty(labels, DType::u8)});
-    for (const Batch& batch : ring)
-      for (const Tensor& t : {batch.images, batch.labels}) pinned.emplace_back(t, plan.device);
+    for (int64_t i = 0; i < plan.slots(); ++i) ring.push_back(empty_batch(plan));
+    if (plan.made_on().is_cpu())
+      for (const Batch& batch : ring)
+        for (const Tensor& t : {batch.images, batch.labels}) pinned.emplace_back(t, plan.device);
     filled.assign(ring.size(), -1);
     busy.assign(ring.size(), false);
+    if (plan.yield_to_step) prepare_to_help();
     start_workers();
+    if (workers.empty() && !own_patch) prepare_to_help();
+  }
+
+  void prepare_to_help() {
+    own = empty_batch(plan);
+    own_patch.emplace(make_patch(plan));
   }
 
   // Where the machine gives no more threads, those that there are do the work, or the consumer alone.
@@ -118,7 +144,7 @@ struct Loader::Impl {
       set_threads(1);
       use_all_cores();
       if (plan.yield_to_step) yield_to_others();
-      Patch patch(plan.channels, plan.patch, plan.previous_labels);
+      Patch patch = make_patch(plan);
       std::unique_lock lock(mutex);
       for (;;) {
         room.wait(lock, [&] { return stop || claimed == last || has_room(); });
@@ -170,7 +196,7 @@ const Batch& Loader::next() {
     const int64_t batch = s.next++;
     s.claimed = std::max(s.claimed, s.next);
     lock.unlock();
-    make_batch(s.plan, batch, s.own_patch, s.own);
+    make_batch(s.plan, batch, *s.own_patch, s.own);
     return s.own;
   }
   if (s.filled[s.slot(s.next)] != s.next) std::rethrow_exception(s.error);

@@ -48,9 +48,9 @@ void make_batch(const LoaderPlan& plan, int64_t index, Patch& patch, Batch& batc
     Random random(plan.seed, sample * kStreamsPerSample);
     patch.source = draw_window(kind.cases, kind.window, plan.patch, forced_foreground(j, plan.batch_size), random);
     run(kind.transforms, plan.seed, sample, patch);
-    store(patch, batch.images.data<float>() + j * patch.input_channels() * patch.voxels(),
-          batch.labels.data<uint8_t>() + j * patch.voxels());
+    store(patch, batch.images, batch.labels, j);
   }
+  patch.stream.synchronize();
 }
 
 }  // namespace metvox

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Which part of which case a sample sees (nnU-Net 2.8.1, training/dataloading/data_loader.py), and batches of samples
-// made by worker threads. Batch i is a pure function of the seed and i, however many workers there are.
+// made by worker threads. On a device, batch i is a pure function of the seed and i, however many workers there are.
 #pragma once
 #include <exception>
 #include <memory>
@@ -32,7 +32,7 @@ struct SampleKind {
 };
 
 struct Batch {
-  Tensor images;  // (N, C, D, H, W) f32, channels last in memory
+  Tensor images;  // (N, C, D, H, W) f32, channels last in memory; both where the plan makes them
   Tensor labels;  // (N, D, H, W) u8
 };
 
@@ -44,9 +44,14 @@ struct LoaderPlan {
   int64_t epochs = 0, iterations = 0, val_iterations = 0, first_epoch = 0;
   uint64_t seed = 0;
   int workers = 1;
-  Device device{};            // where steps are made: for a GPU, batches are pinned
   bool yield_to_step = true;  // workers run only where a core is idle: the step is on the CPU
+  Device device{};            // where steps are made
+  // Batches for a step on this device. A GPU augments by itself; the workers, a few, cut parts of cases for it.
+  void make_for(Device step_device);
+  // Where batches are made and lie; a cascade's transforms are the CPU's alone, its batches are pinned.
+  Device made_on() const { return previous_labels > 0 ? Device{} : device; }
   int64_t slots() const { return workers + 2; }
+  const Int3& largest_window() const { return volume(val.window) > volume(train.window) ? val.window : train.window; }
   size_t bytes() const;  // of the ring and of the workers' patches
 };
 

@@ -2,8 +2,9 @@
 // Transforms that move voxels: rotation and scaling out of a window, mirroring.
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
-#include "segmentation/training/loops.h"
+#include "kernels/augment.h"
 #include "segmentation/training/transforms.h"
 
 namespace metvox {
@@ -22,47 +23,49 @@ Matrix product(const Matrix& a, const Matrix& b) {
   return c;
 }
 
-// The voxels of the patch that lie in the case, as they are; the rest is 0 and -1.
-void copy_centre(Patch& patch) {
-  const Window& w = patch.source;
-  Int3 first, low, high;  // of the patch in the case; the part of the patch that the case has
-  for (size_t a = 0; a < 3; ++a) {
-    first[a] = w.first[a] + w.extent[a] / 2 - patch.extent[a] / 2;
-    low[a] = std::clamp<int64_t>(-first[a], 0, patch.extent[a]);
-    high[a] = std::clamp<int64_t>(w.case_extent[a] - first[a], low[a], patch.extent[a]);
-  }
-  if (volume({high[0] - low[0], high[1] - low[1], high[2] - low[2]}) < patch.voxels()) {
-    std::fill(patch.data.begin(), patch.data.end(), 0.0f);
-    std::fill(patch.seg.begin(), patch.seg.end(), int8_t{-1});
-    std::fill(patch.previous.begin(), patch.previous.end(), int8_t{-1});
-  }
-  const auto copy_rows = [&](const auto* from, auto* to) {
-    for (int64_t z = low[0]; z < high[0]; ++z)
-      for (int64_t y = low[1]; y < high[1]; ++y)
-        std::copy_n(from + ((first[0] + z) * w.case_extent[1] + first[1] + y) * w.case_extent[2] + first[2] + low[2],
-                    high[2] - low[2], to + (z * patch.extent[1] + y) * patch.extent[2] + low[2]);
-  };
-  for (int64_t c = 0; c < patch.channels; ++c) copy_rows(w.data + c * volume(w.case_extent), patch.channel(c));
-  copy_rows(w.seg, patch.seg.data());
-  if (patch.previous_labels > 0) copy_rows(w.previous, patch.previous.data());
+Int3 end_of(const Window& w) { return {w.first[0] + w.extent[0], w.first[1] + w.extent[1], w.first[2] + w.extent[2]}; }
+
+Int3 minus(const Int3& a, const Int3& b) { return {a[0] - b[0], a[1] - b[1], a[2] - b[2]}; }
+
+// What the previous stage of a cascade said of the whole case, and of the patch.
+std::pair<View, View> previous_labels(Patch& patch) {
+  const Int3& size = patch.source.case_extent;
+  return {{const_cast<int8_t*>(patch.source.previous), {size[0], size[1], size[2]}, DType::i8},
+          {patch.previous.data(), patch.seg.shape(), DType::i8}};
+}
+View without_channels(View image) {
+  image.shape[0] = 0;
+  return image;
 }
 
-RowSampler sampler_of(const Patch& patch) {
+void copy_centre(Patch& patch) {
   const Window& w = patch.source;
-  RowSampler r{};
-  r.data = w.data;
-  r.seg = w.seg;
-  r.channels = patch.channels;
-  r.out_channel_stride = patch.voxels();
-  r.count = patch.extent[2];
+  Int3 first, end;  // of the patch in the case
   for (size_t a = 0; a < 3; ++a) {
-    r.extent[a] = w.case_extent[a];
-    r.window_low[a] = w.first[a];
-    r.window_high[a] = w.first[a] + w.extent[a];
-    r.low[a] = std::max<int64_t>(w.first[a], 0);
-    r.high[a] = std::min(r.window_high[a], w.case_extent[a]);
+    first[a] = w.first[a] + w.extent[a] / 2 - patch.extent[a] / 2;
+    end[a] = first[a] + patch.extent[a];
   }
-  return r;
+  const CasePart part = patch.part(first, end);
+  first = minus(first, part.first);
+  copy_box(patch.stream, part.image, part.labels, first, patch.data.view(), patch.seg.view());
+  if (patch.previous_labels == 0) return;
+  const auto [from, to] = previous_labels(patch);
+  copy_box(patch.stream, without_channels(part.image), from, first, without_channels(patch.data.view()), to);
+}
+
+// The part of the window that holds every corner of every voxel that is sampled, and a voxel more on each side.
+CasePart part_to_sample(Patch& patch, const AffineSampling& sampling) {
+  Int3 low, high;
+  for (size_t a = 0; a < 3; ++a) {
+    double least = sampling.origin[a], most = least;
+    for (size_t b = 0; b < 3; ++b) {
+      const double way = sampling.matrix[a][b] * static_cast<double>(patch.extent[b] - 1);
+      (way < 0 ? least : most) += way;
+    }
+    low[a] = std::max(sampling.low[a], static_cast<int64_t>(std::floor(least)) - 1);
+    high[a] = std::min(sampling.high[a], static_cast<int64_t>(std::floor(most)) + 3);
+  }
+  return patch.part(low, high);
 }
 
 }  // namespace
@@ -92,31 +95,21 @@ std::array<Double3, 3> Spatial::matrix() const {
 
 void Spatial::apply(Patch& patch) const {
   if (scale == 1 && angles == std::array<double, 3>{}) return copy_centre(patch);
-  const Matrix m = matrix();
   const Window& w = patch.source;
-  Double3 centre, half;  // of the window's voxels in the case; of the patch's voxels
+  AffineSampling sampling{{}, matrix(), w.first, end_of(w)};  // in voxels of the case
   for (size_t a = 0; a < 3; ++a) {
-    centre[a] = static_cast<double>(w.first[a]) + (static_cast<double>(w.extent[a]) - 1) / 2;
-    half[a] = (static_cast<double>(patch.extent[a]) - 1) / 2;
+    sampling.origin[a] = static_cast<double>(w.first[a]) + (static_cast<double>(w.extent[a]) - 1) / 2;
+    for (size_t b = 0; b < 3; ++b)
+      sampling.origin[a] -= sampling.matrix[a][b] * (static_cast<double>(patch.extent[b]) - 1) / 2;
   }
-  RowSampler row = sampler_of(patch);
-  for (size_t a = 0; a < 3; ++a) row.step[a] = static_cast<float>(m[a][2]);
-  for (int64_t z = 0; z < patch.extent[0]; ++z)
-    for (int64_t y = 0; y < patch.extent[1]; ++y) {
-      const Double3 i{static_cast<double>(z) - half[0], static_cast<double>(y) - half[1], -half[2]};
-      for (size_t a = 0; a < 3; ++a)
-        row.start[a] = static_cast<float>(centre[a] + m[a][0] * i[0] + m[a][1] * i[1] + m[a][2] * i[2]);
-      const int64_t at = (z * patch.extent[1] + y) * patch.extent[2];
-      row.out = patch.data.data() + at;
-      row.out_seg = patch.seg.data() + at;
-      METVOX_ISA_CALL(sample_row)(row);
-      if (patch.previous_labels == 0) continue;
-      RowSampler labels = row;
-      labels.channels = 0;
-      labels.seg = w.previous;
-      labels.out_seg = patch.previous.data() + at;
-      METVOX_ISA_CALL(sample_row)(labels);
-    }
+  const CasePart part = part_to_sample(patch, sampling);
+  for (size_t a = 0; a < 3; ++a) sampling.origin[a] -= static_cast<double>(part.first[a]);
+  sampling.low = minus(sampling.low, part.first);
+  sampling.high = minus(sampling.high, part.first);
+  sample_affine(patch.stream, part.image, part.labels, sampling, patch.data.view(), patch.seg.view());
+  if (patch.previous_labels == 0) return;
+  const auto [from, to] = previous_labels(patch);
+  sample_affine(patch.stream, without_channels(part.image), from, sampling, without_channels(patch.data.view()), to);
 }
 
 Mirror Mirror::draw(Random& random) {
@@ -125,34 +118,11 @@ Mirror Mirror::draw(Random& random) {
   return m;
 }
 
-namespace {
-
-// Reverses the axes of one (z, y, x) block in place, by rows.
-template <class T>
-void mirror_block(T* block, const Int3& extent, const std::array<bool, 3>& axes) {
-  const auto row = [&](int64_t z, int64_t y) { return block + (z * extent[1] + y) * extent[2]; };
-  for (int64_t z = 0; z < extent[0]; ++z)
-    for (int64_t y = 0; y < extent[1]; ++y) {
-      T* a = row(z, y);
-      T* b = row(axes[0] ? extent[0] - 1 - z : z, axes[1] ? extent[1] - 1 - y : y);
-      if (a > b) continue;  // the pair has been seen from its other side
-      if (a == b) {
-        if (axes[2]) std::reverse(a, a + extent[2]);
-      } else if (axes[2]) {
-        for (int64_t x = 0; x < extent[2]; ++x) std::swap(a[x], b[extent[2] - 1 - x]);
-      } else {
-        std::swap_ranges(a, a + extent[2], b);
-      }
-    }
-}
-
-}  // namespace
-
 void Mirror::apply(Patch& patch) const {
   if (!axes[0] && !axes[1] && !axes[2]) return;
-  for (int64_t c = 0; c < patch.channels; ++c) mirror_block(patch.channel(c), patch.extent, axes);
-  mirror_block(patch.seg.data(), patch.extent, axes);
-  if (patch.previous_labels > 0) mirror_block(patch.previous.data(), patch.extent, axes);
+  for (int64_t c = 0; c < patch.channels; ++c) mirror(patch.stream, patch.channel_view(c), axes);
+  mirror(patch.stream, patch.seg.view(), axes);
+  if (patch.previous_labels > 0) mirror(patch.stream, previous_labels(patch).second, axes);
 }
 
 }  // namespace metvox

@@ -144,9 +144,7 @@ struct Trainer::Impl {
     loader_plan.iterations = request.iterations;
     loader_plan.val_iterations = request.val_iterations;
     loader_plan.seed = request.seed;
-    loader_plan.workers = threads();
-    loader_plan.device = request.target.device;
-    loader_plan.yield_to_step = request.target.device.is_cpu();
+    loader_plan.make_for(request.target.device);
   }
 
   // All that the bits of a run depend on, the data excepted.

@@ -37,7 +37,16 @@ struct GoldenCase {
     Spatial{}.apply(p);
     return p;
   }
+  template <class T>
+  Patch after(const T& transform) const {
+    Patch p = centre();
+    transform.apply(p);
+    return p;
+  }
 };
+
+std::vector<float> values(const Patch& p) { return {p.channel(0), p.channel(0) + p.data.size()}; }
+int8_t label(const Patch& p, size_t i) { return p.seg.data<int8_t>()[i]; }
 
 // Values up to 3 through a handful of float operations each; gamma's pow and rescaling cost the most.
 constexpr double kTolerance = 3 * 64 * 6e-8;
@@ -45,13 +54,8 @@ constexpr double kTolerance = 3 * 64 * 6e-8;
 void expect_channel_0(const Patch& patch, const char* name) {
   const auto expected = golden().at(name).get<std::vector<double>>();
   ASSERT_EQ(static_cast<int64_t>(expected.size()), patch.voxels());
-  for (size_t i = 0; i < expected.size(); ++i) EXPECT_NEAR(patch.data[i], expected[i], kTolerance) << name << ' ' << i;
-}
-
-std::vector<float> ramp(int64_t n) {
-  std::vector<float> x(static_cast<size_t>(n));
-  std::iota(x.begin(), x.end(), 0.0f);
-  return x;
+  for (size_t i = 0; i < expected.size(); ++i)
+    EXPECT_NEAR(patch.channel(0)[i], expected[i], kTolerance) << name << ' ' << i;
 }
 
 }  // namespace
@@ -72,8 +76,8 @@ TEST(augment, centre_of_a_window_over_the_edge) {
   Patch p = c.empty();
   p.source.first = {-6, 0, 0};  // the patch lies over the first slices
   Spatial{}.apply(p);
-  EXPECT_EQ(p.seg[0], -1);
-  EXPECT_EQ(p.data[0], 0);
+  EXPECT_EQ(label(p, 0), -1);
+  EXPECT_EQ(p.channel(0)[0], 0);
 }
 
 TEST(augment, spatial_matches_grid_sample) {
@@ -83,10 +87,10 @@ TEST(augment, spatial_matches_grid_sample) {
   const auto image = golden().at("spatial_image").get<std::vector<double>>();
   const auto labels = golden().at("spatial_labels").get<std::vector<int>>();
   const auto margin = golden().at("spatial_margin").get<std::vector<double>>();
-  for (size_t i = 0; i < image.size(); ++i) EXPECT_NEAR(p.data[i], image[i], kTolerance) << i;
+  for (size_t i = 0; i < image.size(); ++i) EXPECT_NEAR(p.channel(0)[i], image[i], kTolerance) << i;
   for (size_t i = 0; i < labels.size(); ++i) {
     if (margin[i] > 1e-5) {
-      EXPECT_EQ(p.seg[i], labels[i]) << i;  // a closer vote may fall either way
+      EXPECT_EQ(label(p, i), labels[i]) << i;  // a closer vote may fall either way
     }
   }
 }
@@ -105,32 +109,22 @@ TEST(augment, flat_patches_turn_within_their_slices) {
 
 TEST(augment, intensity_transforms_match_torch) {
   const GoldenCase c;
-  Patch p = c.centre();
-  Blur{{{0.5, 0.8, 1.0}, {}}}.apply(p);
-  expect_channel_0(p, "blur");
-  p = c.centre();
-  Contrast{{1.2, 1}}.apply(p);
-  expect_channel_0(p, "contrast");
-  p = c.centre();
-  LowResolution{{0.6, 1}, false}.apply(p);
-  expect_channel_0(p, "low_resolution");
-  p = c.centre();
-  Gamma{{1.4, 1}, false}.apply(p);
-  expect_channel_0(p, "gamma");
-  p = c.centre();
-  Gamma{{0.75, 1}, true}.apply(p);
-  expect_channel_0(p, "inverted_gamma");
+  expect_channel_0(c.after(Blur{{{0.5, 0.8, 1.0}, {}}}), "blur");
+  expect_channel_0(c.after(Contrast{{1.2, 1}}), "contrast");
+  expect_channel_0(c.after(LowResolution{{0.6, 1}, false}), "low_resolution");
+  expect_channel_0(c.after(Gamma{{1.4, 1}, false}), "gamma");
+  expect_channel_0(c.after(Gamma{{0.75, 1}, true}), "inverted_gamma");
 }
 
 TEST(augment, a_constant_channel_survives_every_transform) {
   const GoldenCase c;
   Patch p = c.centre();
-  std::fill(p.data.begin(), p.data.end(), 2.0f);
+  std::fill_n(p.channel(0), p.data.size(), 2.0f);
   Gamma{{1.4, 0.7}, false}.apply(p);
   Contrast{{1.2, 0.8}}.apply(p);
   Blur{{{1, 1, 1}, {1, 1, 1}}}.apply(p);
   LowResolution{{0.5, 0.7}, false}.apply(p);
-  for (float x : p.data) EXPECT_NEAR(x, 2, kTolerance);
+  for (float x : values(p)) EXPECT_NEAR(x, 2, kTolerance);
 }
 
 TEST(augment, noise_is_normal_and_the_same_on_every_channel) {
@@ -155,13 +149,13 @@ TEST(augment, mirror_reverses_the_axes_asked_for) {
   for (int mask = 0; mask < 8; ++mask) {
     const Mirror m{{(mask & 1) != 0, (mask & 2) != 0, (mask & 4) != 0}};
     Patch p(1, {3, 4, 5});
-    p.data = ramp(60);
+    std::iota(p.channel(0), p.channel(0) + 60, 0.0f);
     m.apply(p);
     for (int64_t z = 0; z < 3; ++z)
       for (int64_t y = 0; y < 4; ++y)
         for (int64_t x = 0; x < 5; ++x) {
           const int64_t from = ((m.axes[0] ? 2 - z : z) * 4 + (m.axes[1] ? 3 - y : y)) * 5 + (m.axes[2] ? 4 - x : x);
-          EXPECT_EQ(p.data[static_cast<size_t>((z * 4 + y) * 5 + x)], static_cast<float>(from));
+          EXPECT_EQ(p.channel(0)[(z * 4 + y) * 5 + x], static_cast<float>(from));
         }
   }
 }
@@ -170,14 +164,15 @@ TEST(augment, mask_and_store) {
   const GoldenCase c;
   Patch p = c.centre();
   MaskImage{{true, false}}.apply(p);
-  std::vector<float> images(p.data.size());
-  std::vector<uint8_t> labels(p.seg.size());
-  store(p, images.data(), labels.data());
+  const Tensor images = Tensor::zeros({2, 2, 6, 7, 5}, DType::f32), labels = Tensor::zeros({2, 6, 7, 5}, DType::u8);
+  store(p, images, labels, 1);
   const Patch original = c.centre();
-  for (size_t i = 0; i < labels.size(); ++i) {
-    EXPECT_EQ(labels[i], std::max<int>(original.seg[i], 0));
-    EXPECT_EQ(images[2 * i], original.seg[i] < 0 ? 0 : original.data[i]);
-    EXPECT_EQ(images[2 * i + 1], original.channel(1)[i]);
+  for (int64_t i = 0, n = p.voxels(); i < n; ++i) {
+    const float* x = images.data<float>() + 2 * (n + i);
+    const int8_t seg = original.seg.data<int8_t>()[i];
+    EXPECT_EQ(labels.data<uint8_t>()[n + i], std::max<int>(seg, 0));
+    EXPECT_EQ(x[0], seg < 0 ? 0 : original.channel(0)[i]);
+    EXPECT_EQ(x[1], original.channel(1)[i]);
   }
 }
 
@@ -187,7 +182,7 @@ TEST(augment, a_sample_depends_on_seed_and_number_alone) {
   const auto sample = [&](uint64_t seed, uint64_t number) {
     Patch p = c.empty();
     run(list, seed, number, p);
-    return p.data;
+    return values(p);
   };
   const auto first = sample(3, 5);
   sample(3, 6);

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
+#include <numeric>
 
 #include "io/json.h"
 #include "segmentation/inference/previous_stage.h"
@@ -97,20 +99,20 @@ TEST(cascade, labels_of_the_previous_stage_move_with_the_others) {
     Random random(3, stream);
     Spatial::draw(random, patch_geometry({5, 6, 6})).apply(p);
     Mirror::draw(random).apply(p);
-    EXPECT_EQ(p.seg, p.previous);
+    EXPECT_TRUE(std::equal(p.previous.begin(), p.previous.end(), p.seg.data<int8_t>()));
   }
 }
 
 TEST(cascade, the_network_sees_a_mask_a_label) {
   Patch p = patch_of("0120", {1, 2, 2});
-  p.data = {5, 6, 7, 8};
-  std::vector<float> images(12);
-  std::vector<uint8_t> labels(4);
-  store(p, images.data(), labels.data());
-  EXPECT_EQ(images, (std::vector<float>{5, 0, 0, 6, 1, 0, 7, 0, 1, 8, 0, 0}));
+  std::iota(p.channel(0), p.channel(0) + 4, 5.0f);
+  const Tensor images = Tensor::empty({1, 3, 1, 2, 2}, DType::f32), labels = Tensor::empty({1, 1, 2, 2}, DType::u8);
+  store(p, images, labels, 0);
+  EXPECT_EQ((std::vector<float>(images.data<float>(), images.data<float>() + 12)),
+            (std::vector<float>{5, 0, 0, 6, 1, 0, 7, 0, 1, 8, 0, 0}));
 
   const Tensor data = Tensor::empty({1, 1, 2, 2}, DType::f32), seg = Tensor::empty({1, 2, 2}, DType::i8);
-  std::copy(p.data.begin(), p.data.end(), data.data<float>());
+  std::copy_n(p.channel(0), 4, data.data<float>());
   std::copy(p.previous.begin(), p.previous.end(), seg.data<int8_t>());
   const Tensor inputs = with_previous_labels(data, seg, 2);
   EXPECT_EQ(inputs.shape(), (Shape{3, 1, 2, 2}));

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <pthread.h>
 
+#include <cmath>
 #include <set>
 #include <thread>
 
@@ -48,8 +49,9 @@ LoaderPlan small_plan(const std::vector<const TrainingCase*>& cases, int workers
 }
 
 std::string bytes_of(const Batch& b) {
-  std::string text(static_cast<const char*>(b.images.view().data), b.images.bytes());
-  return text.append(static_cast<const char*>(b.labels.view().data), b.labels.bytes());
+  const Tensor images = b.images.to({}), labels = b.labels.to({});
+  std::string text(static_cast<const char*>(images.view().data), images.bytes());
+  return text.append(static_cast<const char*>(labels.view().data), labels.bytes());
 }
 
 std::vector<std::string> all_batches(LoaderPlan plan, int64_t first_epoch) {
@@ -121,6 +123,41 @@ TEST(sampler, batches_do_not_depend_on_the_workers) {
   const auto resumed = all_batches(small_plan({&a.view, &b.view}, 2), 1);
   EXPECT_TRUE(std::equal(resumed.begin(), resumed.end(), one.begin() + 6, one.end()));
   EXPECT_EQ(std::set<std::string>(one.begin(), one.end()).size(), one.size());
+}
+
+// The same draws on every device; voxels differ by their roundings.
+void expect_the_batches_of_the_cpu(Device device) {
+  const MemoryCase a({20, 22, 24}, 0, {10, 11, 12}), b({5, 30, 17}, 1e4f, {2, 9, 3});
+  LoaderPlan plan = small_plan({&a.view, &b.view}, 1), there = plan;
+  there.make_for(device);
+  Loader expected(plan), loader(there);
+  for (int64_t i = 0; i < 18; ++i) {
+    const Batch &want = expected.next(), &got = loader.next();
+    ASSERT_EQ(got.images.device(), device);
+    const Tensor images = got.images.to({}), labels = got.labels.to({});
+    double apart = 0, whole = 0;
+    for (int64_t v = 0; v < images.size(); ++v) {
+      const double x = static_cast<double>(want.images.data<float>()[v]);
+      apart += std::pow(static_cast<double>(images.data<float>()[v]) - x, 2);
+      whole += x * x;
+    }
+    // Nine transforms, each of which rounds an image some ten times.
+    EXPECT_LE(std::sqrt(apart / whole), 90 * 0x1p-24) << "batch " << i;
+    for (int64_t v = 0; v < labels.size(); ++v)
+      ASSERT_EQ(labels.data<uint8_t>()[v], want.labels.data<uint8_t>()[v]) << "batch " << i << ", label " << v;
+  }
+  const auto with_workers = [&](int workers) {
+    there.workers = workers;
+    return all_batches(there, 0);
+  };
+  EXPECT_EQ(with_workers(1), with_workers(3));
+}
+
+TEST(sampler, batches_augmented_on_sim_are_those_of_the_cpu) { expect_the_batches_of_the_cpu({Device::Kind::sim}); }
+
+TEST(sampler, batches_augmented_on_a_gpu_are_those_of_the_cpu) {
+  if (device_count(Device::Kind::cuda) == 0) GTEST_SKIP() << "no CUDA device";
+  expect_the_batches_of_the_cpu({Device::Kind::cuda});
 }
 
 // Workers that never get a core, as on a machine that is busy with other things.

@@ -70,6 +70,24 @@ TEST(trainer, killed_and_resumed_gives_the_bits_of_an_unbroken_run) {
     EXPECT_EQ(read_bytes(fold / name), read_bytes(whole / name)) << name;
 }
 
+// Batches are augmented where the step runs.
+TEST(trainer, an_epoch_on_sim_is_that_of_the_cpu) {
+  const Path data = preprocessed("sim_data");
+  const auto losses = [&](Device device, const char* results) {
+    TrainRequest r = request_for(data, results);
+    r.iterations = 3;
+    r.val_iterations = 1;
+    r.target.device = device;
+    run_until(r, 0);
+    const Json line = metrics_without_times(Trainer(r).fold_folder()).at(0);
+    return std::pair{line.at("train_loss").get<double>(), line.at("val_loss").get<double>()};
+  };
+  const auto cpu = losses({}, "on_cpu"), sim = losses({Device::Kind::sim}, "on_sim");
+  // Images differ by some 1e-6, the few layers by 1e-5 (device_training_test.cpp).
+  EXPECT_NEAR(sim.first, cpu.first, 1e-5 * (1 + std::abs(cpu.first)));
+  EXPECT_NEAR(sim.second, cpu.second, 1e-5 * (1 + std::abs(cpu.second)));
+}
+
 TEST(trainer, a_log_that_is_lost_costs_its_times_only) {
   const Path data = preprocessed("lost_data");
   const auto expected = metrics_without_times(run_to_the_end(request_for(data, "lost_whole")));

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Affine sampling of one row: trilinear data, labels by the largest weight. Voxels whose eight corners lie inside (one
 // run of a straight row) take the vector path; the rest is checked corner by corner.
-#include "segmentation/training/loops.h"
+#include "kernels/augment_bodies.h"
+#include "kernels/augment_loops.h"
 
 namespace metvox::METVOX_ISA {
 namespace {
@@ -69,27 +70,6 @@ void sample_data(const RowSampler& r, const Corners& k, int64_t count, float* ou
   }
 }
 
-// The label of the largest summed weight; of equal ones the lowest. kNone corners have no say; -1 where all are.
-constexpr int kNone = -128;
-int8_t vote(const int* label, const float* weight) {
-  int best = -1;
-  float best_weight = -1;
-  for (int i = 0; i < 8; ++i) {
-    if (label[i] == kNone) continue;
-    float sum = 0;
-    for (int j = 0; j < 8; ++j) sum += label[j] == label[i] ? weight[j] : 0.0f;
-    if (sum > best_weight || (sum == best_weight && label[i] < best)) {
-      best = label[i];
-      best_weight = sum;
-    }
-  }
-  return static_cast<int8_t>(best);
-}
-
-void corner_weights(float z, float y, float x, float* weight) {
-  for (int i = 0; i < 8; ++i) weight[i] = (i & 4 ? z : 1 - z) * (i & 2 ? y : 1 - y) * (i & 1 ? x : 1 - x);
-}
-
 void sample_labels(const RowSampler& r, const Corners& k, int64_t count, int8_t* out) {
   const int64_t row = r.extent[2], plane = r.extent[1] * row;
   for (int64_t i = 0; i < count; ++i) {
@@ -133,7 +113,7 @@ void sample_checked(const RowSampler& r, int64_t i) {
       in_window = in_window && p[axis] >= r.window_low[axis] && p[axis] < r.window_high[axis];
     }
     at[j] = in_case ? (p[0] * r.extent[1] + p[1]) * r.extent[2] + p[2] : -1;
-    label[j] = in_case ? r.seg[at[j]] : in_window ? -1 : kNone;
+    label[j] = in_case ? r.seg[at[j]] : in_window ? -1 : kNoLabel;
   }
   const int64_t size = r.extent[0] * r.extent[1] * r.extent[2];
   for (int64_t c = 0; c < r.channels; ++c) {

@@ -4,13 +4,10 @@
 #pragma once
 #include <cstdint>
 
+#include "kernels/augment_bodies.h"
 #include "kernels/cpu/isa.h"
 
 namespace metvox {
-
-struct ChannelStatistics {
-  float mean, deviation, min, max;  // deviation with n - 1
-};
 
 // One row of an affine sampling. Voxel i of the row reads the case at start + i step, axes (z, y, x); corners outside
 // [low, high) read 0. Weights are computed for all channels at once.
@@ -31,7 +28,7 @@ METVOX_ISA_DECLARE(
     void sample_row(const RowSampler& row); ChannelStatistics statistics(const float* x, int64_t n);
     // x = clamp(x factor + shift, low, high)
     void scale_and_clip(float* x, int64_t n, float factor, float shift, float low, float high);
-    // x = ((x - min) / range)^exponent
+    // x = ((x - min) inverse_range)^exponent
     void power(float* x, int64_t n, float min, float inverse_range, float exponent);
     // Adds sigma times normal number i of the field `key` to x[c][i] of every channel.
     void add_noise(float* x, int64_t channels, int64_t n, float sigma, uint64_t key);

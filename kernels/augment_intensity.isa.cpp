@@ -2,7 +2,8 @@
 // Voxel loops of augmentation: statistics, gamma, noise, separable filters.
 #include <math.h>
 
-#include "segmentation/training/loops.h"
+#include "kernels/augment_bodies.h"
+#include "kernels/augment_loops.h"
 
 namespace metvox::METVOX_ISA {
 
@@ -54,108 +55,31 @@ void scale_and_clip(float* x, int64_t n, float factor, float shift, float low, f
   }
 }
 
-namespace {
-
-// Short forms of our own, because the compiler can make them vectors. Relative error below 1e-6.
-// Logarithm to base 2 of a positive normal number: mantissa in [sqrt(1/2), sqrt(2)), odd series of its Moebius image.
-inline float log2_of(float x) {
-  const int32_t bits = __builtin_bit_cast(int32_t, x);
-  const int32_t exponent = (bits - 0x3f3504f3) >> 23;
-  const float m = __builtin_bit_cast(float, bits - (exponent << 23));
-  const float s = (m - 1) / (m + 1), q = s * s;
-  const float ln = 2 * s * (1 + q * (1 / 3.0f + q * (1 / 5.0f + q * (1 / 7.0f + q / 9.0f))));
-  return static_cast<float>(exponent) + ln * 1.44269504f;
-}
-
-// 2^x for x in [-126, 127]: Taylor's series of the remainder in [-1/2, 1/2].
-inline float exp2_of(float x) {
-  const int32_t whole = static_cast<int32_t>(x + (x < 0 ? -0.5f : 0.5f));
-  const float y = (x - static_cast<float>(whole)) * 0.693147181f;
-  const float series =
-      1 + y * (1 + y * (1 / 2.0f + y * (1 / 6.0f + y * (1 / 24.0f + y * (1 / 120.0f + y * (1 / 720.0f))))));
-  return series * __builtin_bit_cast(float, (whole + 127) << 23);
-}
-
-// Sine and cosine of t full turns, t in [0, 1): within an eighth of a turn of a quarter, then turned there.
-inline void sine_cosine(float t, float* sine, float* cosine) {
-  const int32_t quarter = static_cast<int32_t>(4 * t + 0.5f);
-  const float x = (t - 0.25f * static_cast<float>(quarter)) * 6.28318531f, q = x * x;
-  const float s = x * (1 - q * (1 / 6.0f - q * (1 / 120.0f - q / 5040.0f)));
-  const float c = 1 - q * (1 / 2.0f - q * (1 / 24.0f - q * (1 / 720.0f - q / 40320.0f)));
-  const float a = quarter & 1 ? c : s, b = quarter & 1 ? s : c;
-  *sine = quarter & 2 ? -a : a;
-  *cosine = (quarter + 1) & 2 ? -b : b;
-}
-
-}  // namespace
-
 void power(float* x, int64_t n, float min, float inverse_range, float exponent) {
-  for (int64_t i = 0; i < n; ++i) {
-    const float y = (x[i] - min) * inverse_range;
-    x[i] = exp2_of(exponent * log2_of(y > 1e-20f ? y : 1e-20f));
-  }
+  for (int64_t i = 0; i < n; ++i) x[i] = power_of((x[i] - min) * inverse_range, exponent);
 }
 
-namespace {
-
-constexpr int64_t kLanes = 64;  // Philox blocks at a time: four words, hence four normals, each
-
-// Philox4x32-10 of counters (first + lane, 0, 0, 0), as tensor/random.h.
-void philox_lanes(uint64_t first, uint64_t key, uint32_t (*word)[kLanes]) {
-  for (int64_t l = 0; l < kLanes; ++l) {
-    const uint64_t counter = first + static_cast<uint64_t>(l);
-    uint32_t c0 = static_cast<uint32_t>(counter), c1 = static_cast<uint32_t>(counter >> 32), c2 = 0, c3 = 0;
-    uint32_t k0 = static_cast<uint32_t>(key), k1 = static_cast<uint32_t>(key >> 32);
-    for (int round = 0; round < 10; ++round) {
-      const uint64_t a = uint64_t{0xD2511F53u} * c0, b = uint64_t{0xCD9E8D57u} * c2;
-      c0 = static_cast<uint32_t>(b >> 32) ^ c1 ^ k0;
-      c1 = static_cast<uint32_t>(b);
-      c2 = static_cast<uint32_t>(a >> 32) ^ c3 ^ k1;
-      c3 = static_cast<uint32_t>(a);
-      k0 += 0x9E3779B9u;
-      k1 += 0xBB67AE85u;
-    }
-    word[0][l] = c0;
-    word[1][l] = c1;
-    word[2][l] = c2;
-    word[3][l] = c3;
-  }
-}
-
-// Box and Muller: 2 kLanes words to 2 kLanes normals. 24 bits of each word, the first kept off 0.
-void normals(const uint32_t* u, const uint32_t* v, float sigma, float* a, float* b) {
-  for (int64_t l = 0; l < kLanes; ++l) {
-    const float uniform = (static_cast<float>(static_cast<int32_t>(u[l] >> 8)) + 0.5f) * 0x1p-24f;
-    const float radius = sigma * sqrtf(-2.0f * 0.693147181f * log2_of(uniform));
-    float sine, cosine;
-    sine_cosine(static_cast<float>(static_cast<int32_t>(v[l] >> 8)) * 0x1p-24f, &sine, &cosine);
-    a[l] = radius * cosine;
-    b[l] = radius * sine;
-  }
-}
-
-}  // namespace
-
+// Run by run of the field, so that the compiler can make vectors of it.
 void add_noise(float* x, int64_t channels, int64_t n, float sigma, uint64_t key) {
-  uint32_t word[4][kLanes];
-  float noise[4 * kLanes];
-  for (int64_t first = 0; first < n; first += 4 * kLanes) {
-    philox_lanes(static_cast<uint64_t>(first / 4), key, word);
-    normals(word[0], word[1], sigma, noise, noise + kLanes);
-    normals(word[2], word[3], sigma, noise + 2 * kLanes, noise + 3 * kLanes);
-    const int64_t count = n - first < 4 * kLanes ? n - first : 4 * kLanes;
+  uint32_t word[4][kNoiseRun];
+  float noise[4 * kNoiseRun];
+  for (int64_t first = 0; first < n; first += 4 * kNoiseRun) {
+    for (int64_t l = 0; l < kNoiseRun; ++l) {
+      uint32_t of_block[4];
+      noise_words(static_cast<uint64_t>(first / 4 + l), key, of_block);
+      for (int j = 0; j < 4; ++j) word[j][l] = of_block[j];
+    }
+    for (int half = 0; half < 2; ++half)
+      for (int64_t l = 0; l < kNoiseRun; ++l)
+        two_normals(word[2 * half][l], word[2 * half + 1][l], sigma, noise + 2 * half * kNoiseRun + l,
+                    noise + (2 * half + 1) * kNoiseRun + l);
+    const int64_t count = n - first < 4 * kNoiseRun ? n - first : 4 * kNoiseRun;
     for (int64_t c = 0; c < channels; ++c) {
       float* row = x + c * n + first;
       for (int64_t i = 0; i < count; ++i) row[i] += noise[i];
     }
   }
 }
-
-namespace {
-
-inline int64_t reflect(int64_t i, int64_t n) { return i < 0 ? -i : i >= n ? 2 * n - 2 - i : i; }
-
-}  // namespace
 
 void filter_rows(const float* x, float* out, int64_t rows, int64_t n, const float* taps, int64_t half) {
   for (int64_t r = 0; r < rows; ++r, x += n, out += n) {
