@@ -102,16 +102,19 @@ class CaseRun {
   std::unique_ptr<Program> program_;
 };
 
-// Largest |a - b| over allowed, where allowed is relative to b's root mean square. NaN counts as infinite.
-double excess(const View& a, const View& b, int64_t first, int64_t count, double relative) {
-  double square = 0, worst = 0;
+// Largest |a - b| over what is allowed: `relative` to b's root mean square, for what sums up, and eps of the value
+// itself, which may lie far above that, for its last rounding. NaN counts as infinite.
+double excess(const View& a, const View& b, int64_t first, int64_t count, double relative, double eps) {
+  double square = 0;
+  for (int64_t i = first; i < first + count; ++i) square += read(b, i) * read(b, i);
+  const double rms = std::sqrt(square / static_cast<double>(count));
+  double worst = 0;
   for (int64_t i = first; i < first + count; ++i) {
     const double difference = std::abs(read(a, i) - read(b, i));
-    worst = std::max(worst, std::isnan(difference) ? INFINITY : difference);
-    square += read(b, i) * read(b, i);
+    if (std::isnan(difference)) return INFINITY;
+    if (difference > 0) worst = std::max(worst, difference / (relative * rms + eps * std::abs(read(b, i))));
   }
-  const double allowed = relative * std::sqrt(square / static_cast<double>(count));
-  return worst == 0 ? 0 : worst / allowed;
+  return worst;
 }
 
 }  // namespace
@@ -135,14 +138,14 @@ CheckResult check_case(const OpCase& c, const Target& target, uint64_t seed) {
       result.forward = step.forward.work;
       result.backward = step.backward.work;
     }
-  const double unit = 4 * c.slack * eps_of(target.dtype);
+  const double eps = eps_of(target.dtype), unit = 4 * c.slack * eps;
   const Tensor expected = judge.output(), got = tried->output();
   const Tensor expected_grads = judge.grads(), got_grads = tried->grads();
-  result.forward_error = excess(got.view(), expected.view(), 0, expected.size(), unit * std::sqrt(c.terms));
+  result.forward_error = excess(got.view(), expected.view(), 0, expected.size(), unit * std::sqrt(c.terms), eps);
   for (const Node& leaf : judge.leaves())
     result.gradient_error =
         std::max(result.gradient_error, excess(got_grads.view(), expected_grads.view(), leaf.first,
-                                               leaf.spec.shape.size(), unit * std::sqrt(c.gradient_terms)));
+                                               leaf.spec.shape.size(), unit * std::sqrt(c.gradient_terms), eps));
   return result;
 }
 

@@ -61,7 +61,7 @@ Volume read_sequence(const Path& path) {
   if (!constant(v.voxels)) return v;
   const float value = v.voxels.data<float>()[0];
   if (value == 0)
-    fail(Fault::input, path.string(), ": every voxel is 0", not_finite(v) ? " or not finite" : "",
+    fail(Fault::input, path.string(), ": every voxel is 0", not_finite(v) ? " or not finite in single precision" : "",
          ", there is no image in it; export the sequence again");
   v.warnings.push_back(sentence("every voxel is ", value));
   return v;
