@@ -15,8 +15,7 @@ Spec in_memory(const ValueSpec& spec, const Target& target) {
 }
 
 Value Graph::input(const std::string& name, const ValueSpec& spec) {
-  check(spec.kind == Kind::activation || spec.kind == Kind::labels, "Graph::input: ", name,
-        " is no activation and no labels");
+  check(spec.kind != Kind::parameter, "Graph::input: ", name, " is a parameter");
   nodes_.push_back({name, nullptr, {}, spec, -1});
   return {this, static_cast<int>(nodes_.size()) - 1};
 }

@@ -30,10 +30,9 @@ const std::map<std::string, std::set<std::string>> kArrows{
 };
 
 // The rooms inside segmentation: one includes itself and those of a lower rank.
-const std::map<std::string, int> kInnerRanks{{"data", 0},       {"phantom", 1},   {"networks", 1},
-                                             {"evaluation", 1}, {"inference", 2}, {"training", 3},
-                                             {"crossval", 3},   {"exchange", 4},  {"report", 4},
-                                             {"study", 5}};
+const std::map<std::string, int> kInnerRanks{{"data", 0},      {"phantom", 1},  {"networks", 1}, {"evaluation", 1},
+                                             {"inference", 2}, {"training", 3}, {"crossval", 3}, {"exchange", 4},
+                                             {"report", 4},    {"study", 5},    {"explain", 3}};
 
 std::string part(const std::string& path, int n) {
   std::istringstream parts(path);

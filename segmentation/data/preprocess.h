@@ -52,5 +52,8 @@ CaseProperties read_properties(const Path& path);
 // the crop 0, but 1 for the background of a softmax.
 Tensor restore_labels(const Tensor& logits, const CaseProperties& properties, const Plans& plans,
                       const Configuration& configuration, const Labels& labels, Tensor* probabilities = nullptr);
+// Any maps (R, z, y, x) f32 of such a case on the raw file's grid, interpolated as logits are; 0 outside the crop.
+Tensor restore_maps(const Tensor& maps, const CaseProperties& properties, const Plans& plans,
+                    const Configuration& configuration);
 
 }  // namespace metvox

@@ -118,4 +118,20 @@ Tensor restore_labels(const Tensor& logits, const CaseProperties& p, const Plans
   return out;
 }
 
+Tensor restore_maps(const Tensor& maps, const CaseProperties& p, const Plans& plans,
+                    const Configuration& configuration) {
+  const Int3 n = p.shape_after_cropping, grid = permute(p.shape_before_cropping, plans.transpose_backward);
+  const Tensor near = resample_data(maps, n, target_spacing_mm(p, configuration), p.spacing_mm, 1);
+  const Int3 stride = permute(Int3{grid[1] * grid[2], grid[2], 1}, plans.transpose_forward);
+  const Tensor out = Tensor::zeros({maps.shape()[0], grid[0], grid[1], grid[2]}, DType::f32);
+  const float* from = near.data<float>();
+  for (int64_t r = 0; r < maps.shape()[0]; ++r)
+    for (int64_t z = 0; z < n[0]; ++z)
+      for (int64_t y = 0; y < n[1]; ++y)
+        for (int64_t x = 0; x < n[2]; ++x)
+          out.data<float>()[r * volume(grid) + (z + p.bbox_first[0]) * stride[0] + (y + p.bbox_first[1]) * stride[1] +
+                            (x + p.bbox_first[2]) * stride[2]] = *from++;
+  return out;
+}
+
 }  // namespace metvox

@@ -123,11 +123,17 @@ Picture SlicePainter::paint(const Plane& plane, const Window& window, const Slic
   const auto [black, white] = levels_[content.image];
   for (int y = 0; y < window.height; ++y)
     for (int x = 0; x < window.width; ++x) {
-      const float value =
-          sample(voxel_at(plane, window, x, y), plane.normal, black, [&](int64_t i) { return image[i]; });
+      const Double3 voxel = voxel_at(plane, window, x, y);
+      const float value = sample(voxel, plane.normal, black, [&](int64_t i) { return image[i]; });
       const float level = std::clamp((value - black) / (white - black), 0.f, 1.f);
       const auto byte = static_cast<uint8_t>(std::lround(255 * level));
-      picture.set(x, y, {byte, byte, byte});
+      Rgb colour{byte, byte, byte};
+      for (const Tint& tint : content.tints) {
+        const float* share = tint.share.data<float>();
+        const float opacity = sample(voxel, plane.normal, 0, [&](int64_t i) { return share[i]; });
+        colour = blend(colour, tint.colour, std::clamp(opacity, 0.f, 1.f));
+      }
+      picture.set(x, y, colour);
     }
   for (const LabelTarget& region : content.outlined)
     outline(picture, plane, window, volumes_.truth, region, kTruthColour, kTruth_px);

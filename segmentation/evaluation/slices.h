@@ -17,11 +17,19 @@ struct CaseVolumes {
   Geometry grid;             // of all three; axes without codes are taken as R, A, S
 };
 
-// What a slice shows: a sequence, the regions outlined on it (none: the image alone), a few words in the corner.
+// A colour laid over the image: as opaque as `share` f32 (z, y, x), from 0 to 1, says.
+struct Tint {
+  Tensor share;
+  Rgb colour{};
+};
+
+// What a slice shows: a sequence, the regions outlined on it (none: the image alone), a few words in the corner, tints
+// below the outlines.
 struct SliceContent {
   int64_t image = 0;
   std::vector<LabelTarget> outlined;
   std::string name;
+  std::vector<Tint> tints = {};
 };
 
 class SlicePainter {

@@ -41,6 +41,7 @@ struct Predictor::Impl {
   ParameterStore store;
   std::unique_ptr<Network> network;
   std::vector<Tensor> waiting;  // the flat weights of each fold, when there are several
+  size_t in_use = 0;            // which of them the store holds
   Graph graph;
   Value x, y;
   std::unique_ptr<Program> program;
@@ -76,12 +77,14 @@ struct Predictor::Impl {
       transfer(stream, store.values(), waiting.back().view());
       stream.synchronize();
     }
+    in_use = folds.size() - 1;
   }
 
   void use_fold(Stream& stream, size_t k) {
-    if (waiting.empty()) return;
+    if (k == in_use) return;
     transfer(stream, waiting[k].view(), store.values());
     store.changed();
+    in_use = k;
   }
 
   // Sets of axes to mirror, as bits; an axis of one voxel has no mirror image.
@@ -94,6 +97,10 @@ struct Predictor::Impl {
       if ((set & axes) == set) sets.push_back(set);
     return sets;
   }
+
+  // The mean over windows, the folds from first to last, and these flips.
+  Tensor mean(const Tensor& data, size_t first, size_t last, const std::vector<int>& sets,
+              const std::function<void(int64_t, int64_t)>& progress);
 };
 
 Predictor::Predictor(const ModelFolder& model, const std::vector<std::string>& folds, const std::string& checkpoint,
@@ -118,33 +125,48 @@ PredictorMemory Predictor::memory() const {
           impl_->program->packed_bytes()};
 }
 
+std::vector<Predictor::Member> Predictor::members() const {
+  std::vector<Member> all;
+  for (size_t fold = 0; fold < impl_->folds.size(); ++fold)
+    for (const int flips : impl_->flips()) all.push_back({fold, flips});
+  return all;
+}
+
 Tensor Predictor::logits(const Tensor& data, const std::function<void(int64_t, int64_t)>& progress) {
+  return impl_->mean(data, 0, impl_->folds.size(), impl_->flips(), progress);
+}
+
+Tensor Predictor::logits(const Tensor& data, const Member& member,
+                         const std::function<void(int64_t, int64_t)>& progress) {
+  return impl_->mean(data, member.fold, member.fold + 1, {member.flips}, progress);
+}
+
+Tensor Predictor::Impl::mean(const Tensor& data, size_t first, size_t last, const std::vector<int>& sets,
+                             const std::function<void(int64_t, int64_t)>& progress) {
   const Shape& n = data.shape();
-  check(n.rank() == 4 && n[0] == impl_->x.shape()[1], "Predictor: expects (", impl_->x.shape()[1], ", z, y, x), got ",
-        n);
-  const Device device = impl_->options.target.device;
-  const std::vector<int> flips = impl_->flips();
-  const int64_t total = runs({n[1], n[2], n[3]});
-  const float share = 1.f / static_cast<float>(flips.size() * impl_->folds.size());
-  Program& program = *impl_->program;
-  const View x = program.view(impl_->x), y = program.view(impl_->y);  // which takes the arena, before the case does
-  const auto [volume, sum] = place(data, heads(), device);
+  check(n.rank() == 4 && n[0] == x.shape()[1], "Predictor: expects (", x.shape()[1], ", z, y, x), got ", n);
+  check(first < last && last <= folds.size(), "Predictor: no such fold");
+  const Device device = options.target.device;
+  const float share = 1.f / static_cast<float>(sets.size() * (last - first));
+  const View at_x = program->view(x), at_y = program->view(y);  // which takes the arena, before the case does
+  const auto [volume, sum] = place(data, y.shape()[1], device);
   const bool there = sum.device() == device;
-  const Tensor in = there ? Tensor() : Tensor::empty(x.shape, DType::f32),
-               out = there ? Tensor() : Tensor::empty(y.shape, DType::f32);
-  const SlidingWindows windows({n[1], n[2], n[3]}, impl_->patch, impl_->options.step_size, sum.device());
+  const Tensor in = there ? Tensor() : Tensor::empty(at_x.shape, DType::f32),
+               out = there ? Tensor() : Tensor::empty(at_y.shape, DType::f32);
+  const SlidingWindows windows({n[1], n[2], n[3]}, patch, options.step_size, sum.device());
+  const int64_t total = windows.count() * static_cast<int64_t>(sets.size() * (last - first));
   Stream stream(device), host;
   int64_t done = 0;
-  for (size_t k = 0; k < impl_->folds.size(); ++k) {
-    impl_->use_fold(stream, k);
+  for (size_t k = first; k < last; ++k) {
+    use_fold(stream, k);
     Replay replay;  // its first run packs the fold's weights
     for (int64_t window = 0; window < windows.count(); ++window)
-      for (int set : flips) {
-        windows.cut(there ? stream : host, volume.view(), window, set, there ? x : in.view());
-        if (!there) program.set(stream, impl_->x, in.view());
-        replay.run(stream, [&] { program.run(stream); });
-        if (!there) program.read(stream, impl_->y, out.view());
-        windows.blend(there ? stream : host, there ? y : out.view(), window, set, share, sum.view());
+      for (int set : sets) {
+        windows.cut(there ? stream : host, volume.view(), window, set, there ? at_x : in.view());
+        if (!there) program->set(stream, x, in.view());
+        replay.run(stream, [&] { program->run(stream); });
+        if (!there) program->read(stream, y, out.view());
+        windows.blend(there ? stream : host, there ? at_y : out.view(), window, set, share, sum.view());
         progress(++done, total);
       }
   }
@@ -152,7 +174,7 @@ Tensor Predictor::logits(const Tensor& data, const std::function<void(int64_t, i
   windows.finish(logits);
   if (!all_finite(logits))
     fail(Fault::input, "the network's answer is not finite: the images hold extreme values, or the weights do not fit ",
-         "--precision ", name_of(impl_->options.target.dtype));
+         "--precision ", name_of(options.target.dtype));
   return logits;
 }
 

@@ -35,6 +35,14 @@ class Predictor {
   // and folds, on the host. Faster where the target's device has room for the case and its logits. Throws Error
   // (Fault::input) when they are not finite. progress(runs done, runs in all): on a GPU, runs that it has been given.
   Tensor logits(const Tensor& data, const std::function<void(int64_t, int64_t)>& progress);
+  // The same by one member of the ensemble: a fold (its place among those read) that sees the case mirrored along the
+  // axes whose bits are set.
+  struct Member {
+    size_t fold = 0;
+    int flips = 0;
+  };
+  Tensor logits(const Tensor& data, const Member& member, const std::function<void(int64_t, int64_t)>& progress);
+  std::vector<Member> members() const;  // fold after fold
   // How often the network runs for a case of this size.
   int64_t runs(const Int3& size) const;
   PredictorMemory memory() const;

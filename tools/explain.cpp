@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <map>
+
+#include "segmentation/data/case_fault.h"
+#include "segmentation/data/system_memory.h"
+#include "segmentation/explain/explain.h"
+#include "tools/cli.h"
+#include "tools/progress.h"
+
+namespace metvox {
+namespace {
+
+const std::vector<std::string> kMaps{"entropy", "disagreement", "errors", "gradcam", "occlusion"};
+
+struct Request {
+  Path input, output, model, truth;
+  std::vector<std::string> folds, what;
+  std::string checkpoint = "final", region, at;
+  bool no_mirror = false;
+  PredictorOptions predictor;
+  ExplainOptions explain;
+};
+
+bool parse(CommandLine& line, Request& r) {
+  line.option("input,i", r.input, "DIR", "images, as for `metvox predict`", Need::required);
+  line.option("model,m", r.model, "DIR", "model folder that `metvox train` printed", Need::required);
+  line.option("out,o", r.output, "DIR", "folder for index.html and a folder a case with its maps", Need::required);
+  line.option("folds,f", r.folds, "FOLD", "folds of the ensemble; default: every fold that has the checkpoint");
+  line.choice("checkpoint", r.checkpoint, {"final", "best", "latest"}, "which weights of a fold");
+  line.option("truth", r.truth, "DIR", "truths, as for `metvox evaluate`: for errors, and to explain missed lesions");
+  line.option(
+      "what", r.what, "MAP",
+      "entropy (over folds and mirror images), disagreement (of folds), errors (against --truth), gradcam and "
+      "occlusion (of one lesion; occlusion runs the network some hundred times); default: all but occlusion that "
+      "the folds and --truth allow");
+  line.option("region", r.region, "NAME", "region or label whose lesion is explained; default TC, else the first");
+  line.option("at", r.at, "X,Y,Z", "explain the lesion nearest to this point, mm (R, A, S); default: the largest");
+  line.option("step-size", r.predictor.step_size, "SHARE", "as for `metvox predict`");
+  line.option("disable-tta", r.no_mirror, "no mirror images: 8 times faster, and entropy is that of the folds alone");
+  line.common({Common::device, Common::engine, Common::precision, Common::threads, Common::json, Common::quiet});
+  if (!line.parse()) return false;
+  r.predictor.mirror = !r.no_mirror;
+  r.predictor.target = line.target();
+  return true;
+}
+
+void choose_maps(Request& r) {
+  if (r.what.empty()) {
+    r.what = {"entropy", "gradcam"};
+    if (r.folds.size() > 1) r.what.push_back("disagreement");
+    if (!r.truth.empty()) r.what.push_back("errors");
+  }
+  for (const std::string& map : r.what)
+    if (std::find(kMaps.begin(), kMaps.end(), map) == kMaps.end())
+      fail(Fault::usage, "--what: there is no map \"", map,
+           "\"; there are entropy, disagreement, errors, gradcam and occlusion");
+  const auto wants = [&](const char* map) { return std::find(r.what.begin(), r.what.end(), map) != r.what.end(); };
+  r.explain.entropy = wants("entropy");
+  r.explain.disagreement = wants("disagreement");
+  r.explain.errors = wants("errors");
+  r.explain.grad_cam = wants("gradcam");
+  r.explain.occlusion = wants("occlusion");
+  if (r.explain.errors && r.truth.empty()) fail(Fault::usage, "--what errors needs --truth");
+  if (r.explain.disagreement && r.folds.size() < 2)
+    fail(Fault::usage, "--what disagreement needs two folds or more, there is fold ", r.folds.at(0), " alone");
+}
+
+void choose_lesion(Request& r, const ModelFolder& model, size_t cases) {
+  const std::vector<LabelTarget> regions = model.dataset.labels.foreground();
+  std::string names;
+  for (const LabelTarget& region : regions) names += (names.empty() ? "" : ", ") + region.name;
+  const std::string wanted = r.region.empty() ? "TC" : r.region;
+  const auto found =
+      std::find_if(regions.begin(), regions.end(), [&](const LabelTarget& t) { return t.name == wanted; });
+  if (found == regions.end() && !r.region.empty())
+    fail(Fault::usage, "--region: the model has no ", r.region, "; it has ", names);
+  r.explain.region = found == regions.end() ? 0 : static_cast<size_t>(found - regions.begin());
+  if (r.at.empty()) return;
+  if (cases != 1) fail(Fault::usage, "--at is a point in one case, but there are ", cases, " in ", r.input.string());
+  r.explain.at_mm = three_from<double>(r.at, "--at", ',', "X,Y,Z");
+}
+
+Json resolved_config(const Request& r, const ModelFolder& model) {
+  return {{"program", "metvox " METVOX_VERSION},
+          {"model", std::filesystem::absolute(r.model).lexically_normal().string()},
+          {"folds", r.folds},
+          {"checkpoint", r.checkpoint},
+          {"maps", r.what},
+          {"region", model.dataset.labels.foreground()[r.explain.region].name},
+          {"step_size", r.predictor.step_size},
+          {"mirror", r.predictor.mirror},
+          {"device", name_of(r.predictor.target.device)},
+          {"precision", name_of(r.predictor.target.dtype)}};
+}
+
+// Truths by case; without --truth none.
+void add_truths(const Request& r, std::vector<CaseFiles>& cases, std::vector<std::string>& faults) {
+  if (r.truth.empty()) return;
+  std::map<std::string, Path> truths;
+  for (const auto& [id, path] : find_labels(r.truth)) truths[id] = path;
+  std::vector<CaseFiles> kept;
+  for (CaseFiles& files : cases) {
+    files.label = truths[files.id];
+    if (files.label.empty()) faults.push_back("case " + files.id + ": no truth in " + r.truth.string());
+    else kept.push_back(files);
+  }
+  cases = std::move(kept);
+}
+
+std::vector<Explanation> explain_all(const CommandLine& line, const Request& r, Explainer& explainer,
+                                     const std::vector<CaseFiles>& cases, std::vector<std::string>& faults) {
+  std::vector<Explanation> done;
+  std::vector<std::string> warnings;
+  Progress progress("explain", "%", line.values().quiet);
+  const auto total = static_cast<double>(cases.size());
+  for (size_t i = 0; i < cases.size(); ++i) {
+    const auto fault = try_case(cases[i].id, [&] {
+      done.push_back(explainer.explain(cases[i], r.output, warnings, [&](double share) {
+        progress.update(static_cast<int64_t>(100 * (static_cast<double>(i) + share) / total), 100, cases[i].id);
+      }));
+    });
+    for (const std::string& w : warnings) progress.line("metvox explain: warning: " + named_case(cases[i].id, w));
+    warnings.clear();
+    if (!fault) continue;
+    faults.push_back(fault->text);
+    if (fault->stop) break;
+  }
+  return done;
+}
+
+int run(CommandLine& line) {
+  Request r;
+  if (!parse(line, r)) return 0;
+  const ModelFolder model = open_model(r.model, r.checkpoint, r.folds);
+  if (!model.config().previous_stage.empty())
+    fail(Fault::usage, "explain looks at images alone, but ", model.configuration,
+         " also reads predictions of its previous stage; give a model of another configuration");
+  if (r.folds.empty()) r.folds = model.folds;
+  choose_maps(r);
+  std::vector<std::string> faults;
+  std::vector<CaseFiles> cases = find_inputs(r.input, model.dataset.channel_names, &faults);
+  choose_lesion(r, model, cases.size());
+  add_truths(r, cases, faults);
+  Predictor predictor(model, r.folds, r.checkpoint, r.predictor);
+  const int64_t head = static_cast<int64_t>(r.explain.region) + (model.dataset.labels.has_regions() ? 0 : 1);
+  std::unique_ptr<GradCam> grad_cam;
+  if (r.explain.grad_cam)
+    grad_cam = std::make_unique<GradCam>(model, r.folds[0], r.checkpoint, head, r.predictor.target);
+  const PredictorMemory m = predictor.memory();
+  if (r.predictor.target.device.is_cpu())
+    require_memory("the model", m.arena + m.weights + m.packed + (grad_cam ? grad_cam->bytes() : 0), system_memory());
+  make_folder(r.output);
+  const Json config = resolved_config(r, model);
+  Explainer explainer(model, predictor, grad_cam.get(), r.explain);
+  const std::vector<Explanation> done = explain_all(line, r, explainer, cases, faults);
+  for (const std::string& fault : faults) line.warn(fault);
+  if (done.empty()) return code(Fault::input);
+  write_explain_page(r.output, done, config);
+  if (line.values().json) {
+    Json list = Json::array();
+    for (const Explanation& e : done) list.push_back(e.numbers);
+    print_json({{"cases", list}, {"faults", faults}, {"page", (r.output / "index.html").string()}});
+  } else {
+    std::printf("%s\n", (r.output / "index.html").string().c_str());
+  }
+  return faults.empty() ? 0 : code(Fault::partial);
+}
+
+const VerbEntry entry{{"explain", Stage::results, "maps of what a model used, and of where it is unsure",
+                       "metvox explain -i raw/imagesTs -m results/nnunet__dice-bce__3d_fullres --truth raw/labelsTs "
+                       "-o explained",
+                       run}};
+
+}  // namespace
+}  // namespace metvox
