@@ -47,7 +47,7 @@ size_t place_of(const Verb& verb) {
   static const std::vector<std::string> workflow{"phantom",    "check",     "plan",    "preprocess", "train",
                                                  "accumulate", "find-best", "predict", "ensemble",   "postprocess",
                                                  "import",     "export",    "verify",  "evaluate",   "compare",
-                                                 "report",     "inspect",   "bench",   "devices"};
+                                                 "report",     "explain",   "inspect", "bench",      "devices"};
   return static_cast<size_t>(std::find(workflow.begin(), workflow.end(), verb.name) - workflow.begin());
 }
 

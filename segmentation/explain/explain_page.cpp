@@ -26,7 +26,7 @@ std::string number(const Json& value, int digits) {
 }
 
 CsvTable region_table(const Json& regions) {
-  CsvTable table{{"region", "mean entropy in the prediction, bits", "mean disagreement in the prediction", "Dice"}, {}};
+  CsvTable table{{"region", "entropy, bits", "disagreement", "Dice"}, {}};
   for (const auto& [name, r] : regions.items())
     table.rows.push_back({name, number(r.value("entropy_mean_in_prediction", Json()), 3),
                           number(r.value("disagreement_mean_in_prediction", Json()), 3),
@@ -53,7 +53,8 @@ std::string occlusion_table(const Json& lesion) {
 
 std::string meaning() {
   return "<h2>What the maps are</h2>\n"
-         "<p><b>Entropy</b>: of the mean probability over folds and mirror images, in bits; 1 where it is a half. "
+         "<p>Tables hold means over the predicted voxels. <b>Entropy</b>: of the mean probability over folds and "
+         "mirror images, in bits; 1 where it is a half. "
          "<b>Disagreement</b>: standard deviation over folds of each fold's probability. Both say what the model does "
          "not "
          "know of itself; a model may be sure and wrong.</p>\n"
@@ -77,15 +78,14 @@ void write_explain_page(const Path& out, const std::vector<Explanation>& cases, 
                      legend();
   for (const Explanation& e : cases) {
     const std::string name = e.folder.filename().string();
-    page += "<h2>" + html::escape(name) + "</h2>\n" + lesion_text(e.numbers.value("lesion", Json())) +
-            "<figure class=\"planes\"><div>" +
+    page += "<h2>" + html::escape(name) + "</h2>\n" + lesion_text(e.numbers.value("lesion", Json())) + "<figure>" +
             html::image(std::span<const std::byte>(read_bytes(e.folder / "overview.png")),
                         name + ": maps in three planes") +
-            "</div></figure>\n" + html::table(region_table(e.numbers["regions"])) +
+            "</figure>\n" + html::table(region_table(e.numbers["regions"])) +
             occlusion_table(e.numbers.value("lesion", Json()));
   }
-  page +=
-      meaning() + "<h2>Configuration</h2>\n<pre>" + html::escape(json_text(config, 2)) + "</pre>\n" + html::page_end();
+  page += meaning() + "<h2>Configuration</h2>\n<div class=\"wide\"><pre>" + html::escape(json_text(config, 2)) +
+          "</pre></div>\n" + html::page_end();
   write_text(out / "index.html", page);
 }
 
