@@ -144,6 +144,8 @@ Opened open_nifti(const Path& given) {
   if (h.bitpix != static_cast<int>(type.bytes * 8))
     o.volume.warnings.push_back(
         sentence("bitpix is ", h.bitpix, " but ", type.name, " voxels have ", type.bytes * 8, " bits"));
+  if (std::isinf(h.scl_slope))  // not a number is how some write "no scaling"
+    o.volume.warnings.push_back(sentence("scl_slope is ", h.scl_slope, "; the voxels are taken as they are stored"));
   o.volume.geometry = nifti_geometry(h, header_path, o.volume.warnings);
   const uint64_t offset = data_offset(h, header_path);
   if (pair) o.file = std::make_unique<InputFile>(partner(header_path, ".hdr", ".img"));

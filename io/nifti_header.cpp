@@ -272,6 +272,11 @@ Geometry nifti_geometry(const NiftiHeader& h, const Path& path, std::vector<std:
       fail(Fault::input, path.string(), ": the spacing pixdim[", a + 1, "] is ", h.pixdim[a + 1],
            ", expected a length; the header is damaged, export it again");
   }
+  constexpr double kLeastMm = 0.001, kMostMm = 1000;
+  const auto [least, most] = std::minmax_element(g.spacing_mm.begin(), g.spacing_mm.end());
+  if (*least < kLeastMm || *most > kMostMm)
+    warnings.push_back(
+        sentence("a spacing of ", g.spacing_mm[0], 'x', g.spacing_mm[1], 'x', g.spacing_mm[2], " mm is no scanner's"));
   if (unit != 1)
     warnings.push_back(
         sentence("lengths are given in ", unit > 1 ? "metres" : "micrometres", "; converted to millimetres"));

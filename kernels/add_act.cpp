@@ -4,23 +4,12 @@
 #include "kernels/add_act_loops.h"
 #include "kernels/check_view.h"
 #include "kernels/convert.h"
+#include "kernels/cpu/bits.h"
 #include "kernels/cuda/add_act.h"
 #include "tensor/threads.h"
 
 namespace metvox {
-namespace {
-
-constexpr int64_t kGrain = 16384;  // elements worth a thread
-
-// T as the loops see it: bf16 by its bits.
-template <class T>
-using Bits = std::conditional_t<std::is_same_v<T, bf16>, uint16_t, T>;
-template <class T>
-Bits<T>* bits(const View& v) {
-  return reinterpret_cast<Bits<T>*>(v.as<T>());
-}
-
-}  // namespace
+namespace {}  // namespace
 
 void add_act(Stream& stream, View a, View b, double slope, View y) {
   check(slope > 0, "add_act: slope ", slope, " is not above 0");
@@ -29,7 +18,7 @@ void add_act(Stream& stream, View a, View b, double slope, View y) {
   METVOX_ON_DEVICE(stream, add_act(stream, a, b, slope, y))
   dispatch_float(y.dtype, [&]<class T>() {
     auto *from_a = bits<T>(a), *from_b = bits<T>(b), *to = bits<T>(y);
-    parallel_for(y.size(), kGrain, [=](int64_t first, int64_t last) {
+    parallel_for(y.size(), kElementGrain, [=](int64_t first, int64_t last) {
       if constexpr (std::is_same_v<T, double>)
         for (int64_t i = first; i < last; ++i) {
           const double h = from_a[i] + from_b[i];
@@ -48,7 +37,7 @@ void add_act_backward(Stream& stream, View y, View dy, double slope, View dx, Gr
   METVOX_ON_DEVICE(stream, add_act_backward(stream, y, dy, slope, dx, grad))
   dispatch_float(dx.dtype, [&]<class T>() {
     auto *out = bits<T>(y), *gradient = bits<T>(dy), *to = bits<T>(dx);
-    parallel_for(dx.size(), kGrain, [=](int64_t first, int64_t last) {
+    parallel_for(dx.size(), kElementGrain, [=](int64_t first, int64_t last) {
       if constexpr (std::is_same_v<T, double>)
         for (int64_t i = first; i < last; ++i) put(to[i], out[i] > 0 ? gradient[i] : slope * gradient[i], grad);
       else METVOX_ISA_CALL(add_act_back_run<Bits<T>>)

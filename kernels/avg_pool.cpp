@@ -4,6 +4,7 @@
 #include "kernels/avg_pool_loops.h"
 #include "kernels/check_view.h"
 #include "kernels/convert.h"
+#include "kernels/cpu/bits.h"
 #include "kernels/cuda/avg_pool.h"
 #include "tensor/threads.h"
 
@@ -11,10 +12,6 @@ namespace metvox {
 namespace {
 
 constexpr int64_t kMostRows = 64;  // of a box
-
-// T as the loops see it: bf16 by its bits.
-template <class T>
-using Bits = std::conditional_t<std::is_same_v<T, bf16>, uint16_t, T>;
 
 // f(row of the smaller image, rows of the larger one in it, their number).
 template <class T, class F>
@@ -27,10 +24,9 @@ void each_row(const View& large, const View& small, const Int3& stride, F f) {
       Bits<T>* rows[kMostRows];
       for (int64_t r = 0; r < count; ++r) {
         const int64_t z = slice * stride[0] + r / stride[1];
-        rows[r] =
-            reinterpret_cast<Bits<T>*>(large.as<T>()) + (z * large.shape[3] + y * stride[1] + r % stride[1]) * row;
+        rows[r] = bits<T>(large) + (z * large.shape[3] + y * stride[1] + r % stride[1]) * row;
       }
-      f(reinterpret_cast<Bits<T>*>(small.as<T>()) + i * s[4] * s[1], rows, count);
+      f(bits<T>(small) + i * s[4] * s[1], rows, count);
     }
   });
 }

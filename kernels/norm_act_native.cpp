@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "kernels/convert.h"
+#include "kernels/cpu/bits.h"
 #include "kernels/norm_act_engines.h"
 #include "tensor/threads.h"
 
@@ -15,10 +16,6 @@ namespace {
 
 constexpr int64_t kMaxChunks = 64, kMinChunkElements = 8192, kGrainElements = 16384;
 constexpr int64_t kChunkAlign = 64;  // voxels: rows of several voxels stay whole
-
-// T as the loops see it: bf16 by its bits.
-template <class T>
-using Bits = std::conditional_t<std::is_same_v<T, bf16>, uint16_t, T>;
 
 template <class T>
 class NativeNormAct final : public NormAct {

@@ -3,6 +3,7 @@
 
 #include <cstring>
 
+#include "kernels/cpu/bits.h"
 #include "kernels/cuda/pointwise.h"
 #include "kernels/launch.h"
 #include "kernels/pointwise_bodies.h"
@@ -11,14 +12,10 @@
 namespace metvox {
 namespace {
 
-constexpr int64_t kGrain = 16384;  // elements worth a thread
-
 void check_same(const char* op, View a, View b) {
   check(a.shape == b.shape && a.dtype == b.dtype, op, ": ", a.shape, ' ', name_of(a.dtype), " against ", b.shape, ' ',
         name_of(b.dtype));
 }
-
-uint16_t* bits(View v) { return reinterpret_cast<uint16_t*>(v.as<bf16>()); }
 
 template <class From, class To>
 void convert_elements(Stream& stream, View x, View y) {
@@ -35,7 +32,7 @@ void convert_from(Stream& stream, View x, View y) {
 void copy_bytes(View x, View y) {
   const char* from = static_cast<const char*>(x.data);
   char* to = static_cast<char*>(y.data);
-  parallel_for(static_cast<int64_t>(x.bytes()), 4 * kGrain, [=](int64_t first, int64_t last) {
+  parallel_for(static_cast<int64_t>(x.bytes()), 4 * kElementGrain, [=](int64_t first, int64_t last) {
     std::memcpy(to + first, from + first, static_cast<size_t>(last - first));
   });
 }
@@ -47,8 +44,8 @@ void add(Stream& stream, View a, View b, View y) {
   check_same("add", a, y);
   METVOX_ON_DEVICE(stream, add(stream, a, b, y))
   if (y.dtype == DType::bf16)
-    return parallel_for(y.size(), kGrain, [=](int64_t first, int64_t last) {
-      METVOX_ISA_CALL(add_bf16)(bits(a) + first, bits(b) + first, last - first, bits(y) + first);
+    return parallel_for(y.size(), kElementGrain, [=](int64_t first, int64_t last) {
+      METVOX_ISA_CALL(add_bf16)(bits<bf16>(a) + first, bits<bf16>(b) + first, last - first, bits<bf16>(y) + first);
     });
   dispatch_float(y.dtype, [&]<class T>() {
     if constexpr (!std::is_same_v<T, bf16>) {
@@ -79,12 +76,12 @@ void convert(Stream& stream, View x, View y) {
   if (x.dtype == y.dtype) return copy(stream, x, y, Grad::overwrite);
   METVOX_ON_DEVICE(stream, convert(stream, x, y))
   if (x.dtype == DType::bf16 && y.dtype == DType::f32)
-    return parallel_for(y.size(), kGrain, [=](int64_t first, int64_t last) {
-      METVOX_ISA_CALL(bf16_to_f32)(bits(x) + first, last - first, y.as<float>() + first);
+    return parallel_for(y.size(), kElementGrain, [=](int64_t first, int64_t last) {
+      METVOX_ISA_CALL(bf16_to_f32)(bits<bf16>(x) + first, last - first, y.as<float>() + first);
     });
   if (x.dtype == DType::f32 && y.dtype == DType::bf16)
-    return parallel_for(y.size(), kGrain, [=](int64_t first, int64_t last) {
-      METVOX_ISA_CALL(f32_to_bf16)(x.as<float>() + first, last - first, bits(y) + first);
+    return parallel_for(y.size(), kElementGrain, [=](int64_t first, int64_t last) {
+      METVOX_ISA_CALL(f32_to_bf16)(x.as<float>() + first, last - first, bits<bf16>(y) + first);
     });
   if (y.dtype == DType::f16) return convert_from<f16>(stream, x, y);
   dispatch_float(y.dtype, [&]<class To>() { convert_from<To>(stream, x, y); });

@@ -7,6 +7,7 @@
 #include <array>
 
 #include "kernels/convert.h"
+#include "kernels/cpu/bits.h"
 #include "kernels/segmentation_loss_engines.h"
 #include "tensor/threads.h"
 
@@ -17,7 +18,7 @@ constexpr int64_t kMaxChunks = 64, kGatherVoxels = 4096, kGrainVoxels = 4096;
 
 template <class T>
 class NativeLoss final : public SegmentationLossKernel {
-  using B = std::conditional_t<std::is_same_v<T, bf16>, uint16_t, T>;  // as the loops see it: bf16 by its bits
+  using B = Bits<T>;
 
  public:
   explicit NativeLoss(const SegmentationLossProblem& problem)
@@ -44,7 +45,7 @@ class NativeLoss final : public SegmentationLossKernel {
     q_.check_views(logits, labels);
     const int64_t row = r_ * q_.kPerHead + 2;
     double* partial = static_cast<double*>(scratch);  // (samples, chunks, row)
-    const B* z = reinterpret_cast<const B*>(logits.as<T>());
+    const B* z = bits<T>(logits);
     std::fill_n(partial, q_.n * chunks_ * row, 0.0);
     each_piece(labels, [&](int64_t chunk, int64_t voxel, int64_t count, const uint8_t* label) {
       METVOX_ISA_CALL(loss_sums<B>)(z + voxel * r_, label, count, heads_, partial + chunk * row);
@@ -66,8 +67,8 @@ class NativeLoss final : public SegmentationLossKernel {
     float* of_heads = static_cast<float*>(scratch);
     for (int64_t i = 0; i < q_.n * r_ * 2; ++i) of_heads[i] = static_cast<float>(times * coefficients[i]);
     const auto voxel_weight = static_cast<float>(times * coefficients[q_.n * r_ * 2]);
-    const B* z = reinterpret_cast<const B*>(logits.as<T>());
-    B* dz = reinterpret_cast<B*>(dlogits.as<T>());
+    const B* z = bits<T>(logits);
+    B* dz = bits<T>(dlogits);
     each_piece(labels, [&](int64_t chunk, int64_t voxel, int64_t count, const uint8_t* label) {
       METVOX_ISA_CALL(loss_gradient<B>)
       (z + voxel * r_, label, count, heads_, of_heads + chunk / chunks_ * r_ * 2, voxel_weight,

@@ -2,14 +2,12 @@
 // Each thread makes rows along W, one after another, with room of its own for their sums.
 #include "kernels/upsample_native.h"
 
+#include "kernels/cpu/bits.h"
 #include "kernels/upsample_engines.h"
 #include "tensor/threads.h"
 
 namespace metvox::native {
 namespace {
-
-template <class T>
-using Bits = std::conditional_t<std::is_same_v<T, bf16>, uint16_t, T>;
 
 template <class T>
 class NativeUpsample final : public Upsample {
@@ -25,7 +23,7 @@ class NativeUpsample final : public Upsample {
     p_.check_views(x, y);
     each_row(p_.out(), scratch, [&](const Int3& at, int64_t row, float* sums) {
       const auto rows = rows_of<upsample_inputs>(x, at, p_.in);
-      METVOX_ISA_CALL(upsample_row<B>)(rows, p_.in[2], p_.c, sums, bits(y) + row * 2 * row_);
+      METVOX_ISA_CALL(upsample_row<B>)(rows, p_.in[2], p_.c, sums, bits<T>(y) + row * 2 * row_);
     });
   }
   void backward(Stream&, View dy, View dx, Grad grad, void* scratch) const override {
@@ -34,12 +32,11 @@ class NativeUpsample final : public Upsample {
     each_row(p_.in, scratch, [&](const Int3& at, int64_t row, float* sums) {
       const auto rows = rows_of<upsample_outputs>(dy, at, p_.out());
       METVOX_ISA_CALL(upsample_row_back<B>)
-      (rows, p_.in[2], p_.c, grad == Grad::accumulate, sums, sums + 2 * row_ + kRowSlack, bits(dx) + row * row_);
+      (rows, p_.in[2], p_.c, grad == Grad::accumulate, sums, sums + 2 * row_ + kRowSlack, bits<T>(dx) + row * row_);
     });
   }
 
  private:
-  static B* bits(const View& v) { return reinterpret_cast<B*>(v.as<T>()); }
   int64_t piece_floats() const { return 3 * row_ + 2 * kRowSlack; }
 
   // f((sample, z, y), number of the row, scratch) for each row of an image of that extent.
@@ -62,7 +59,7 @@ class NativeUpsample final : public Upsample {
     for (int a = 0; a < z.count; ++a)
       for (int b = 0; b < y.count; ++b, ++rows.count) {
         const int64_t row = (at[0] * from[0] + z.first + a) * from[1] + y.first + b;
-        rows.row[rows.count] = bits(image) + row * from[2] * p_.c;
+        rows.row[rows.count] = bits<T>(image) + row * from[2] * p_.c;
         rows.weight[rows.count] = static_cast<float>(z.weight[a] * y.weight[b]);
       }
     return rows;

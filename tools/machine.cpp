@@ -10,7 +10,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <fstream>
-#include <set>
+#include <map>
 #include <sstream>
 
 #include "kernels/cpu/isa.h"
@@ -50,18 +50,26 @@ double cgroup_quota() {
   return 0;
 }
 
-// Of the mask, a CPU a core.
-int cores_in_mask() {
+// Cores of the mask: for each its CPUs, "0,1", by the name that it has among its siblings.
+std::map<std::string, std::string> cores_in_mask() {
   cpu_set_t mask;
-  if (sched_getaffinity(0, sizeof mask, &mask) != 0) return 1;
-  std::set<std::string> cores;
+  std::map<std::string, std::string> cores;
+  if (sched_getaffinity(0, sizeof mask, &mask) != 0) return {{"0", "0"}};
   for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
     if (!CPU_ISSET(cpu, &mask)) continue;
     const std::string folder = "/sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/topology/";
     const std::string siblings = first_line(folder + "thread_siblings_list");
-    cores.insert(siblings.empty() ? std::to_string(cpu) : siblings);
+    std::string& cpus = cores[siblings.empty() ? std::to_string(cpu) : siblings];
+    cpus += (cpus.empty() ? "" : ",") + std::to_string(cpu);
   }
-  return std::max(1, static_cast<int>(cores.size()));
+  return cores;
+}
+
+// As OMP_PLACES takes them. OpenMP's own word for it, "cores", makes it complain where there is no /sys.
+std::string places_of(const std::map<std::string, std::string>& cores) {
+  std::string places;
+  for (const auto& [name, cpus] : cores) places += (places.empty() ? "{" : ",{") + cpus + "}";
+  return places;
 }
 
 std::string onednn_version() {
@@ -73,7 +81,7 @@ std::string onednn_version() {
 
 int usable_cores() {
   // Once threads are pinned the mask is that of the first one; OpenMP remembers how many places there are.
-  const int cores = omp_get_num_places() > 0 ? omp_get_num_places() : cores_in_mask();
+  const int cores = omp_get_num_places() > 0 ? omp_get_num_places() : static_cast<int>(cores_in_mask().size());
   const double quota = cgroup_quota();
   return quota > 0 ? std::max(1, std::min(cores, static_cast<int>(std::lround(quota)))) : cores;
 }
@@ -82,7 +90,8 @@ void start_threads(int threads) {
   const int cores = usable_cores();
   if (threads == 0) threads = std::getenv("OMP_NUM_THREADS") ? omp_get_max_threads() : cores;
   set_threads(threads);
-  if (threads < 2 || threads != cores || std::getenv("OMP_PROC_BIND") || cores != cores_in_mask()) return;
+  const auto mask = cores_in_mask();
+  if (threads < 2 || threads != cores || std::getenv("OMP_PROC_BIND") || cores != static_cast<int>(mask.size())) return;
   std::string line;
   std::vector<std::string> arguments;
   std::ifstream command("/proc/self/cmdline");
@@ -91,7 +100,7 @@ void start_threads(int threads) {
   for (auto& argument : arguments) argv.push_back(argument.data());
   argv.push_back(nullptr);
   setenv("OMP_PROC_BIND", "close", 1);
-  setenv("OMP_PLACES", "cores", 0);
+  setenv("OMP_PLACES", places_of(mask).c_str(), 0);
   execv("/proc/self/exe", argv.data());
   unsetenv("OMP_PROC_BIND");  // no /proc: go on, unpinned
 }

@@ -49,7 +49,9 @@ int run(CommandLine& line) {
   options.size = size_from(size);
   options.label_maps = label_maps_from(anatomy);
   options.seed = line.values().seed;
-  if (options.cases < 1) fail(Fault::usage, "--cases: ", options.cases, " is below 1");
+  constexpr int64_t kMostCases = 100'000;  // what a typing error asks for is not begun
+  if (options.cases < 1 || options.cases > kMostCases)
+    fail(Fault::usage, "--cases: ", options.cases, " is not from 1 to ", kMostCases);
   if (!line.values().dry_run) {
     Progress progress("phantom", "cases", line.values().quiet);
     write_phantoms(out, options, layout, progress.callback());

@@ -19,15 +19,17 @@ class Checker {
   // incomplete: a sequence is missing or there twice, so that the others need not fit together.
   void look_at(const CaseFiles& files, bool incomplete) {
     std::vector<Volume> volumes;
+    std::vector<Path> readable;
     std::vector<std::string> warnings;  // each file's own
     for (const Path& path : files.images)
       guarded(files.id, [&] {
         volumes.push_back(read_sequence(path));
+        readable.push_back(path);
         for (const std::string& w : volumes.back().warnings) warnings.push_back(path.string() + ": " + w);
       });
     std::optional<CaseImages> images;
-    if (!incomplete && !volumes.empty() && volumes.size() == files.images.size())
-      guarded(files.id, [&] { images = join_sequences(files.id, files.images, std::move(volumes)); });
+    if (!incomplete && !volumes.empty())
+      guarded(files.id, [&] { images = join_sequences(files.id, readable, std::move(volumes)); });
     warn(files.id, images ? images->warnings : warnings);
     if (!files.label.empty()) guarded(files.id, [&] { look_at_label(files, images); });
   }

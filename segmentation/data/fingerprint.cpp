@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "segmentation/data/case_fault.h"
 #include "segmentation/data/preprocess.h"
 #include "tensor/random.h"
 
@@ -71,34 +72,53 @@ IntensityProperties intensity_properties(std::vector<Sample>& samples) {
           .percentile_99_5 = percentile(samples, total, 99.5)};
 }
 
-}  // namespace
-
-Fingerprint make_fingerprint(const RawDataset& dataset, uint64_t seed) {
-  check(!dataset.training.empty(), "make_fingerprint: the data set has no cases");
-  Fingerprint f;
-  const size_t channels = dataset.description.channel_names.size();
-  const auto cases = static_cast<int64_t>(dataset.training.size());
-  const int64_t share = std::max<int64_t>(1, kPooled / cases);
-  std::vector<std::vector<Sample>> samples(channels);
+// What the cases tell, gathered one by one.
+struct Gathered {
+  std::vector<std::vector<Sample>> samples;  // of each channel
   std::vector<double> relative_sizes;
-  for (int64_t k = 0; k < cases; ++k) {
-    const CaseFiles& files = dataset.training[static_cast<size_t>(k)];
+
+  void add(const CaseFiles& files, const Labels& defined, int64_t share, Random random, Fingerprint& f) {
     const CaseImages images = read_case(files);
-    const Tensor labels = read_case_labels(files, images.geometry, dataset.description.labels);
+    const Tensor labels = read_case_labels(files, images.geometry, defined);
     const CropBox box = bounding_box(nonzero_mask(images.data));
     const Int3 shape{box.last[0] - box.first[0], box.last[1] - box.first[1], box.last[2] - box.first[2]};
     const auto& mm = images.geometry.spacing_mm;
     f.spacings_mm.push_back({mm[2], mm[1], mm[0]});
     f.shapes_after_crop.push_back(shape);
     relative_sizes.push_back(static_cast<double>(volume(shape)) / static_cast<double>(labels.size()));
-    const auto voxels = foreground(labels, box, share, Random(seed, static_cast<uint64_t>(k)));
-    for (size_t c = 0; c < channels; ++c)
+    const auto voxels = foreground(labels, box, share, random);
+    for (size_t c = 0; c < samples.size(); ++c)
       for (int64_t i : voxels)
         samples[c].push_back({images.data.data<float>()[static_cast<int64_t>(c) * labels.size() + i],
                               1.0f / static_cast<float>(voxels.size())});
   }
-  for (std::vector<Sample>& s : samples) f.intensities.push_back(intensity_properties(s));
-  f.median_relative_size_after_cropping = median(relative_sizes);
+};
+
+}  // namespace
+
+Fingerprint make_fingerprint(const RawDataset& dataset, uint64_t seed) {
+  check(!dataset.training.empty(), "make_fingerprint: the data set has no cases");
+  constexpr size_t kMostFaults = 20;  // sentences that a reader still reads
+  Fingerprint f;
+  const auto cases = static_cast<int64_t>(dataset.training.size());
+  const int64_t share = std::max<int64_t>(1, kPooled / cases);
+  Gathered gathered{.samples = std::vector<std::vector<Sample>>(dataset.description.channel_names.size()),
+                    .relative_sizes = {}};
+  std::vector<CaseFault> faults;
+  for (int64_t k = 0; k < cases && faults.size() < kMostFaults; ++k) {
+    const CaseFiles& files = dataset.training[static_cast<size_t>(k)];
+    if (auto fault = try_case(files.id, [&] {
+          gathered.add(files, dataset.description.labels, share, Random(seed, static_cast<uint64_t>(k)), f);
+        }))
+      faults.push_back(std::move(*fault));
+  }
+  if (!faults.empty()) {
+    std::string text;
+    for (const CaseFault& fault : faults) text += (text.empty() ? "" : "\n") + fault.text;
+    fail(faults.front().fault, text);
+  }
+  for (std::vector<Sample>& s : gathered.samples) f.intensities.push_back(intensity_properties(s));
+  f.median_relative_size_after_cropping = median(gathered.relative_sizes);
   return f;
 }
 

@@ -105,8 +105,8 @@ Labels find_label_names(const Path& prediction_dir, const Path& truth_dir, std::
        {prediction_dir / "dataset.json", truth_dir / "dataset.json", truth_dir / ".." / "dataset.json"})
     if (std::filesystem::exists(json)) return read_description(json).labels;
   if (note)
-    *note = sentence("there is no dataset.json beside ", prediction_dir.string(), " or ", truth_dir.string(),
-                     "; summary.json speaks of the regions of BraTS metastases");
+    *note = sentence("there is no dataset.json in ", prediction_dir.string(), ", in ", truth_dir.string(),
+                     " or above it", "; summary.json speaks of the regions of BraTS metastases");
   return brats_description("").labels;
 }
 

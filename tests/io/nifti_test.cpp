@@ -269,6 +269,10 @@ TEST(nifti, oddities_become_warnings) {
   EXPECT_EQ(warning(Maker().set<int16_t>(kDatatype + 2, 8)), "bitpix is 8 but int16 voxels have 16 bits");
   EXPECT_EQ(warning(Maker().set<int16_t>(kQformCode, 0).set(kPixdim + 4, 2.0f)),
             "the spacing along axis 0 is 2 mm by pixdim and 1 mm by the affine");
+  EXPECT_EQ(warning(Maker().set(kSlope, std::numeric_limits<float>::infinity())),
+            "scl_slope is inf; the voxels are taken as they are stored");
+  EXPECT_EQ(warning(Maker().set<int16_t>(kSformCode, 0).set(kPixdim + 4, 1e30f)),
+            sentence("a spacing of ", double{1e30f}, "x1x1 mm is no scanner's"));
   EXPECT_EQ(warning(Maker().set<uint8_t>(123, 1)), "lengths are given in metres; converted to millimetres");
   EXPECT_EQ(read_nifti_header(scratch / "a.nii").geometry.spacing_mm[2], 1000);
   EXPECT_EQ(read_nifti_header(scratch / "a.nii").geometry.affine.m[0][3], -3000);

@@ -54,6 +54,16 @@ TEST_F(check, names_every_fault) {
   expect_mentions(r.faults[5], {"case e", "e_0001.nii.gz"});
 }
 
+TEST_F(check, compares_the_grids_of_what_can_be_read) {
+  write_brats("", "a");
+  write_zeros("a-t1c.nii.gz");
+  write("a-t2w.nii.gz", 1, grid({4, 3, 3}));
+  const CheckReport r = check_inputs({root});
+  ASSERT_EQ(r.faults.size(), 2u);
+  expect_mentions(r.faults[0], {"case a", "a-t1c.nii.gz: every voxel is 0"});
+  expect_mentions(r.faults[1], {"case a", "grids", "a-t2w.nii.gz"});
+}
+
 TEST_F(check, accepts_a_sound_set) {
   write_brats("", "a");
   write_label("a-seg.nii.gz", 3);

@@ -6,6 +6,7 @@
 
 #include "io/nifti.h"
 #include "segmentation/data/plans.h"
+#include "tests/segmentation/dataset_folder.h"
 
 namespace metvox {
 namespace {
@@ -50,6 +51,14 @@ TEST(fingerprint, cases_weigh_alike) {
   EXPECT_EQ(p.percentile_00_5, 1);
   EXPECT_EQ(p.percentile_99_5, 20);
   EXPECT_EQ(to_json(fingerprint_from_json(Json::parse(to_json(f).dump()), "f")), to_json(f));
+}
+
+// Every case that cannot be used is named, not the first alone.
+TEST(fingerprint, names_all_faults) {
+  RawDataset d;
+  d.description = brats_description("d");
+  for (const char* id : {"a", "b"}) d.training.push_back({id, {Path("nowhere") / id}, Path("nowhere") / id});
+  expect_mentions(error_of([&] { make_fingerprint(d, 1); }), {"case a: ", "\ncase b: "});
 }
 
 }  // namespace

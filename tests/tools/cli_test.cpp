@@ -47,7 +47,7 @@ TEST(cli, a_wrong_command_line_is_a_sentence_on_stderr_and_exit_2) {
       {{"phantom", "--out", "x", "--cases", "many"}, "--cases: \"many\" is not a whole number"},
       {{"phantom", "--out", "x", "--cases", "3.5"}, "--cases: \"3.5\" is not a whole number"},
       {{"phantom", "--out", "x", "--cases", "99999999999999999999"}, "out of range"},
-      {{"phantom", "--out", "x", "--cases", "0"}, "--cases: 0 is below 1"},
+      {{"phantom", "--out", "x", "--cases", "0"}, "--cases: 0 is not from 1 to 100000"},
       {{"phantom", "--out", "x", "--seed", "-1"}, "--seed: \"-1\""},
       {{"phantom", "--out", "x", "--domain", "secret"}, "not one of public, private"},
       {{"phantom", "--out", "x", "--size", "32x32"}, "not of the form"},
