@@ -9,7 +9,7 @@ set -euo pipefail
 install_packages
 cuda=OFF  # nvcc takes minutes; only where there is a GPU to compute on
 if command -v nvidia-smi >/dev/null && nvidia-smi -L 2>/dev/null | grep -q .; then cuda=AUTO; fi
-configure "$root/build-quickstart" -DMETVOX_TESTS=OFF -DMETVOX_CUDA=$cuda
+configure "$root/build-quickstart" -DMETVOX_TESTS=OFF -DMETVOX_PCH=ON -DMETVOX_CUDA=$cuda
 run cmake --build "$root/build-quickstart" --parallel "$jobs" --target metvox
 
 cd "$root"
