@@ -4,10 +4,10 @@
 by nnU-Net, the network by dynamic-network-architectures or MONAI, windows and export by nnU-Net's functions, all in double
 from the weights of the original file; beside them how far the same in float32 is from that.
 
-  python3 make_oracle.py MODEL CHECKPOINT.pth FOLD CASE_0000.nii.gz CASE_0001.nii.gz ...
+  python3 make_oracle.py MODEL CHECKPOINT.pth FOLD CASE_0000.nii.gz CASE_0001.nii.gz ... [--previous-stage CASE.nii.gz]
 
-MODEL is the folder that `metvox import` printed, CHECKPOINT the file that FOLD was imported from. Needs nnunetv2 (and monai
-for SegResNet). Writes MODEL/oracle/. 3-D models.
+MODEL is the folder that `metvox import` printed, CHECKPOINT the file that FOLD was imported from; of a cascade's second
+stage also what the first said of the case. Needs nnunetv2 (and monai for SegResNet). Writes MODEL/oracle/.
 """
 import argparse
 import importlib.metadata
@@ -25,11 +25,25 @@ from nnunetv2.inference.export_prediction import convert_predicted_logits_to_seg
 from nnunetv2.inference.sliding_window_prediction import compute_gaussian, compute_steps_for_sliding_window
 from nnunetv2.preprocessing.cropping.cropping import crop_to_nonzero
 from nnunetv2.preprocessing.normalization import default_normalization_schemes
-from nnunetv2.preprocessing.resampling.default_resampling import compute_new_shape
+from nnunetv2.preprocessing.resampling import default_resampling
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
+from nnunetv2.utilities.label_handling.label_handling import convert_labelmap_to_one_hot, determine_num_input_channels
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+from skimage.transform import resize
 
 MOST_VALUES, MOST_LABELS = 256, 1 << 16
+
+
+def resize_segmentation(labels, shape, order):
+    """The rule of nnU-Net's labels up to batchgenerators 0.25.1: the highest label whose mask reaches one half."""
+    out = np.zeros(shape, labels.dtype)
+    for label in np.unique(labels):
+        mask = resize((labels == label).astype(float), shape, order, mode="edge", clip=True, anti_aliasing=False)
+        out[mask >= 0.5] = label
+    return out
+
+
+default_resampling.resize_segmentation = resize_segmentation
 
 
 def network_of(weights, configuration, channels, heads):
@@ -45,7 +59,8 @@ def network_of(weights, configuration, channels, heads):
         net = get_network_from_plans(configuration.network_arch_class_name, configuration.network_arch_init_kwargs,
                                      configuration.network_arch_init_kwargs_req_import, channels, heads,
                                      allow_init=False, deep_supervision=False)
-        ours = {"ConvDropoutNormReLU": ".norm norm_act", "BasicBlockD": " add_act", "ConvTranspose3d": " conv_transpose3d"}
+        ours = {"ConvDropoutNormReLU": ".norm norm_act", "BasicBlockD": " add_act", "ConvTranspose3d": " conv_transpose3d",
+                "ConvTranspose2d": " conv_transpose3d"}
     net.load_state_dict(weights)
     layers = {}
     for name, module in net.named_modules():
@@ -58,13 +73,16 @@ def network_of(weights, configuration, channels, heads):
     return net.eval(), layers
 
 
-def preprocessed(images, spacing, plans, configuration, dtype):
-    """As DefaultPreprocessor.run_case_npy; the normalised and the resampled data, and what restores them."""
+def preprocessed(images, spacing, previous, plans, configuration, labels, dtype):
+    """As DefaultPreprocessor.run_case_npy, and the masks of a previous stage behind the data; the normalised and the
+    resampled data, and what restores them."""
     order = plans.transpose_forward
     data = images.transpose([0, *[i + 1 for i in order]])
+    if previous is not None:
+        previous = previous.transpose([0, *[i + 1 for i in order]])
     spacing = [spacing[i] for i in order]
     properties = {"shape_before_cropping": data.shape[1:]}
-    data, seg, properties["bbox_used_for_cropping"] = crop_to_nonzero(data.astype(np.float32), None)
+    data, seg, properties["bbox_used_for_cropping"] = crop_to_nonzero(data.astype(np.float32), previous)
     data = data.astype(dtype)
     properties["shape_after_cropping_and_before_resampling"] = data.shape[1:]
     for c in range(len(data)):
@@ -72,8 +90,15 @@ def preprocessed(images, spacing, plans, configuration, dtype):
         normaliser = scheme(configuration.use_mask_for_norm[c],
                             plans.foreground_intensity_properties_per_channel[str(c)], target_dtype=dtype)
         data[c] = normaliser.run(data[c], seg[0])
-    shape = compute_new_shape(data.shape[1:], spacing, configuration.spacing)
-    return data, configuration.resampling_fn_data(data, shape, spacing, configuration.spacing), properties
+    target = configuration.spacing
+    if len(target) < len(spacing):
+        target = [spacing[0], *target]
+    shape = default_resampling.compute_new_shape(data.shape[1:], spacing, target)
+    resampled = configuration.resampling_fn_data(data, shape, spacing, target)
+    if previous is not None:
+        seg = configuration.resampling_fn_seg(seg, shape, spacing, target)
+        resampled = np.vstack([resampled, convert_labelmap_to_one_hot(seg[0], labels.foreground_labels, dtype)])
+    return data, resampled, properties
 
 
 def with_layers(net, layers, x):
@@ -82,7 +107,7 @@ def with_layers(net, layers, x):
     for name, module in net.named_modules():
         if name in layers:
             def keep(module, x, y, ours=layers[name]):
-                outputs[ours] = y.detach().double().clone()
+                outputs[ours] = (y if y.ndim == 5 else y[:, :, None]).detach().double().clone()  # a 2-D layer's D is 1
 
             hooks.append(module.register_forward_hook(keep))
     net(x)
@@ -98,8 +123,10 @@ def blended(net, data, patch, mirror_axes):
     total, weight, first = 0, torch.zeros(data.shape[1:], dtype=data.dtype), None
     axes = [a + 2 for a in mirror_axes or ()]
     flips = [f for n in range(len(axes) + 1) for f in itertools.combinations(axes, n)]
-    for start in itertools.product(*compute_steps_for_sliding_window(data.shape[1:], patch, 0.5)):
-        place = (slice(None), *[slice(a, a + b) for a, b in zip(start, patch)])
+    slices = [range(n) for n in data.shape[1:-len(patch)]]  # of a 2-D network
+    for *k, start in itertools.product(*slices, itertools.product(
+            *compute_steps_for_sliding_window(data.shape[-len(patch):], patch, 0.5))):
+        place = (slice(None), *k, *[slice(a, a + b) for a, b in zip(start, patch)])
         window = data[place][None]
         first = window if first is None else first
         y = sum(torch.flip(net(torch.flip(window, f)), f) for f in flips)[0] / len(flips)
@@ -119,10 +146,12 @@ def stages(args, dtype):
     mirror = checkpoint.get("inference_allowed_mirroring_axes", (0, 1, 2))
     configuration = plans.get_configuration(name)
     labels = plans.get_label_manager(dataset)
-    net, layers = network_of(weights, configuration, len(dataset["channel_names"]), labels.num_segmentation_heads)
+    channels = determine_num_input_channels(plans, configuration, dataset)
+    net, layers = network_of(weights, configuration, channels, labels.num_segmentation_heads)
     net = net.to(torch.from_numpy(np.zeros(1, dtype)).dtype)
     images, found = SimpleITKIO().read_images(args.images)
-    normalised, resampled, properties = preprocessed(images, found["spacing"], plans, configuration, dtype)
+    previous = SimpleITKIO().read_seg(args.previous_stage)[0] if args.previous_stage else None
+    normalised, resampled, properties = preprocessed(images, found["spacing"], previous, plans, configuration, labels, dtype)
     with torch.inference_mode():
         logits, window = blended(net, torch.from_numpy(resampled), configuration.patch_size, mirror)
         out = {"read": images, "crop": np.array(properties["bbox_used_for_cropping"], dtype), "normalise": normalised,
@@ -154,6 +183,7 @@ parser.add_argument("model")
 parser.add_argument("checkpoint")
 parser.add_argument("fold")
 parser.add_argument("images", nargs="+")
+parser.add_argument("--previous-stage", metavar="CASE.nii.gz")
 args = parser.parse_args()
 exact, rounded = stages(args, np.float64), stages(args, np.float32)
 described, tensors = {}, {}
@@ -166,6 +196,9 @@ folder = pathlib.Path(args.model) / "oracle"
 folder.mkdir(exist_ok=True)
 for image in args.images:
     shutil.copy(image, folder)
+if args.previous_stage:
+    (folder / "previous_stage").mkdir(exist_ok=True)
+    shutil.copy(args.previous_stage, folder / "previous_stage")
 case = pathlib.Path(args.images[0]).name.removesuffix(".nii.gz")[:-5]
 oracle = {"case": case, "fold": args.fold, "made_with": packages, "stages": described}
 write_safetensors(folder / "oracle.safetensors", tensors, {"oracle": json.dumps(oracle)})

@@ -17,7 +17,7 @@ struct LoadedFold {
 
   LoadedFold(const ModelFolder& model, const std::string& fold, const std::string& checkpoint) {
     network = find_network(model.network)
-                  .make(store, model.config(), static_cast<int>(model.dataset.channel_names.size()),
+                  .make(store, model.config(), static_cast<int>(input_channels(model.dataset, model.config())),
                         static_cast<int>(model.dataset.labels.heads().size()));
     const Path path = checkpoint_path(model, fold, checkpoint);
     const SafeTensors file = read_safetensors(path);
@@ -29,7 +29,7 @@ struct LoadedFold {
 void write_onnx(const ModelFolder& model, const std::string& fold, const LoadedFold& loaded, const Path& path) {
   Graph graph;
   const Int3 patch = model.config().patch();
-  const auto channels = static_cast<int64_t>(model.dataset.channel_names.size());
+  const int64_t channels = input_channels(model.dataset, model.config());
   const Value images = graph.input("images", {{1, channels, patch[0], patch[1], patch[2]}, Kind::activation});
   OnnxFile file = onnx_network(images, loaded.network->build(images, 1).front(), loaded.store);
   file.note("plans", json_text(to_json(model.plans), -1));

@@ -28,7 +28,7 @@ struct Foreign {
 };
 
 std::unique_ptr<Network> make_network(const Foreign& t, ParameterStore& store) {
-  return find_network(t.network).make(store, t.config(), static_cast<int>(t.dataset.channel_names.size()),
+  return find_network(t.network).make(store, t.config(), static_cast<int>(input_channels(t.dataset, t.config())),
                                       static_cast<int>(t.dataset.labels.heads().size()));
 }
 
@@ -75,9 +75,11 @@ void require_described(const Foreign& t, const StateDict& weights, const Path& f
     if (shape.size() <= axis) fail(Fault::input, file.string(), ": ", name, " is no weight of a convolution");
     return static_cast<size_t>(shape[axis]);
   };
-  if (const size_t had = extent(first_weight(t), 1); had != channels)
-    fail(Fault::input, dataset_json.string(), ": names ", channels, " channels, but the weights of ", file.string(),
-         " are for ", had);
+  const auto inputs = static_cast<size_t>(input_channels(t.dataset, t.config()));
+  if (const size_t had = extent(first_weight(t), 1); had != inputs)
+    fail(Fault::input, dataset_json.string(), ": names ", channels, " channels",
+         inputs > channels ? sentence(" and ", inputs - channels, " labels of the previous stage") : "",
+         ", but the weights of ", file.string(), " are for ", had);
   if (const size_t had = extent(head_weight(t), 0); had != heads)
     fail(Fault::input, dataset_json.string(), ": its labels make ", heads, " heads, but the weights of ", file.string(),
          " have ", had);

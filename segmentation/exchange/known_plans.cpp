@@ -88,9 +88,6 @@ void require_known_plans(const Json& plans, const std::string& configuration, co
   require_known_resampling(c, "probabilities", 1, false, inside);
   if (c.contains("architecture"))
     require_known_layers(c.at("architecture"), get<Json>(c, "patch_size", inside).size(), inside);
-  if (c.contains("previous_stage"))
-    fail(Fault::input, inside, ": needs the predictions of ", json_text(c.at("previous_stage"), -1),
-         " as inputs, which this program does not predict with; import 3d_fullres or 2d");
 }
 
 }  // namespace metvox

@@ -6,6 +6,7 @@
 
 #include "kernels/pointwise.h"
 #include "segmentation/inference/predict_cases.h"
+#include "segmentation/inference/previous_stage.h"
 
 namespace metvox {
 namespace {
@@ -122,7 +123,7 @@ void compare_layers(const Oracle& oracle, const ModelFolder& model, const std::s
                     const std::string& checkpoint, const Target& target, const Tensor& data,
                     std::vector<VerifiedStage>& out) {
   ParameterStore store(DType::f32, target.device);
-  const auto channels = static_cast<int64_t>(model.dataset.channel_names.size());
+  const int64_t channels = input_channels(model.dataset, model.config());
   const auto network = find_network(model.network)
                            .make(store, model.config(), static_cast<int>(channels),
                                  static_cast<int>(model.dataset.labels.heads().size()));
@@ -180,10 +181,12 @@ Certificate verify_model(const ModelFolder& model, const std::string& checkpoint
     fail(Fault::input, oracle.path().string(), ": is of fold ", out.fold, ", which the model has not");
   const CaseImages images = read_case(oracle_case(dir, model, out.case_id));
   out.stages.push_back(compare(oracle, "read", images.data));
+  const Tensor previous = read_previous_stage(out.case_id, model, images.geometry, dir / "previous_stage");
   const auto prepared = [&](const Configuration& c) {
-    return preprocess_case(out.case_id, images, Tensor(), model.plans, c, model.dataset.labels, 0);
+    return preprocess_case(out.case_id, images, previous, model.plans, c, model.dataset.labels, 0);
   };
-  const PreprocessedCase c = prepared(model.config());
+  PreprocessedCase c = prepared(model.config());
+  if (previous) c.data = with_previous_labels(c.data, c.seg, previous_labels(model.dataset, model.config()));
   out.stages.push_back(compare(oracle, "crop", {3, 2}, [&](int64_t i) {
     return static_cast<double>((i % 2 ? c.properties.bbox_last : c.properties.bbox_first)[static_cast<size_t>(i / 2)]);
   }));

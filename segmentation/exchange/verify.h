@@ -2,10 +2,11 @@
 // A parity certificate: a model folder may carry an oracle, a case with what the reference implementation in double
 // makes of it at every stage, and how far the reference itself in float is from that. verify_model() runs the case
 // through this program and compares.
-// MODEL/oracle/CASE_0000.nii.gz, ... and oracle.safetensors (tools/make_oracle.py): a tensor f64 a stage, its values at
-// `positions` of the whole (PyTorch's order, value k of n at k (size - 1) / (n - 1)), and metadata "oracle", JSON with
-// "case", "fold", "made_with" and "stages": {NAME: {"shape", "float32_error"}}. Stages: read, crop,
-// normalise, resample, layer SCOPE OP ..., window, export.
+// MODEL/oracle/CASE_0000.nii.gz, ... (of a cascade previous_stage/CASE.nii.gz too) and oracle.safetensors
+// (tools/make_oracle.py): a tensor f64 a stage, its values at `positions` of the whole (PyTorch's order, value k of n
+// at k (size - 1) / (n - 1)), and metadata "oracle", JSON with "case", "fold", "made_with" and "stages": {NAME:
+// {"shape", "float32_error"}}. Stages: read, crop, normalise, resample (with a cascade's masks), layer SCOPE OP ...,
+// window, export.
 #pragma once
 #include "segmentation/networks/model.h"
 

@@ -49,21 +49,11 @@ bool keeps(const PredictionFiles& files, const CaseFiles& inputs, const ModelFol
   return flaw.empty();
 }
 
-// What the previous stage said of the case, on the images' grid; empty where there is no such stage.
-Tensor read_previous(const CaseFiles& files, const ModelFolder& model, const Geometry& grid, const Path& dir) {
-  if (previous_labels(model.dataset, model.config()) == 0) return {};
-  const Path path = prediction_files(dir, files.id).labels;
-  if (!std::filesystem::exists(path))
-    fail(Fault::input, "case ", files.id, ": ", path.string(), " is missing; predict the same images with ",
-         model.config().previous_stage, " first");
-  return read_case_labels({files.id, {}, path}, grid, model.dataset.labels);
-}
-
 PreprocessedCase prepare(const CaseFiles& files, const ModelFolder& model, const PredictOptions& options,
                          std::vector<std::string>& warnings) {
   const CaseImages images = read_case(files);
   for (const std::string& w : images.warnings) warnings.push_back(named_case(files.id, w));
-  const Tensor previous = read_previous(files, model, images.geometry, options.previous_stage);
+  const Tensor previous = read_previous_stage(files.id, model, images.geometry, options.previous_stage);
   PreprocessedCase c =
       preprocess_case(files.id, images, previous, model.plans, model.config(), model.dataset.labels, 0);
   if (previous) c.data = with_previous_labels(c.data, c.seg, previous_labels(model.dataset, model.config()));
@@ -87,6 +77,15 @@ PredictionFiles prediction_files(const Path& dir, const std::string& id) {
 
 bool finished(const PredictionFiles& files, bool probabilities) {
   return std::filesystem::exists(files.labels) && (!probabilities || std::filesystem::exists(files.probabilities));
+}
+
+Tensor read_previous_stage(const std::string& id, const ModelFolder& model, const Geometry& grid, const Path& dir) {
+  if (previous_labels(model.dataset, model.config()) == 0) return {};
+  const Path path = prediction_files(dir, id).labels;
+  if (!std::filesystem::exists(path))
+    fail(Fault::input, "case ", id, ": ", path.string(), " is missing; predict the same images with ",
+         model.config().previous_stage, " first");
+  return read_case_labels({id, {}, path}, grid, model.dataset.labels);
 }
 
 std::string head_names(const Labels& labels) {

@@ -15,6 +15,10 @@ PredictionFiles prediction_files(const Path& dir, const std::string& id);
 // Are they there: the labels, and with `probabilities` these too?
 bool finished(const PredictionFiles& files, bool probabilities);
 
+// What the previous stage of a cascade said of the case, u8 (z, y, x) on the images' grid: DIR/CASE.nii.gz; empty where
+// the model has no such stage. Throws Error (Fault::input) where the file is missing.
+Tensor read_previous_stage(const std::string& id, const ModelFolder& model, const Geometry& grid, const Path& dir);
+
 // The heads as the metadata of probabilities names them: a JSON list.
 std::string head_names(const Labels& labels);
 

@@ -36,10 +36,24 @@ std::string joined(const std::vector<std::string>& names) {
   return out;
 }
 
-std::vector<std::string> channels_of(const SafeTensorsHeader& header, const Path& checkpoint) {
+// Names for all inputs of a network that takes these channels: in a cascade the previous stage's masks lie behind them.
+std::vector<std::string> inputs_of(std::vector<std::string> channels, int64_t inputs) {
+  const auto named = static_cast<int64_t>(channels.size());
+  for (int64_t label = 1; label <= inputs - named; ++label)
+    channels.push_back(sentence("label ", label, " of the previous stage"));
+  return channels;
+}
+
+// Of the model in the file, whose input convolution has this name.
+std::vector<std::string> inputs_of(const SafeTensorsHeader& header, const std::string& input, const Path& checkpoint) {
   const auto text = header.metadata.find("dataset");
-  if (text == header.metadata.end()) return {};
-  return description_from_json(parse_json(text->second, checkpoint), checkpoint).channel_names;
+  const auto weight = header.specs.find(input);
+  if (text == header.metadata.end() || weight == header.specs.end()) return {};
+  constexpr int kRank = 5;
+  constexpr int64_t kMost = 4096;
+  if (weight->second.shape.rank() != kRank || weight->second.shape[1] > kMost) return {};  // require_shape() refuses it
+  return inputs_of(description_from_json(parse_json(text->second, checkpoint), checkpoint).channel_names,
+                   weight->second.shape[1]);
 }
 
 // For each of `now` the place of the same sequence in `then`, or -1.
@@ -79,10 +93,12 @@ std::string how_adapted(const Transfer& t, const std::vector<std::string>& now, 
 }
 
 void match_channels(Transfer& t, const ParameterStore& store, const SafeTensorsHeader& header,
-                    const std::vector<std::string>& now, const std::optional<NewChannels>& rule) {
+                    const std::vector<std::string>& channels, const std::optional<NewChannels>& rule) {
   const Parameter* input = input_convolution(store);
-  const std::vector<std::string> then = channels_of(header, t.from);
-  if (!input || then.empty() || !all_differ(now) || !all_differ(then)) return;  // then channels are matched by place
+  if (!input) return;
+  const std::vector<std::string> now = inputs_of(channels, input->shape[1]),
+                                 then = inputs_of(header, input->name, t.from);
+  if (then.empty() || !all_differ(now) || !all_differ(then)) return;  // then channels are matched by place
   t.channels = matched(now, then);
   if (in_place(t.channels, then.size())) return;
   const bool permuted =
@@ -155,7 +171,7 @@ Transfer plan_transfer(const ParameterStore& store, const Path& checkpoint, cons
   for (const TransferredTensor& tensor : t.tensors) {
     if (tensor.how == How::anew) continue;
     std::optional<int64_t> then;
-    if (tensor.how == How::adapted) then = static_cast<int64_t>(channels_of(header, checkpoint).size());
+    if (tensor.how == How::adapted) then = static_cast<int64_t>(inputs_of(header, tensor.name, checkpoint).size());
     require_shape(tensor, header, checkpoint, then);
     const DType type = header.specs.at(tensor.name).dtype;
     if (type != DType::f64 && type != DType::f32 && type != DType::bf16)

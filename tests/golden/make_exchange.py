@@ -46,18 +46,20 @@ def save(value, path):
             packed.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), data, zipfile.ZIP_DEFLATED, 9)
 
 
-def configuration(residual):
+def configuration(residual, dims=3):
     kind, repeat = ("ResidualEncoderUNet", "n_blocks_per_stage") if residual else ("PlainConvUNet", "n_conv_per_stage")
-    kwargs = {"n_stages": 3, "features_per_stage": [4, 6, 6], "conv_op": "torch.nn.modules.conv.Conv3d",
-              "kernel_sizes": [[1, 3, 3], [3, 3, 3], [3, 3, 3]], "strides": [[1, 1, 1], [1, 2, 2], [2, 2, 2]],
+    axes = lambda rows: [row[-dims:] for row in rows]
+    kwargs = {"n_stages": 3, "features_per_stage": [4, 6, 6], "conv_op": f"torch.nn.modules.conv.Conv{dims}d",
+              "kernel_sizes": axes([[1, 3, 3], [3, 3, 3], [3, 3, 3]]), "strides": axes([[1, 1, 1], [1, 2, 2], [2, 2, 2]]),
               repeat: [1, 2, 1], "n_conv_per_stage_decoder": [1, 1], "conv_bias": True,
-              "norm_op": "torch.nn.modules.instancenorm.InstanceNorm3d", "norm_op_kwargs": {"eps": 1e-5, "affine": True},
+              "norm_op": f"torch.nn.modules.instancenorm.InstanceNorm{dims}d", "norm_op_kwargs": {"eps": 1e-5, "affine": True},
               "dropout_op": None, "dropout_op_kwargs": None, "nonlin": "torch.nn.LeakyReLU",
               "nonlin_kwargs": {"inplace": True}}
     resample = "resample_data_or_seg_to_shape"
     order = lambda labels, n: {"is_seg": labels, "order": n, "order_z": 0, "force_separate_z": None}
     return {"data_identifier": "nnUNetPlans_3d_fullres", "preprocessor_name": "DefaultPreprocessor", "batch_size": 2,
-            "patch_size": [8, 16, 16], "median_image_size_in_voxels": [12.0, 20.0, 18.0], "spacing": [2.0, 1.0, 1.0],
+            "patch_size": [8, 16, 16][-dims:], "median_image_size_in_voxels": [12.0, 20.0, 18.0][-dims:],
+            "spacing": [2.0, 1.0, 1.0][-dims:],
             "normalization_schemes": ["ZScoreNormalization"] * 2, "use_mask_for_norm": [True] * 2,
             "resampling_fn_data": resample, "resampling_fn_data_kwargs": order(False, 3),
             "resampling_fn_seg": resample, "resampling_fn_seg_kwargs": order(True, 1),
@@ -78,13 +80,13 @@ def old(new):
     return out
 
 
-def plans(config, order):
+def plans(configurations, order):
     intensities = dict.fromkeys(("max", "mean", "median", "min", "percentile_00_5", "percentile_99_5", "std"), 1.0)
     back = [order.index(a) for a in range(3)]
     return {"dataset_name": "Dataset001_Golden", "plans_name": "nnUNetPlans",
             "original_median_spacing_after_transp": [2.0, 1.0, 1.0], "original_median_shape_after_transp": [12, 20, 18],
             "image_reader_writer": "SimpleITKIO", "transpose_forward": order, "transpose_backward": back,
-            "configurations": {"3d_fullres": config}, "experiment_planner_used": "ExperimentPlanner",
+            "configurations": configurations, "experiment_planner_used": "ExperimentPlanner",
             "label_manager": "LabelManager",
             "foreground_intensity_properties_per_channel": {"0": intensities, "1": intensities}}
 
@@ -98,7 +100,11 @@ def case(folder):
         image = SimpleITK.GetImageFromArray(head.round().astype(np.int16))
         image.SetSpacing((1.1, 0.9, 2.4))
         SimpleITK.WriteImage(image, str(folder / f"case_{c:04d}.nii.gz"))
-    return [str(folder / f"case_{c:04d}.nii.gz") for c in range(2)]
+    said = (z**2 + y**2 + x**2 < 0.4) * (1 + (x > 0.1) + (y + z > 0.2))  # by a previous stage
+    image = SimpleITK.GetImageFromArray(said.astype(np.uint8))
+    image.SetSpacing((1.1, 0.9, 2.4))
+    SimpleITK.WriteImage(image, str(folder / "case.nii.gz"))
+    return [str(folder / f"case_{c:04d}.nii.gz") for c in range(2)], str(folder / "case.nii.gz")
 
 
 def write(name, plan, checkpoint, file):
@@ -108,27 +114,33 @@ def write(name, plan, checkpoint, file):
     (folder / "plans.json").write_text(json.dumps(plan, indent=1))
     (folder / "dataset.json").write_text(json.dumps(DATASET, indent=1))
     save(checkpoint, folder / file)
-    images = case(HERE)
+    images, previous = case(HERE)
     subprocess.run([sys.executable, HERE.parents[1] / "tools" / "make_oracle.py", folder, folder / file,
-                    "0" if name != "segresnet" else "all", *images], check=True)
-    for image in images:
+                    "0" if name != "segresnet" else "all", *images,
+                    *(["--previous-stage", previous] if name == "cascade" else [])], check=True)
+    for image in [*images, previous]:
         pathlib.Path(image).unlink()
 
 
-for name, residual, order in (("plain", False, [0, 1, 2]), ("resenc", True, [0, 2, 1])):
-    config = configuration(residual)
+PLAIN, RESIDUAL, FLAT = configuration(False), configuration(True), configuration(False, 2)
+CASCADE = {"3d_lowres": {**PLAIN, "spacing": [2.6, 1.3, 1.3], "next_stage": "3d_cascade_fullres"}, "3d_fullres": PLAIN,
+           "3d_cascade_fullres": {"inherits_from": "3d_fullres", "previous_stage": "3d_lowres"}}
+for name, run, config, configurations, order in (
+        ("plain", "3d_fullres", PLAIN, {"3d_fullres": old(PLAIN)}, [0, 1, 2]),
+        ("resenc", "3d_fullres", RESIDUAL, {"3d_fullres": RESIDUAL}, [0, 2, 1]),
+        ("flat", "2d", FLAT, {"2d": FLAT}, [0, 1, 2]),
+        ("cascade", "3d_cascade_fullres", PLAIN, CASCADE, [1, 0, 2])):
     a = config["architecture"]
-    net = get_network_from_plans(a["network_class_name"], a["arch_kwargs"], a["_kw_requires_import"], 2, 3,
-                                 allow_init=False, deep_supervision=True)
-    plan = plans(config if residual else old(config), order)
+    net = get_network_from_plans(a["network_class_name"], a["arch_kwargs"], a["_kw_requires_import"],
+                                 2 + (3 if name == "cascade" else 0), 3, allow_init=False, deep_supervision=True)
+    plan = plans(configurations, order)
     save_keys = {"network_weights": weights(net), "optimizer_state": {"state": {}, "param_groups": [{"lr": 0.01}]},
                  "grad_scaler_state": None, "logging": {"mean_fg_dice": [np.float64(0.5)], "train_losses": [np.float32(1)]},
                  "_best_ema": np.float64(0.5), "current_epoch": 1,
-                 "init_args": {"plans": plan, "configuration": "3d_fullres", "fold": 0, "dataset_json": DATASET,
+                 "init_args": {"plans": plan, "configuration": run, "fold": 0, "dataset_json": DATASET,
                                "device": torch.device("cpu")},
-                 "trainer_name": "nnUNetTrainer", "inference_allowed_mirroring_axes": (0, 1, 2)}
+                 "trainer_name": "nnUNetTrainer", "inference_allowed_mirroring_axes": tuple(range(len(config["patch_size"])))}
     write(name, plan, save_keys, "fold_0/checkpoint_final.pth")
 segresnet = SegResNet(spatial_dims=3, init_filters=8, in_channels=2, out_channels=3, blocks_down=[1, 2, 2, 4],
                       blocks_up=[1, 1, 1])
-config = configuration(False)
-write("segresnet", plans(config, [0, 1, 2]), collections.OrderedDict(weights(segresnet)), "model.pt")
+write("segresnet", plans({"3d_fullres": PLAIN}, [0, 1, 2]), collections.OrderedDict(weights(segresnet)), "model.pt")

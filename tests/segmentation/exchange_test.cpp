@@ -37,7 +37,7 @@ Path imported(const Path& source) {
 
 void expect_parity(const std::string& name) {
   const Path model = imported(kGolden / name);
-  fs::copy(kGolden / name / "oracle", model / "oracle");
+  fs::copy(kGolden / name / "oracle", model / "oracle", fs::copy_options::recursive);
   const Certificate c = verify_model(open_model(model), "final", {});
   EXPECT_GE(c.stages.size(), 10u);
   for (const VerifiedStage& s : c.stages)
@@ -113,10 +113,35 @@ testing::AssertionResult holds(const std::string& text, const std::string& part)
   return testing::AssertionFailure() << "expected \"" << part << "\" in: " << text;
 }
 
+void expect_export_comes_back(const std::string& name) {
+  const Path model = imported(kGolden / name), out = fresh_dir("exported");
+  export_model(open_model(model), "final", ExportFormat::nnunet, out, false);
+  const auto names = [](const Path& path) {
+    const TorchFile file(path);
+    std::vector<std::string> all;
+    for (const auto& [weight, value] : file.root().find("network_weights")->entries()) all.push_back(weight);
+    std::sort(all.begin(), all.end());
+    return all;
+  };
+  const Path inside = Path("fold_0") / "checkpoint_final.pth";
+  EXPECT_EQ(names(out / inside), names(kGolden / name / inside));  // nnU-Net loads strictly
+  const Path again = fresh_dir("again");
+  const ImportedModel back = import_nnunet({out, again, {}, "final", false});
+  const auto a = read_safetensors(model / "fold_0" / "checkpoint_final.safetensors"),
+             b = read_safetensors(back.model / "fold_0" / "checkpoint_final.safetensors");
+  ASSERT_EQ(a.tensors.size(), b.tensors.size());
+  for (const auto& [weight, tensor] : a.tensors)
+    EXPECT_EQ(std::memcmp(tensor.view().data, b.tensors.at(weight).view().data, tensor.bytes()), 0)
+        << name << ' ' << weight;
+  EXPECT_EQ(open_model(back.model).mirror_axes, open_model(model).mirror_axes);
+}
+
 }  // namespace
 
 TEST(exchange, a_plain_unet_of_old_plans_is_the_reference) { expect_parity("plain"); }
 TEST(exchange, a_residual_unet_of_turned_axes_is_the_reference) { expect_parity("resenc"); }
+TEST(exchange, a_2d_unet_is_the_reference) { expect_parity("flat"); }
+TEST(exchange, the_second_stage_of_a_cascade_is_the_reference) { expect_parity("cascade"); }
 TEST(exchange, a_segresnet_of_monai_is_the_reference) { expect_parity("segresnet"); }
 
 TEST(exchange, verify_finds_a_weight_that_was_changed) {
@@ -153,25 +178,7 @@ TEST(exchange, a_model_without_an_oracle_says_how_to_record_one) {
 }
 
 TEST(exchange, what_is_exported_to_nnunet_comes_back) {
-  const Path model = imported(kGolden / "resenc"), out = fresh_dir("exported");
-  export_model(open_model(model), "final", ExportFormat::nnunet, out, false);
-  const auto names = [](const Path& path) {
-    const TorchFile file(path);
-    std::vector<std::string> all;
-    for (const auto& [name, value] : file.root().find("network_weights")->entries()) all.push_back(name);
-    std::sort(all.begin(), all.end());
-    return all;
-  };
-  const Path inside = Path("fold_0") / "checkpoint_final.pth";
-  EXPECT_EQ(names(out / inside), names(kGolden / "resenc" / inside));  // nnU-Net loads strictly
-  const Path again = fresh_dir("again");
-  const ImportedModel back = import_nnunet({out, again, {}, "final", false});
-  const auto a = read_safetensors(model / "fold_0" / "checkpoint_final.safetensors"),
-             b = read_safetensors(back.model / "fold_0" / "checkpoint_final.safetensors");
-  ASSERT_EQ(a.tensors.size(), b.tensors.size());
-  for (const auto& [name, tensor] : a.tensors)
-    EXPECT_EQ(std::memcmp(tensor.view().data, b.tensors.at(name).view().data, tensor.bytes()), 0) << name;
-  EXPECT_EQ(open_model(back.model).mirror_axes, 7);
+  for (const char* name : {"resenc", "flat", "cascade"}) expect_export_comes_back(name);
 }
 
 TEST(exchange, a_model_that_is_there_is_not_replaced) {
@@ -207,8 +214,8 @@ TEST(exchange, plans_that_are_not_known_are_refused_by_name) {
   EXPECT_TRUE(holds(after_plan([](Json& c) { c["architecture"]["arch_kwargs"]["nonlin"] = "torch.nn.ReLU"; }),
                     "nonlin is \"torch.nn.ReLU\""));
   EXPECT_TRUE(holds(after_plan([](Json& c) { c["normalization_schemes"][0] = "MyNorm"; }), "MyNorm"));
-  EXPECT_TRUE(
-      holds(after_plan([](Json& c) { c["previous_stage"] = "3d_lowres"; }), "needs the predictions of \"3d_lowres\""));
+  EXPECT_TRUE(holds(after_plan([](Json& c) { c["previous_stage"] = "3d_lowres"; }),
+                    "names 2 channels and 3 labels of the previous stage, but the weights of"));
   EXPECT_TRUE(holds(after_plan([](Json& c) { c["patch_size"] = {8, 16, 24}; }), "patch_size is [8,16,24], but"));
 }
 

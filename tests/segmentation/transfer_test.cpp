@@ -12,13 +12,19 @@ using How = TransferredTensor::How;
 
 constexpr const char* kInput = "encoder.stages.0.0.convs.0.conv.weight";
 
-// A checkpoint of the fake model, whose channels are T1C T1N T2F T2W; `dataset`: with the metadata that says so.
-Path checkpoint(bool dataset = true) {
+// A checkpoint of the fake model, whose channels are T1C T1N T2F T2W; `dataset`: with the metadata that says so;
+// `masks` of a previous stage behind the channels.
+Path checkpoint(bool dataset = true, int64_t masks = 0) {
   const Path dir = write_fake_model(fresh_dir("results"), {8, 8, 12}, 1);
   const Path file = dir / "fold_0" / "checkpoint_final.safetensors";
   SafeTensors old = read_safetensors(file);
   std::vector<NamedView> tensors;
   for (const auto& [name, tensor] : old.tensors) tensors.push_back({name, tensor.view()});
+  const Tensor input = Tensor::empty({4, 4 + masks, 3, 3, 3}, DType::f32);
+  for (int64_t i = 0; i < input.size(); ++i) input.data<float>()[i] = static_cast<float>(i) / 1024;
+  if (masks > 0)
+    for (NamedView& t : tensors)
+      if (t.name == kInput) t.view = input.view();
   if (dataset) old.metadata["dataset"] = json_text(read_json(dir / "dataset.json"), -1);
   write_safetensors(file, tensors, old.metadata);
   return file;
@@ -31,9 +37,10 @@ struct Trained {
   Transfer transfer;
   Tensor then;
 
-  Trained(const Path& file, const std::vector<std::string>& channels, const std::optional<NewChannels>& rule = {}) {
+  Trained(const Path& file, const std::vector<std::string>& channels, const std::optional<NewChannels>& rule = {},
+          int masks = 0) {
     Configuration c = fake_configuration({8, 8, 12});
-    network = find_network("nnunet").make(store, c, static_cast<int>(channels.size()), 3);
+    network = find_network("nnunet").make(store, c, static_cast<int>(channels.size()) + masks, 3);
     store.initialize(99);
     transfer = plan_transfer(store, file, channels, rule);
     transfer_weights(store, transfer);
@@ -44,7 +51,7 @@ struct Trained {
     const Parameter& p = *store.find(kInput);
     return store.read(p).data<float>()[(k * p.shape[1] + c) * 27 + i];
   }
-  float old(int64_t k, int64_t c, int64_t i) const { return then.data<float>()[(k * 4 + c) * 27 + i]; }
+  float old(int64_t k, int64_t c, int64_t i) const { return then.data<float>()[(k * then.shape()[1] + c) * 27 + i]; }
   const TransferredTensor& input() const {
     for (const TransferredTensor& t : transfer.tensors)
       if (t.name == kInput) return t;
@@ -52,9 +59,9 @@ struct Trained {
   }
 };
 
-std::string refusal(const Path& file, const std::vector<std::string>& channels) {
+std::string refusal(const Path& file, const std::vector<std::string>& channels, int masks = 0) {
   try {
-    Trained(file, channels);
+    Trained(file, channels, {}, masks);
   } catch (const Error& e) {
     EXPECT_EQ(e.fault(), Fault::input);
     return e.what();
@@ -95,6 +102,16 @@ TEST(transfer, channels_in_another_order_are_matched_by_name) {
     each_tap([&](int64_t k, int64_t i) { ASSERT_EQ(t.now(k, c, i), t.old(k, then[c], i)) << c; });
   EXPECT_EQ(t.input().how, How::adapted);
   EXPECT_NE(t.input().why.find("T2W from T2W, T1ce from T1C"), std::string::npos) << t.input().why;
+}
+
+TEST(transfer, masks_of_a_previous_stage_keep_their_place) {
+  const Trained t(checkpoint(true, 3), {"T2W", "T1ce", "FLAIR", "T1"}, {}, 3);
+  const int64_t then[] = {3, 0, 2, 1, 4, 5, 6};
+  for (int64_t c = 0; c < 7; ++c)
+    each_tap([&](int64_t k, int64_t i) { ASSERT_EQ(t.now(k, c, i), t.old(k, then[c], i)) << c; });
+  const std::string text = refusal(checkpoint(), {"T1C", "T1N", "T2F", "T2W"}, 3);
+  EXPECT_NE(text.find("this training is on T1C, T1N, T2F, T2W, label 1 of the previous stage"), std::string::npos)
+      << text;
 }
 
 TEST(transfer, channels_that_differ_need_a_rule) {
