@@ -138,7 +138,7 @@ CheckResult check_case(const OpCase& c, const Target& target, uint64_t seed) {
       result.forward = step.forward.work;
       result.backward = step.backward.work;
     }
-  const double eps = eps_of(target.dtype), unit = 4 * c.slack * eps;
+  const double eps = eps_of(target.dtype), unit = 4 * c.slack * (target.tf32 ? 0x1p-10 : eps);
   const Tensor expected = judge.output(), got = tried->output();
   const Tensor expected_grads = judge.grads(), got_grads = tried->grads();
   result.forward_error = excess(got.view(), expected.view(), 0, expected.size(), unit * std::sqrt(c.terms), eps);

@@ -15,8 +15,8 @@ struct CheckResult {
   bool passed() const { return !declined && forward_error <= 1 && gradient_error <= 1; }
 };
 // Runs the case on the target and in double on the reference, every value in its own guarded and poisoned block, on the
-// same data (rounded to the target's type). Allowed: 4 slack eps(dtype) sqrt(terms) times the reference's root mean
-// square.
+// same data (rounded to the target's type). Allowed: 4 slack eps sqrt(terms) times the reference's root mean square,
+// eps being that of the type, or of tf32 where that is allowed.
 CheckResult check_case(const OpCase& c, const Target& target, uint64_t seed);
 // Largest relative difference between the gradient in double and central differences along random directions.
 double gradient_error(const OpCase& c, uint64_t seed);

@@ -34,11 +34,12 @@ std::string Conv3dProblem::describe() const {
   std::string text = sentence("conv3d n", n, " c", c);
   if (c2) text += sentence('+', c2);
   text += sentence(" k", k, " in", text_of(in), " k", text_of(kernel), " s", text_of(stride), " p", text_of(pad));
-  return text + (bias ? " bias " : " ") + std::string(name_of(dtype));
+  return text + (bias ? " bias " : " ") + std::string(precision_of(dtype, tf32));
 }
 
 void Conv3dProblem::validate() const {
   check(n >= 1 && c >= 1 && c2 >= 0 && k >= 1, "conv3d: batch and channels start at 1: ", describe());
+  check(!tf32 || dtype == DType::f32, "conv3d: tf32 is of f32, not of ", name_of(dtype));
   for (int a = 0; a < 3; ++a)
     check(in[a] >= 1 && kernel[a] >= 1 && stride[a] >= 1 && pad[a] >= 0,
           "conv3d: extents, kernel and stride start at 1, padding at 0: ", describe());

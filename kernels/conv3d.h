@@ -18,6 +18,7 @@ struct Conv3dProblem {
   bool bias = false;
   DType dtype = DType::f32;
   Device device{};
+  bool tf32 = false;  // may x, w and dy be rounded to tf32 (kernels/engine.h)? dtype is f32 then
 
   Int3 out() const;
   Shape x_shape() const { return {n, c, in[0], in[1], in[2]}; }

@@ -34,7 +34,7 @@ class Forward final : public Conv3dForward {
   void run(Stream& stream, View x, View x2, const void* packed, View y, void* scratch) const override {
     p_.check_activations(x, x2, y);
     const Matrix out{y.data, p_.dtype, p_.k};
-    Product product{.m = voxels(p_), .n = p_.k, .inner = p_.c, .b_turned = true};
+    Product product{.m = voxels(p_), .n = p_.k, .inner = p_.c, .b_turned = true, .tf32 = p_.tf32};
     multiply(stream, product, {x.data, p_.dtype, p_.c}, weights(p_, packed, p_.dtype, 0), out, scratch);
     product.inner = p_.c2, product.adds = true;
     if (p_.c2) multiply(stream, product, {x2.data, p_.dtype, p_.c2}, weights(p_, packed, p_.dtype, p_.c), out, scratch);
@@ -64,7 +64,7 @@ class BackwardData final : public Conv3dBackwardData {
     p_.check_activations(dx, dx2, dy);
     const auto part = [&](const View& to, int64_t first, int64_t c, Grad how) {
       if (how == Grad::ignore) return;
-      const Product product{.m = voxels(p_), .n = c, .inner = p_.k, .adds = how == Grad::accumulate};
+      const Product product{.m = voxels(p_), .n = c, .inner = p_.k, .adds = how == Grad::accumulate, .tf32 = p_.tf32};
       multiply(stream, product, {dy.data, p_.dtype, p_.k}, weights(p_, packed, p_.dtype, first), {to.data, p_.dtype, c},
                scratch);
     };
@@ -88,7 +88,8 @@ class BackwardWeights final : public Conv3dBackwardWeights {
     p_.check_activations(x, x2, dy);
     p_.check_weights(dw, db);
     const auto part = [&](const View& from, int64_t first, int64_t c) {
-      const Product product{.m = p_.k, .n = c, .inner = voxels(p_), .a_turned = true, .adds = grad == Grad::accumulate};
+      const Product product{
+          .m = p_.k, .n = c, .inner = voxels(p_), .a_turned = true, .adds = grad == Grad::accumulate, .tf32 = p_.tf32};
       multiply(stream, product, {dy.data, p_.dtype, p_.k}, {from.data, p_.dtype, c},
                weights(p_, dw.data, DType::f32, first), scratch);
     };

@@ -13,11 +13,12 @@ double ConvTranspose3dProblem::flops() const {
 
 std::string ConvTranspose3dProblem::describe() const {
   return sentence("conv_transpose3d n", n, " c", c, " k", k, " in", in[0], 'x', in[1], 'x', in[2], " s", stride[0], 'x',
-                  stride[1], 'x', stride[2], bias ? " bias " : " ", name_of(dtype));
+                  stride[1], 'x', stride[2], bias ? " bias " : " ", precision_of(dtype, tf32));
 }
 
 void ConvTranspose3dProblem::validate() const {
   check(n >= 1 && c >= 1 && k >= 1, "conv_transpose3d: batch and channels start at 1: ", describe());
+  check(!tf32 || dtype == DType::f32, "conv_transpose3d: tf32 is of f32, not of ", name_of(dtype));
   for (int a = 0; a < 3; ++a)
     check(in[a] >= 1 && stride[a] >= 1, "conv_transpose3d: extents and stride start at 1: ", describe());
 }

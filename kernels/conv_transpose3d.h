@@ -14,6 +14,7 @@ struct ConvTranspose3dProblem {
   bool bias = true;
   DType dtype = DType::f32;
   Device device{};
+  bool tf32 = false;  // as Conv3dProblem's
 
   Int3 out() const { return {in[0] * stride[0], in[1] * stride[1], in[2] * stride[2]}; }
   Shape x_shape() const { return {n, c, in[0], in[1], in[2]}; }

@@ -18,7 +18,7 @@ using Problem = ConvTranspose3dProblem;
 
 Convolution mirrored(const Problem& p, Pass pass, bool adds = false) {
   Conv3dProblem q{p.n, p.k, 0, p.c, p.out(), p.stride, p.stride, {0, 0, 0}};
-  q.dtype = p.dtype, q.device = p.device;
+  q.dtype = p.dtype, q.device = p.device, q.tf32 = p.tf32;
   return {q, pass, adds};
 }
 Plan plan_of(const Convolution& c, const std::string& way) { return way.empty() ? plan(c, "") : plan_named(c, way); }

@@ -21,12 +21,18 @@ enum class Grad { ignore, overwrite, accumulate };
 
 class Communicator;  // kernels/collective.h
 
+// As --precision says it. tf32 is of f32 alone: the factors of convolutions' products may be rounded to 10 bits of
+// fraction, each by at most 2^-11 of itself; sums stay f32.
+inline std::string_view precision_of(DType dtype, bool tf32) { return tf32 ? "tf32" : name_of(dtype); }
+
 // Of a whole program: where, in which type, and with which engine ("" means the best that does not decline).
 struct Target {
   Device device;
   DType dtype = DType::f32;
   std::string engine = {};
   Communicator* ranks = nullptr;  // that run the same program on parts of one batch; null: alone
+  bool tf32 = false;              // may convolutions round?
+  std::string_view precision() const { return precision_of(dtype, tf32); }
 };
 
 template <class Problem>

@@ -50,7 +50,7 @@ std::string libraries() {
 
 }  // namespace
 
-double largest_error(DType t) { return t == DType::bf16 ? 1e-2 : t == DType::f16 ? 1e-3 : 1e-5; }
+double largest_error(DType t, bool tf32) { return t == DType::bf16 ? 1e-2 : t == DType::f16 || tf32 ? 1e-3 : 1e-5; }
 
 std::optional<std::string> TunerCache::find(const std::string& key) {
   const std::lock_guard lock(mutex_);

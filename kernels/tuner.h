@@ -17,8 +17,8 @@ namespace metvox {
 struct Measured {
   double error = 0, ms = 0;
 };
-// By norm ratio, of a result in that type.
-double largest_error(DType t);
+// By norm ratio, of a result in that type, or where f32 may be rounded to tf32.
+double largest_error(DType t, bool tf32);
 
 // Compares and times kernels of one problem. Need not time to the end what is much slower than best_ms.
 template <class Kernel>
@@ -110,7 +110,7 @@ EngineChoice<Kernel> choose_by_trial(std::string_view op, const Problem& p,
                             if (!trial) trial = make_trial(p);
                             return trial(*kernel, best_ms);
                           }});
-  const size_t best = ways.size() == 1 ? 0 : fastest(tuner_cache(), key, candidates, largest_error(p.dtype));
+  const size_t best = ways.size() == 1 ? 0 : fastest(tuner_cache(), key, candidates, largest_error(p.dtype, p.tf32));
   return ways[best].make(op, p);
 }
 

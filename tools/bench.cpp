@@ -86,7 +86,7 @@ Json row_of(const OpCase& c, const Target& target, const CaseTime& t, const std:
           {"case", c.name},
           {"engine", t.engine},
           {"backward_engine", t.backward_engine},
-          {"precision", name_of(target.dtype)},
+          {"precision", target.precision()},
           {"runs", t.runs},
           {"forward_ms_median", t.forward_ms_median},
           {"forward_ms_min", t.forward_ms_min},
@@ -127,7 +127,7 @@ int runs_for(const OpCase& c, const Target& target) {
 // What this machine reaches; a CPU in the largest convolution of the benchmark, and in its largest addition, which only
 // moves memory.
 Ceilings ceilings_of(const Target& target) {
-  if (!target.device.is_cpu()) return measure_ceilings(target.device, target.dtype);
+  if (!target.device.is_cpu()) return measure_ceilings(target);
   constexpr int kRuns = 4;
   const auto largest = [](const char* op, double OpCase::*size) -> const OpCase& {
     const auto smaller = [&](const OpCase& a, const OpCase& b) {
@@ -142,10 +142,10 @@ Ceilings ceilings_of(const Target& target) {
 
 // Under `bench ceilings` alone, or beside rows that are held against them.
 Json tell_ceilings(const Ceilings& top, const Target& target, const CommandLine& line) {
-  line.say("ceilings of ", name_of(target.device), " in ", name_of(target.dtype), ": ", std::round(top.gflops),
+  line.say("ceilings of ", name_of(target.device), " in ", target.precision(), ": ", std::round(top.gflops),
            " GFLOP/s (", top.of_what, "), ", std::round(top.gb_per_s), " GB/s");
   return {{"device", name_of(target.device)},
-          {"precision", name_of(target.dtype)},
+          {"precision", target.precision()},
           {"gflops", top.gflops},
           {"gb_per_s", top.gb_per_s},
           {"measured", top.of_what}};
@@ -209,7 +209,7 @@ void bench_case(const OpCase& c, const Target& target, const Request& r, const C
     if (!target.engine.empty() && time.engine != target.engine) return;
     rows->push_back(row_of(c, target, time,
                            sentence("metvox bench ", c.op, " '", c.name, "' ", said(target), "--precision ",
-                                    name_of(target.dtype), " --threads ", threads())));
+                                    target.precision(), " --threads ", threads())));
     if (const auto& top = verdicts.ceilings()) rows->back()["shares"] = shares_of(c, target, time, *top);
     if (!line.values().json) print_row(rows->back());
     verdicts.judge_speed(c, target, time);
@@ -282,7 +282,7 @@ Json bench_workloads(const std::vector<Workload>& workloads, const Request& r, c
     if (!std::all_of(w.ops.begin(), w.ops.end(), right)) continue;
     const WorkloadTime t = w.time(target, r.runs, line.values().seed);
     const std::string how = target.engine.empty() ? "" : " --engine " + engine;
-    const std::string precision{name_of(target.dtype)};
+    const std::string precision{target.precision()};
     rows.push_back({{"workload", w.kind},
                     {"case", w.name},
                     {"engine", engine},

@@ -88,6 +88,8 @@ void print_row(const std::string& left, const std::string& text) {
 }
 
 DType cpu_type(const std::string& precision) {
+  if (precision == "tf32")
+    fail(Fault::usage, "--precision tf32: a CPU has no tf32; use f32 here, or a GPU from sm_80 on with --device");
   if (precision == "f16")
     fail(Fault::usage, "--precision f16: a CPU computes in f32 or, where it has the instructions, bf16");
   if (precision == "bf16" && !has_bf16_instructions())
@@ -98,9 +100,11 @@ DType cpu_type(const std::string& precision) {
 
 DType gpu_type(const std::string& precision, Device device) {
   const bool has_bf16 = driver(device).facts(device.index).arch >= 800;
+  if (precision == "tf32" && !has_bf16)
+    fail(Fault::usage, "--precision tf32: ", name_of(device), " has no tf32 instructions; use f16 or f32");
   if (precision == "bf16" && !has_bf16)
     fail(Fault::usage, "--precision bf16: ", name_of(device), " has no bf16 instructions; use f16 or f32");
-  if (precision == "f32") return DType::f32;
+  if (precision == "f32" || precision == "tf32") return DType::f32;
   return precision == "f16" || !has_bf16 ? DType::f16 : DType::bf16;
 }
 
@@ -198,8 +202,9 @@ void CommandLine::common(const std::vector<Common>& which) {
                "use this engine where an op has it, and never fall back from it");
         break;
       case Common::precision:
-        choice("precision", common_.precision, {"auto", "f32", "bf16", "f16"},
-               "type of the activations; auto: f32 on a CPU, on a GPU bf16 (f16 before sm_80), but f32 to train "
+        choice("precision", common_.precision, {"auto", "f32", "tf32", "bf16", "f16"},
+               "type of the activations; tf32: f32, but a GPU's convolutions (from sm_80) may round what they "
+               "multiply to 10 bits; auto: f32 on a CPU, on a GPU bf16 (f16 before sm_80), but f32 to train "
                "segresnet");
         break;
       case Common::seed: option("seed", common_.seed, "S", "seed of everything random"); break;
@@ -333,7 +338,8 @@ Target CommandLine::target(const std::string& engine, const std::string& automat
     fail(Fault::usage, "--engine: \"", engine, "\" is not an engine of ", device.is_cpu() ? "the CPU" : name_of(device),
          "; there are ", join(engines, ", "));
   const std::string precision = common_.precision == "auto" ? automatic : common_.precision;
-  return {device, device.is_cpu() ? cpu_type(precision) : gpu_type(precision, device), engine};
+  return {device, device.is_cpu() ? cpu_type(precision) : gpu_type(precision, device), engine, nullptr,
+          precision == "tf32"};
 }
 
 void print_json(const Json& value) { std::printf("%s\n", json_text(value, 2).c_str()); }

@@ -91,7 +91,7 @@ Json resolved_config(const Request& r, const ModelFolder& model) {
           {"step_size", r.predictor.step_size},
           {"mirror", r.predictor.mirror},
           {"device", name_of(r.predictor.target.device)},
-          {"precision", name_of(r.predictor.target.dtype)}};
+          {"precision", r.predictor.target.precision()}};
 }
 
 // Truths by case; without --truth none.

@@ -41,11 +41,13 @@ stage_device() {
   nvidia-smi --query-gpu=name,driver_version,compute_cap,memory.total,clocks.max.sm,clocks.max.mem,power.limit --format=csv
 }
 
+compute_cap() { nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -1 | tr -d .; }
+
 # For the architecture that is there, and no other: 90a for 9.0.
 stage_build() {
   need_gpu || return
   local cap
-  cap=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -1 | tr -d .)
+  cap=$(compute_cap)
   [[ $cap == 90 ]] && cap=90a
   configure "$build" -DMETVOX_CUDA=ON "-DMETVOX_CUDA_ARCHS=$cap-real" -DMETVOX_TESTS=ON &&
     cmake --build "$build" --parallel "$jobs" --target metvox test_conformance test_sim test_segmentation && "$metvox" devices
@@ -87,6 +89,10 @@ stage_bench() {
   need_program || return
   "$metvox" bench ceilings --device cuda && "$metvox" bench ceilings --device cuda --precision f32 || return
   "$metvox" bench --device cuda --engine all --json >"$out/bench.json" || return
+  if (($(compute_cap) >= 80)); then
+    "$metvox" bench ceilings --device cuda --precision tf32 &&
+      "$metvox" bench conv3d --device cuda --engine all --precision tf32 --json >"$out/bench-tf32.json" || return
+  fi
   "$metvox" bench step --device cuda && "$metvox" bench forward --device cuda
 }
 

@@ -69,7 +69,7 @@ Json resolved_config(const Request& r, const ModelFolder& model) {
               {"mirror", r.predictor.mirror},
               {"device", name_of(r.predictor.target.device)},
               {"engine", or_auto(r.predictor.target.engine)},
-              {"precision", name_of(r.predictor.target.dtype)},
+              {"precision", r.predictor.target.precision()},
               {"spacing_mm", model.config().spacing_mm},
               {"patch_size", model.config().patch_size}};
   if (!r.cases.previous_stage.empty())

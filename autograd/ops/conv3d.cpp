@@ -80,6 +80,7 @@ class Conv3dOp final : public Op {
     Conv3dProblem p = problem([&](int i) { return setting.x[i].shape; });
     p.dtype = setting.target.dtype;
     p.device = setting.target.device;
+    p.tf32 = setting.target.tf32;
     return std::make_unique<PreparedConv3d>(p, in_, setting);
   }
 

@@ -64,6 +64,7 @@ class ConvTranspose3dOp final : public Op {
     ConvTranspose3dProblem p = problem(setting.x[0].shape, setting.x[1].shape);
     p.dtype = setting.target.dtype;
     p.device = setting.target.device;
+    p.tf32 = setting.target.tf32;
     return std::make_unique<PreparedConvTranspose3d>(p, setting);
   }
 

@@ -19,6 +19,7 @@ struct Matrix {
 struct Product {
   int64_t m, n, inner;
   bool a_turned = false, b_turned = false, adds = false;
+  bool tf32 = false;  // may f32 factors be rounded (kernels/engine.h)?
 };
 
 constexpr size_t kWorkspace = size_t{32} << 20;  // what cuBLAS asks for on Hopper

@@ -9,6 +9,6 @@ struct RegisterLoop {
   static constexpr int kThreads = 256, kSums = 32;  // a thread's sums: eight m16n8 products under way at once
 };
 
-METVOX_DEVICE_DECLARE(void multiply_registers(Stream&, DType, int times, float value, View out);)
+METVOX_DEVICE_DECLARE(void multiply_registers(Stream&, DType, bool tf32, int times, float value, View out);)
 
 }  // namespace metvox

@@ -14,7 +14,7 @@ namespace metvox::METVOX_KERNEL_NS {
 namespace {
 
 std::optional<std::string> declines(const Conv3dProblem& p) {
-  return convolution_declines(p.device, p.dtype, p.kernel, p.n * std::max(volume(p.in), volume(p.out())));
+  return convolution_declines(p.device, p.dtype, p.tf32, p.kernel, p.n * std::max(volume(p.in), volume(p.out())));
 }
 
 std::optional<std::string> declines_backward_data(const Conv3dProblem& p) {
@@ -47,7 +47,8 @@ class Forward final : public Conv3dForward {
  private:
   static GatherProblem describe(const Conv3dProblem& p) {
     const int64_t taps = volume(p.kernel);
-    GatherProblem g{.dtype = p.dtype, .c = {p.c, p.c2}, .columns = p.k, .block_columns = p.k, .block_offset = {0}};
+    GatherProblem g{.dtype = p.dtype, .tf32 = p.tf32, .c = {p.c, p.c2}, .columns = p.k, .block_columns = p.k};
+    g.block_offset = {0};
     g.to_c[0] = p.k, g.to_extent = p.out();
     g.w_column = (p.c + p.c2) * taps, g.w_channel = taps;
     g.parts = {whole_part(taps_of(p))};
@@ -91,7 +92,8 @@ class BackwardData final : public Conv3dBackwardData {
 
   static GatherProblem describe(const Conv3dProblem& p) {
     const int64_t taps = volume(p.kernel), c = p.c + p.c2;
-    GatherProblem g{.dtype = p.dtype, .c = {p.k, 0}, .columns = c, .block_columns = c, .block_offset = {0}};
+    GatherProblem g{.dtype = p.dtype, .tf32 = p.tf32, .c = {p.k, 0}, .columns = c, .block_columns = c};
+    g.block_offset = {0};
     g.to_c[0] = p.c, g.to_c[1] = p.c2, g.to_extent = p.in;
     g.w_column = taps, g.w_channel = c * taps;
     for (int64_t i = 0; i < volume(p.stride); ++i) {
@@ -124,7 +126,7 @@ class BackwardData final : public Conv3dBackwardData {
 class BackwardWeights final : public Conv3dBackwardWeights {
  public:
   explicit BackwardWeights(const Conv3dProblem& p)
-      : p_(p), gemm_({p.dtype, p.k, {p.c, p.c2}, taps_of(p)}), sums_(p.dtype, p.n * volume(p.out()), p.k) {}
+      : p_(p), gemm_({p.dtype, p.tf32, p.k, {p.c, p.c2}, taps_of(p)}), sums_(p.dtype, p.n * volume(p.out()), p.k) {}
   size_t scratch_bytes() const override { return std::max(gemm_.scratch_bytes(), p_.bias ? sums_.scratch_bytes() : 0); }
 
   void run(Stream& stream, View x, View x2, View dy, View dw, View db, Grad grad, void* scratch) const override {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // A thread for each voxel: it reads its channels in pieces of 16 bytes (a warp's pieces cover whole lines between them)
 // and keeps 4 or 8 sums. The weights lie in shared memory as f32, [channel][output], so that a warp reads them as one
-// broadcast float4. At 32 channels this is 2 fused multiply-adds a byte: a sixth of what hides under the reads.
+// broadcast float4. At 32 channels this is 2 fused multiply-adds a byte: a sixth of what hides under the reads, so
+// that tensor cores would gain nothing: f32 stays f32 where tf32 is allowed.
 // Tested on the host executor; not yet run on hardware.
 #include "kernels/cuda/conv3d_head.h"
 

@@ -13,7 +13,7 @@ namespace metvox::METVOX_KERNEL_NS {
 namespace {
 
 std::optional<std::string> declines(const Conv3dProblem& p, const PlanePass& pass) {
-  if (auto reason = convolution_declines(p.device, p.dtype, p.kernel, p.n * volume(p.in))) return reason;
+  if (auto reason = convolution_declines(p.device, p.dtype, p.tf32, p.kernel, p.n * volume(p.in))) return reason;
   if (device_arch(p.device) != 900) return "needs sm_90";
   if (p.dtype != DType::bf16 && p.dtype != DType::f16) return sentence("for bf16 and f16, not ", name_of(p.dtype));
   if (p.kernel != Int3{3, 3, 3} || p.stride != Int3{1, 1, 1} || p.pad != Int3{1, 1, 1})

@@ -13,7 +13,7 @@ namespace metvox::METVOX_KERNEL_NS {
 namespace {
 
 std::optional<std::string> declines(const ConvTranspose3dProblem& p) {
-  return convolution_declines(p.device, p.dtype, p.stride, p.n * volume(p.out()));
+  return convolution_declines(p.device, p.dtype, p.tf32, p.stride, p.n * volume(p.out()));
 }
 
 class Forward final : public ConvTranspose3dForward {
@@ -35,7 +35,7 @@ class Forward final : public ConvTranspose3dForward {
  private:
   static GatherProblem describe(const ConvTranspose3dProblem& p) {
     const int64_t taps = volume(p.stride);
-    GatherProblem g{.dtype = p.dtype, .c = {p.c, 0}, .columns = taps * p.k, .block_columns = p.k};
+    GatherProblem g{.dtype = p.dtype, .tf32 = p.tf32, .c = {p.c, 0}, .columns = taps * p.k, .block_columns = p.k};
     g.to_c[0] = p.k, g.to_extent = p.out();
     g.w_column = taps, g.w_channel = p.k * taps, g.w_block = 1;
     GatherPart part{};
@@ -79,7 +79,8 @@ class BackwardData final : public ConvTranspose3dBackwardData {
  private:
   static GatherProblem describe(const ConvTranspose3dProblem& p) {
     const int64_t taps = volume(p.stride);
-    GatherProblem g{.dtype = p.dtype, .c = {p.k, 0}, .columns = p.c, .block_columns = p.c, .block_offset = {0}};
+    GatherProblem g{.dtype = p.dtype, .tf32 = p.tf32, .c = {p.k, 0}, .columns = p.c, .block_columns = p.c};
+    g.block_offset = {0};
     g.to_c[0] = p.c, g.to_extent = p.in;
     g.w_column = p.k * taps, g.w_channel = taps;
     g.parts = {whole_part(taps_of(p))};
@@ -93,7 +94,7 @@ class BackwardData final : public ConvTranspose3dBackwardData {
 class BackwardWeights final : public ConvTranspose3dBackwardWeights {
  public:
   explicit BackwardWeights(const ConvTranspose3dProblem& p)
-      : p_(p), gemm_({p.dtype, p.c, {p.k, 0}, taps_of(p)}), sums_(p.dtype, p.n * volume(p.out()), p.k) {}
+      : p_(p), gemm_({p.dtype, p.tf32, p.c, {p.k, 0}, taps_of(p)}), sums_(p.dtype, p.n * volume(p.out()), p.k) {}
   size_t scratch_bytes() const override { return std::max(gemm_.scratch_bytes(), p_.bias ? sums_.scratch_bytes() : 0); }
 
   void run(Stream& stream, View x, View dy, View dw, View db, Grad grad, void* scratch) const override {

@@ -5,15 +5,18 @@
 #include <string>
 
 #include "kernels/cuda/implicit_gemm.h"
+#include "kernels/engine.h"
 
 namespace metvox::METVOX_KERNEL_NS {
 
 // `voxels` is the larger of the input's and the output's, batch included.
-inline std::optional<std::string> convolution_declines(Device device, DType dtype, const Int3& kernel, int64_t voxels) {
+inline std::optional<std::string> convolution_declines(Device device, DType dtype, bool tf32, const Int3& kernel,
+                                                       int64_t voxels) {
   if (device.kind != kKernelDevice) return sentence("not for memory of ", name_of(device));
   if (dtype != DType::f32 && dtype != DType::bf16 && dtype != DType::f16)
     return sentence("no ", name_of(dtype), " on a GPU");
-  if (dtype == DType::bf16 && device_arch(device) < 800) return "bf16 needs sm_80";
+  if ((dtype == DType::bf16 || tf32) && device_arch(device) < 800)
+    return sentence(precision_of(dtype, tf32), " needs sm_80");
   for (int64_t extent : kernel)
     if (extent > kMaxExtent) return sentence("kernels of at most ", kMaxExtent, " voxels along an axis");
   if (volume(kernel) > kMaxTaps) return sentence("kernels of at most ", kMaxTaps, " taps");

@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-// The gathered matrix product on tensor cores (f16 from sm_75, bf16 from sm_80) or, in f32, on FMA units.
+// The gathered matrix product on tensor cores (f16 from sm_75, bf16 and tf32 from sm_80) or, in f32, on FMA units. F is
+// the format of the factors (product.h), T = Stored<F> what lies in memory.
 //
 // Tile: 128 rows x 16, 32, 64 or 128 columns, by the number of columns; 4 warps of 32 x 16, 32 x 32 or 64 x 32, or 8 of
 //   64 x 32 (64 sums a thread). Wider tiles read x from L2 less often: each number of x serves as many multiply-adds as
 //   the tile has columns.
-// Step along K: rows of 64 bytes (32 numbers of 16 bits, 16 of f32), four pieces of 16 bytes, kStages steps under way:
+// Step along K: rows of 64 bytes (32 numbers of 16 bits, 16 floats), four pieces of 16 bytes, kStages steps under way:
 //   36 KiB (16 columns) to 64 KiB (128), two to four blocks an SM from sm_80, one on sm_75. A step may span taps (16
 //   channels: two taps a step), so that narrow layers waste nothing.
 // Shared memory: a stage is 128 rows of x, then a row of w for each column, K-contiguous, pieces swizzled
 //   (implicit_gemm.h): neither cp.async's stores nor ldmatrix's loads conflict; f32 reads float4 from the same places.
+//   To ldmatrix a float is two numbers of 16 bits, so its fragments are those of tf32 as well; w is rounded as it is
+//   packed, x in registers.
 //   After the loop the same memory takes the tile in f32, swizzled by 8 columns, and whole 16-byte pieces leave for y.
 // w is packed (gather_pack.cu) as the tiles lie in shared memory, swizzle included: a stage's part is one straight
 // copy. Deep stages have few rows and a long K: it is then split over blocks, each writes its sums to scratch, and a
@@ -67,7 +70,7 @@ METVOX_DEVICE int tile_index(int row, int column) {
 }
 
 // The block's sums, in the registers of its threads.
-template <class T, int kBlockN>
+template <class F, int kBlockN>
 struct Product {
   using S = TileShape<kBlockN>;
   static constexpr int kWarpsN = kBlockN / S::kWarpN, kM = S::kWarpM / 16, kN = S::kWarpN / 16;
@@ -82,16 +85,18 @@ struct Product {
     for (int k = 0; k < 2; ++k) {
       uint32_t fa[kM][4];
 #pragma unroll
-      for (int i = 0; i < kM; ++i)
+      for (int i = 0; i < kM; ++i) {
         ldmatrix_x4(fa[i], a + swizzled<kPieces>(row + i * 16 + lane % 16, k * 2 + lane / 16));
+        round_factors<F>(fa[i]);
+      }
 #pragma unroll
       for (int j = 0; j < kN; ++j) {
         uint32_t fb[4];
         ldmatrix_x4(fb, b + swizzled<kPieces>(column + j * 16 + lane % 8 + lane / 16 * 8, k * 2 + lane / 8 % 2));
 #pragma unroll
         for (int i = 0; i < kM; ++i) {
-          mma_m16n8k16<T>(sum[i][2 * j], fa[i], {fb[0], fb[1]});
-          mma_m16n8k16<T>(sum[i][2 * j + 1], fa[i], {fb[2], fb[3]});
+          multiply<F>(sum[i][2 * j], fa[i], {fb[0], fb[1]});
+          multiply<F>(sum[i][2 * j + 1], fa[i], {fb[2], fb[3]});
         }
       }
     }
@@ -216,16 +221,17 @@ METVOX_DEVICE bool ignored(const Args<T>& a, int first, int last) {
 }
 
 // Blocks an SM for which registers are kept; sm_75 has room for fewer: 64 KiB of shared memory.
-template <class T, int kBlockN>
+template <class F, int kBlockN>
 constexpr int kBlocks = METVOX_ARCH&& METVOX_ARCH < 800 ? 65536 / TileShape<kBlockN>::kSharedBytes
-                        : sizeof(T) == 4                ? 256 / TileShape<kBlockN>::kThreads
+                        : std::is_same_v<F, float>      ? 256 / TileShape<kBlockN>::kThreads
                         : kBlockN >= 64                 ? (kBlockN == 64 ? 3 : 2)
                                                         : 4;
 
-template <class T, int kBlockN, bool kAnyChannels>
-__global__ void __launch_bounds__(TileShape<kBlockN>::kThreads, kBlocks<T, kBlockN>)
-    gather_gemm(const __grid_constant__ Args<T> a) {
+template <class F, int kBlockN, bool kAnyChannels>
+__global__ void __launch_bounds__(TileShape<kBlockN>::kThreads, kBlocks<F, kBlockN>)
+    gather_gemm(const __grid_constant__ Args<Stored<F>> a) {
   using S = TileShape<kBlockN>;
+  using T = Stored<F>;
   METVOX_SHARED_DYN(char, shared);
   const int t = static_cast<int>(threadIdx.x), tile = static_cast<int>(blockIdx.x);
   const int split = static_cast<int>(blockIdx.y), n0 = tile % a.tiles_n * kBlockN, m0 = tile / a.tiles_n * kBlockM;
@@ -264,7 +270,7 @@ __global__ void __launch_bounds__(TileShape<kBlockN>::kThreads, kBlocks<T, kBloc
     cp_async_commit();
   };
 
-  Product<T, kBlockN> product(t);
+  Product<F, kBlockN> product(t);
   for (int s = 0; s < kStages - 1; ++s) load(first + s);
   for (int step = first; step < last; ++step) {
     cp_async_wait<kStages - 2>();
@@ -382,9 +388,10 @@ size_t GatherGemm::scratch_bytes() const {
   return splits_ == 1 ? 0 : static_cast<size_t>(splits_ * all_rows() * tiles_n_ * block_n_) * 4;
 }
 
-template <class T>
+template <class F>
 void GatherGemm::run_as(Stream& stream, const void* x, const void* x2, const void* packed, const GatherOutput& to,
                         void* scratch) const {
+  using T = Stored<F>;
   Args<T> a{};
   a.from = {{static_cast<const T*>(x), static_cast<const T*>(x2)},
             {static_cast<int>(p_.c[0]), static_cast<int>(p_.c[1])},
@@ -418,7 +425,7 @@ void GatherGemm::run_as(Stream& stream, const void* x, const void* x2, const voi
                   static_cast<unsigned>(a.parts));
   dispatch_block(block_n_, [&]<int kBlockN>() {
     using S = TileShape<kBlockN>;
-    const auto kernel = a.from.group == kVector<T> ? gather_gemm<T, kBlockN, false> : gather_gemm<T, kBlockN, true>;
+    const auto kernel = a.from.group == kVector<T> ? gather_gemm<F, kBlockN, false> : gather_gemm<F, kBlockN, true>;
     launch(kernel, grid, dim3(S::kThreads), S::kSharedBytes, stream, a);
   });
   if (splits_ > 1) launch(add_splits<T>, grid_of(a.all_rows * a.padded_columns / kVector<T>), dim3(256), 0, stream, a);
@@ -426,7 +433,7 @@ void GatherGemm::run_as(Stream& stream, const void* x, const void* x2, const voi
 
 void GatherGemm::run(Stream& stream, const void* x, const void* x2, const void* packed, const GatherOutput& to,
                      void* scratch) const {
-  dispatch_type(p_.dtype, [&]<class T>() { run_as<T>(stream, x, x2, packed, to, scratch); });
+  dispatch_format(p_.dtype, p_.tf32, [&]<class F>() { run_as<F>(stream, x, x2, packed, to, scratch); });
 }
 
 }  // namespace metvox::METVOX_KERNEL_NS

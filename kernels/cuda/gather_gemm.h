@@ -37,6 +37,7 @@ inline GatherPart whole_part(const Taps& taps) {
 
 struct GatherProblem {
   DType dtype = DType::f32;
+  bool tf32 = false;                // may factors be rounded?
   int64_t c[2] = {0, 0};            // channels of the sources
   int64_t columns = 0;              // of the product
   int64_t block_columns = 0;        // columns of one block: block i goes block_offset[i] voxels further. One block, or
@@ -62,7 +63,7 @@ class GatherGemm {
   void run(Stream&, const void* x, const void* x2, const void* packed, const GatherOutput& to, void* scratch) const;
 
  private:
-  template <class T>
+  template <class F>
   void run_as(Stream&, const void* x, const void* x2, const void* packed, const GatherOutput& to, void* scratch) const;
   size_t weight_bytes() const;
   int64_t all_rows() const;

@@ -12,6 +12,7 @@ struct PackArgs {
   const float* w;
   T* packed;
   int columns, block_columns, channels, taps, steps, block_n;
+  bool tf32;
   int64_t pieces;
   int64_t w_column, w_channel, w_block;
   int8_t tap_of[kMaxTaps];
@@ -33,6 +34,7 @@ __global__ void __launch_bounds__(256) pack_weights(const __grid_constant__ Pack
 #pragma unroll
   for (int j = 0; j < kVector<T>; ++j) {
     v[j] = n < a.columns && at.tap < a.taps ? w[at.channel * a.w_channel + a.tap_of[at.tap]] : 0;
+    if (a.tf32) v[j] = bits_as<float>(to_tf32(v[j]));
     at.advance(1, a.channels);
   }
   Pack<T, kVector<T>> pack;
@@ -57,7 +59,7 @@ void GatherGemm::pack(Stream& stream, const float* w, const float* b, void* pack
       a.w = w, a.packed = to;
       a.columns = static_cast<int>(p_.columns), a.block_columns = static_cast<int>(p_.block_columns);
       a.channels = static_cast<int>(p_.c[0] + p_.c[1]), a.taps = p_.parts[i].taps.count;
-      a.steps = static_cast<int>(steps_[i]), a.block_n = block_n_;
+      a.steps = static_cast<int>(steps_[i]), a.block_n = block_n_, a.tf32 = p_.tf32;
       a.pieces = steps_[i] * tiles_n_ * block_n_ * kPieces;
       a.w_column = p_.w_column, a.w_channel = p_.w_channel, a.w_block = p_.w_block;
       std::copy(std::begin(p_.parts[i].tap_of), std::end(p_.parts[i].tap_of), a.tap_of);

@@ -3,8 +3,7 @@
 // bytes of a channels-last image come into shared memory, and the swizzle under which they lie there. No im2col matrix
 // is ever written: row = voxel, column = (tap, channel), channel fastest, read where it lies, zero outside the image.
 #pragma once
-#include "kernels/cuda/ptx.h"
-#include "kernels/cuda/vector.h"
+#include "kernels/cuda/product.h"
 #include "tensor/shape.h"
 
 namespace metvox::METVOX_KERNEL_NS {

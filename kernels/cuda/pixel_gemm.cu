@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// The matrix product over pixels on tensor cores (f16 from sm_75, bf16 from sm_80) or, in f32, on FMA units.
+// The matrix product over pixels on tensor cores (f16 from sm_75, bf16 and tf32 from sm_80) or, in f32, on FMA units. F
+// is the format of the factors (product.h), T = Stored<F> what lies in memory.
 //
 // Tile: 16, 32, 64 or 128 channels of dy (by how many there are) x 128 columns (tap, channel) of the gathered source;
 //   4 warps side by side of 16..64 x 32, or 2 x 4 of 64 x 32 (64 sums a thread). dy is read once per 128 columns.
-// Step: 32 pixels (16 of f32), kStages steps under way, 9 to 16 KiB each. Both operands lie pixel by pixel as in
+// Step: 32 pixels (16 of floats), kStages steps under way, 9 to 16 KiB each. Both operands lie pixel by pixel as in
 // memory,
-//   pieces of 16 bytes swizzled (implicit_gemm.h); ldmatrix.trans turns them, so nothing is transposed by hand.
+//   pieces of 16 bytes swizzled (implicit_gemm.h); ldmatrix.trans turns 16-bit numbers, so nothing is transposed by
+//   hand; floats for tf32 are loaded one by one.
 // A thread's pieces all belong to one (tap, channel): its source is a pointer plus the pixel's voxel. Where pixels read
 //   is worked out once a block, each thread for one pixel of the next 4 to 16 steps, and kept in shared memory.
 // The pixels are split over blocks so that the grid fills the device; every block writes f32 sums to scratch, and a
@@ -42,9 +44,10 @@ struct Args {
 };
 
 // The block's sums, in the registers of its threads.
-template <class T, int kTileM>
+template <class F, int kTileM>
 struct Product {
-  using S = TileShape<T, kTileM>;
+  using S = TileShape<Stored<F>, kTileM>;
+  static constexpr bool kTf32 = std::is_same_v<F, Tf32>;
   static constexpr int kWarpM = kTileM < 64 ? kTileM : 64, kM = kWarpM / 16;
   float sum[kM][4][4] = {};
   int row, column, lane;
@@ -54,21 +57,18 @@ struct Product {
 
   METVOX_DEVICE void add(const char* dy, const char* x) {
 #pragma unroll
-    for (int k = 0; k < S::kPixels; k += 16) {
+    for (int k = 0; k < S::kPixels; k += kDepth<F>) {
       uint32_t fa[kM][4];
 #pragma unroll
-      for (int i = 0; i < kM; ++i)
-        ldmatrix_x4_trans(fa[i],
-                          dy + swizzled<S::kPiecesM>(k + lane / 16 * 8 + lane % 8, row / 8 + i * 2 + lane / 8 % 2));
+      for (int i = 0; i < kM; ++i) get_dy(fa[i], dy, k, row + i * 16);
 #pragma unroll
       for (int j = 0; j < 2; ++j) {
         uint32_t fb[4];
-        ldmatrix_x4_trans(fb,
-                          x + swizzled<S::kPiecesN>(k + lane / 8 % 2 * 8 + lane % 8, column / 8 + j * 2 + lane / 16));
+        get_x(fb, x, k, column + j * 16);
 #pragma unroll
         for (int i = 0; i < kM; ++i) {
-          mma_m16n8k16<T>(sum[i][2 * j], fa[i], {fb[0], fb[1]});
-          mma_m16n8k16<T>(sum[i][2 * j + 1], fa[i], {fb[2], fb[3]});
+          multiply<F>(sum[i][2 * j], fa[i], {fb[0], fb[1]});
+          multiply<F>(sum[i][2 * j + 1], fa[i], {fb[2], fb[3]});
         }
       }
     }
@@ -83,6 +83,33 @@ struct Product {
         for (int half = 0; half < 2; ++half)
           *reinterpret_cast<float2*>(to + static_cast<int64_t>(row + i * 16 + half * 8 + lane / 4) * pitch + column +
                                      j * 8 + lane % 4 * 2) = make_float2(sum[i][j][2 * half], sum[i][j][2 * half + 1]);
+  }
+
+ private:
+  // The fragments of channels [m, m + 16) of dy, and of two products' columns [n, n + 16) of x, at kDepth pixels from
+  // k. The order of pixels within a product is free. A lane of tf32 takes pixels 2 t and 2 t + 1 where others take t
+  // and t + 4: so a warp's numbers lie in different banks, but for dy where it has 16 channels (two to a bank).
+  METVOX_DEVICE void get_dy(uint32_t (&fragment)[4], const char* dy, int k, int m) const {
+    if constexpr (kTf32) {
+#pragma unroll
+      for (int q = 0; q < 4; ++q)
+        fragment[q] = number<S::kPiecesM>(dy, k + lane % 4 * 2 + q / 2, m + lane / 4 + q % 2 * 8);
+    } else {
+      ldmatrix_x4_trans(fragment, dy + swizzled<S::kPiecesM>(k + lane / 16 * 8 + lane % 8, m / 8 + lane / 8 % 2));
+    }
+  }
+  METVOX_DEVICE void get_x(uint32_t (&fragment)[4], const char* x, int k, int n) const {
+    if constexpr (kTf32) {
+#pragma unroll
+      for (int q = 0; q < 4; ++q)
+        fragment[q] = number<S::kPiecesN>(x, k + lane % 4 * 2 + q % 2, n + lane / 4 + q / 2 * 8);
+    } else {
+      ldmatrix_x4_trans(fragment, x + swizzled<S::kPiecesN>(k + lane / 8 % 2 * 8 + lane % 8, n / 8 + lane / 16));
+    }
+  }
+  template <int kPieces>
+  METVOX_DEVICE static uint32_t number(const char* from, int pixel, int channel) {
+    return to_tf32(*reinterpret_cast<const float*>(from + swizzled<kPieces>(pixel, channel / 4) + channel % 4 * 4));
   }
 };
 
@@ -151,9 +178,16 @@ METVOX_DEVICE void load_dy(void* to, const Args<T>& a, int pixel, int channel) {
   cp_async16(to, ok ? from : a.dy, ok);
 }
 
-template <class T, int kTileM, bool kAnyChannels>
-__global__ void __launch_bounds__(TileShape<T, kTileM>::kThreads, kTileM == 128 ? 1 : 3)
-    pixel_gemm(const __grid_constant__ Args<T> a) {
+// Blocks an SM for which registers are kept. Numbers that are loaded one by one need more addresses.
+template <class F, int kTileM>
+constexpr int kBlocks = kTileM == 128                             ? 1
+                        : kTileM == 64 && std::is_same_v<F, Tf32> ? 2
+                                                                  : 3;
+
+template <class F, int kTileM, bool kAnyChannels>
+__global__ void __launch_bounds__(TileShape<Stored<F>, kTileM>::kThreads, kBlocks<F, kTileM>)
+    pixel_gemm(const __grid_constant__ Args<Stored<F>> a) {
+  using T = Stored<F>;
   using S = TileShape<T, kTileM>;
   METVOX_SHARED_DYN(char, shared);
   auto* const reads = reinterpret_cast<Reads*>(shared + S::kStages * S::kStageBytes);  // of two batches of steps
@@ -196,7 +230,7 @@ __global__ void __launch_bounds__(TileShape<T, kTileM>::kThreads, kTileM == 128 
     cp_async_commit();
   };
 
-  Product<T, kTileM> product(t);
+  Product<F, kTileM> product(t);
   static_assert(S::kStages <= S::kBatch);
   look_up(0);
   __syncthreads();
@@ -285,7 +319,8 @@ void PixelGemm::run(Stream& stream, const void* x, const void* x2, const void* d
                     void* scratch) const {
   const int channels = static_cast<int>(p_.c[0] + p_.c[1]), columns = channels * p_.taps.count;
   const int padded_m = static_cast<int>(tiles_m_ * tile_m_), padded_columns = static_cast<int>(tiles_n_ * kTileN);
-  dispatch_type(p_.dtype, [&]<class T>() {
+  dispatch_format(p_.dtype, p_.tf32, [&]<class F>() {
+    using T = Stored<F>;
     Args<T> a{};
     a.from = {{static_cast<const T*>(x), static_cast<const T*>(x2)},
               {static_cast<int>(p_.c[0]), static_cast<int>(p_.c[1])},
@@ -298,7 +333,7 @@ void PixelGemm::run(Stream& stream, const void* x, const void* x2, const void* d
       using S = TileShape<T, kTileM>;
       a.steps = static_cast<int>(divided_up(p_.taps.rows, S::kPixels));
       const bool whole = a.whole_dy && a.from.group == kVector<T>;
-      launch(whole ? pixel_gemm<T, kTileM, false> : pixel_gemm<T, kTileM, true>,
+      launch(whole ? pixel_gemm<F, kTileM, false> : pixel_gemm<F, kTileM, true>,
              dim3(static_cast<unsigned>(tiles_m_ * tiles_n_), static_cast<unsigned>(splits_)), dim3(S::kThreads),
              S::kSharedBytes, stream, a);
     });

@@ -10,6 +10,7 @@ namespace metvox::METVOX_KERNEL_NS {
 
 struct PixelProblem {
   DType dtype = DType::f32;
+  bool tf32 = false;      // may factors be rounded?
   int64_t m = 0;          // channels of dy
   int64_t c[2] = {0, 0};  // channels of the sources
   Taps taps{};            // whose rows are the pixels, in the order of dy

@@ -64,7 +64,7 @@ METVOX_DEVICE void mma_m16n8k16(float (&d)[4], const uint32_t (&a)[4], const uin
 #endif
 }
 
-// The nearest tf32 number, in a register; then D += A (16 x 8) B (8 x 8) of such. From sm_80.
+// The nearest tf32 number, ties away from zero, in a register; then D += A (16 x 8) B (8 x 8) of such. From sm_80.
 METVOX_DEVICE uint32_t to_tf32(float v) {
   uint32_t bits = 0;
 #if METVOX_ARCH >= 800
@@ -130,7 +130,12 @@ METVOX_DEVICE void mma_m16n8k16(float (&d)[4], const uint32_t (&a)[4], const uin
                                 simt::Site at = simt::Site::here()) {
   simt::multiply_matrix(std::is_same_v<T, bf16> ? simt::Format::bf16 : simt::Format::f16, d, a, b, at);
 }
-METVOX_DEVICE uint32_t to_tf32(float v) { return (bits_as<uint32_t>(v) + 0x1000u) & ~0x1fffu; }
+// As ptxas assembles it: half of the last place is added and the rest cut off, which infinity and NaN only are.
+METVOX_DEVICE uint32_t to_tf32(float v) {
+  const auto bits = bits_as<uint32_t>(v);
+  const bool finite = (bits & 0x7f800000u) != 0x7f800000u;
+  return (finite ? bits + 0x1000u : bits) & ~0x1fffu;
+}
 METVOX_DEVICE void mma_tf32_m16n8k8(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2],
                                     simt::Site at = simt::Site::here()) {
   simt::multiply_matrix(simt::Format::tf32, d, a, b, at);

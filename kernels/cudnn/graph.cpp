@@ -96,14 +96,15 @@ Descriptor graph_of(const Convolution& c, const Place& place) {
   return graph;
 }
 
-// What this engine does that others do not.
-bool rounds_or_varies(const Descriptor& engine) {
+// Does it what others do not? On tensor cores an f32 convolution is one in tf32.
+bool rounds_or_varies(const Descriptor& engine, const Conv3dProblem& p) {
   cudnnBackendNumericalNote_t notes[CUDNN_NUMERICAL_NOTE_TYPE_COUNT];
   const int64_t count =
       engine.get(CUDNN_ATTR_ENGINE_NUMERICAL_NOTE, CUDNN_TYPE_NUMERICAL_NOTE, CUDNN_NUMERICAL_NOTE_TYPE_COUNT, notes);
-  return std::any_of(notes, notes + count, [](cudnnBackendNumericalNote_t note) {
+  return std::any_of(notes, notes + count, [&](cudnnBackendNumericalNote_t note) {
     return note == CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC || note == CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS ||
-           note == CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION;
+           note == CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION ||
+           (note == CUDNN_NUMERICAL_NOTE_TENSOR_CORE && p.dtype == DType::f32 && !p.tf32);
   });
 }
 
@@ -128,7 +129,8 @@ std::string name_of_config(const Descriptor& config, const Descriptor& engine) {
 
 constexpr int64_t kMostConfigs = 64;  // of one kind of heuristics
 
-void add_configs(const Descriptor& graph, const Place& place, cudnnBackendHeurMode_t mode, std::vector<Config>& found) {
+void add_configs(const Conv3dProblem& p, const Descriptor& graph, const Place& place, cudnnBackendHeurMode_t mode,
+                 std::vector<Config>& found) {
   Descriptor heuristics(CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR);
   heuristics.set(CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, graph);
   heuristics.set(CUDNN_ATTR_ENGINEHEUR_MODE, CUDNN_TYPE_HEUR_MODE, mode);
@@ -143,7 +145,7 @@ void add_configs(const Descriptor& graph, const Place& place, cudnnBackendHeurMo
     const Descriptor engine(CUDNN_BACKEND_ENGINE_DESCRIPTOR);
     cudnnBackendDescriptor_t address = engine.get();
     configs[i].get(CUDNN_ATTR_ENGINECFG_ENGINE, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &address);
-    if (rounds_or_varies(engine)) continue;
+    if (rounds_or_varies(engine, p)) continue;
     std::string name = name_of_config(configs[i], engine);
     if (std::none_of(found.begin(), found.end(), [&](const Config& c) { return c.name == name; }))
       found.push_back({std::move(name), std::move(configs[i])});
@@ -181,7 +183,7 @@ std::vector<Config> configs(const Convolution& c, const Place& place) {
   const Descriptor graph = graph_of(c, place);
   std::vector<Config> found;
   for (const auto mode : {CUDNN_HEUR_MODE_A, CUDNN_HEUR_MODE_B, CUDNN_HEUR_MODE_FALLBACK})
-    add_configs(graph, place, mode, found);
+    add_configs(c.p, graph, place, mode, found);
   return found;
 }
 

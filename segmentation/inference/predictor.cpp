@@ -174,7 +174,7 @@ Tensor Predictor::Impl::mean(const Tensor& data, size_t first, size_t last, cons
   windows.finish(logits);
   if (!all_finite(logits))
     fail(Fault::input, "the network's answer is not finite: the images hold extreme values, or the weights do not fit ",
-         "--precision ", name_of(options.target.dtype));
+         "--precision ", options.target.precision());
   return logits;
 }
 

@@ -161,7 +161,7 @@ struct Trainer::Impl {
               {"seed", request.seed},
               {"device", name_of(request.target.device)},
               {"engine", or_auto(request.target.engine)},
-              {"precision", name_of(request.target.dtype)},
+              {"precision", request.target.precision()},
               {"isa", name_of(isa())},
               {"threads", threads()},
               {"pretrained", request.pretrained.string()},

@@ -9,22 +9,22 @@ namespace {
 
 constexpr Device kSim{Device::Kind::sim};
 
-Conv3dProblem conv(Device device, DType t) {
+Conv3dProblem conv(Device device, DType t, bool tf32 = false) {
   Conv3dProblem p{2, 5, 0, 4, {6, 5, 7}};
-  p.device = device, p.dtype = t;
+  p.device = device, p.dtype = t, p.tf32 = tf32;
   return p;
 }
-std::vector<Conv3dProblem> convolutions(Device device, DType t) {
-  Conv3dProblem plain = conv(device, t), two = plain, strided = plain, head = plain;
+std::vector<Conv3dProblem> convolutions(Device device, DType t, bool tf32) {
+  Conv3dProblem plain = conv(device, t, tf32), two = plain, strided = plain, head = plain;
   plain.bias = true;
   two.c2 = 3, two.bias = true;
   strided.stride = {2, 1, 2}, strided.pad = {1, 0, 1};
   head.kernel = {1, 1, 1}, head.pad = {0, 0, 0};
   return {plain, two, strided, head};
 }
-ConvTranspose3dProblem transposed(Device device, DType t) {
+ConvTranspose3dProblem transposed(Device device, DType t, bool tf32 = false) {
   ConvTranspose3dProblem p{2, 5, 3, {4, 3, 5}, {2, 1, 2}};
-  p.device = device, p.dtype = t;
+  p.device = device, p.dtype = t, p.tf32 = tf32;
   return p;
 }
 
@@ -37,20 +37,20 @@ void expect_right(const Table& table, const Problem& p, MakeTrial make_trial) {
     if (engine.device != p.device.kind || engine.declines(p)) continue;
     ++tried;
     const Measured m = trial(*engine.make(p), 0);
-    EXPECT_LT(m.error, largest_error(p.dtype)) << engine.name << ": " << p.describe();
+    EXPECT_LT(m.error, largest_error(p.dtype, p.tf32)) << engine.name << ": " << p.describe();
     EXPECT_GE(m.error, 0) << engine.name << ": " << p.describe();
     EXPECT_GT(m.ms, 0) << engine.name;
   }
   EXPECT_GE(tried, 1) << p.describe();
 }
 
-void expect_all_right(Device device, DType t) {
-  for (const Conv3dProblem& p : convolutions(device, t)) {
+void expect_all_right(Device device, DType t, bool tf32 = false) {
+  for (const Conv3dProblem& p : convolutions(device, t, tf32)) {
     expect_right(conv3d_forward(), p, conv3d_forward_trial);
     expect_right(conv3d_backward_data(), p, conv3d_backward_data_trial);
     expect_right(conv3d_backward_weights(), p, conv3d_backward_weights_trial);
   }
-  const ConvTranspose3dProblem p = transposed(device, t);
+  const ConvTranspose3dProblem p = transposed(device, t, tf32);
   expect_right(conv_transpose3d_forward(), p, conv_transpose3d_forward_trial);
   expect_right(conv_transpose3d_backward_data(), p, conv_transpose3d_backward_data_trial);
   expect_right(conv_transpose3d_backward_weights(), p, conv_transpose3d_backward_weights_trial);
@@ -115,6 +115,13 @@ TEST(convolution_trials, right_kernels_pass_on_the_cpu) {
 
 TEST(convolution_trials, right_kernels_pass_on_the_simulated_gpu) {
   for (const DType t : {DType::f32, DType::bf16, DType::f16}) expect_all_right(kSim, t);
+  expect_all_right(kSim, DType::f32, true);
+}
+
+// A choice made for one precision must not be found for another.
+TEST(convolution_trials, tell_tf32_from_f32) {
+  EXPECT_NE(conv(kSim, DType::f32).describe(), conv(kSim, DType::f32, true).describe());
+  EXPECT_NE(transposed(kSim, DType::f32).describe(), transposed(kSim, DType::f32, true).describe());
 }
 
 TEST(convolution_trials, choose_among_the_engines_of_a_gpu) {
@@ -127,7 +134,7 @@ TEST(convolution_trials, choose_among_the_engines_of_a_gpu) {
   able.push_back(able[0]);
   const auto choice = choose_by_trial<conv3d_forward_trial>("conv3d_forward", p, able);
   ASSERT_NE(choice.kernel, nullptr);
-  EXPECT_LT(conv3d_forward_trial(p)(*choice.kernel, 0).error, largest_error(p.dtype));
+  EXPECT_LT(conv3d_forward_trial(p)(*choice.kernel, 0).error, largest_error(p.dtype, p.tf32));
 }
 
 TEST(convolution_trials, wrong_kernels_do_not) {

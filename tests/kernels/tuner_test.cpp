@@ -191,6 +191,7 @@ struct Problem {
   int size = 0;
   DType dtype = DType::f32;
   Device device{};
+  bool tf32 = false;
   std::string describe() const { return sentence("size ", size); }
 };
 struct Kernel {

@@ -61,6 +61,7 @@ TEST(cli, a_wrong_command_line_is_a_sentence_on_stderr_and_exit_2) {
       {{"bench", "add", "--device", "tpu"}, "not one of auto, cpu, cuda"},
       {{"bench", "add", "--engine", "magic"}, "not an engine of the CPU; there are"},
       {{"bench", "add", "--precision", "f16"}, "f16"},
+      {{"bench", "add", "--precision", "tf32"}, "--precision tf32: a CPU has no tf32"},
   };
   for (const auto& c : cases) {
     const Outcome o = metvox_run(c.arguments);

@@ -3,6 +3,7 @@
 // test_conformance gpu: a real GPU against the simulated one, bit for bit; 77 (skipped) where there is none.
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <cstdio>
 #include <cstring>
 #include <optional>
@@ -89,6 +90,19 @@ Words ldmatrix_x4(const Words& in) {
   return out;
 }
 
+// In double, where std::round takes ties away from zero.
+Words rounded_to_tf32(const Words& in) {
+  Words out(in.size());
+  for (size_t i = 0; i < in.size(); ++i) {
+    const double v = std::bit_cast<float>(word_for_tf32(in[i], static_cast<uint32_t>(i)));
+    const int fraction = std::isfinite(v) ? 10 - std::max(std::ilogb(v), -126) : 0;
+    const double nearest = std::isfinite(v) ? std::ldexp(std::round(std::ldexp(v, fraction)), -fraction) : v;
+    out[i] = std::bit_cast<uint32_t>(std::abs(nearest) < 0x1p128 ? static_cast<float>(nearest)
+                                                                 : std::copysign(INFINITY, static_cast<float>(v)));
+  }
+  return out;
+}
+
 // What a plain loop gives, of the first words out; nothing where only a GPU can tell.
 std::optional<Words> plain(const Wrapper& w, const Words& in) {
   if (w.name.starts_with("mma")) return product(in, 16, 8);
@@ -96,6 +110,7 @@ std::optional<Words> plain(const Wrapper& w, const Words& in) {
   if (w.name == "tma_swizzled") return swizzled_box(in);
   if (w.name == "tma_channel_groups") return channel_groups(in);
   if (w.name == "ldmatrix") return ldmatrix_x4(in);
+  if (w.name == "to_tf32") return rounded_to_tf32(in);
   if (w.name != "cp_async") return std::nullopt;
   Words out(256);
   for (size_t i = 0; i < 256; ++i) out[i] = i / 4 % 5 ? in[4 * (63 - i / 4) + i % 4] : 0;

@@ -32,16 +32,20 @@ __global__ void atomics(const uint32_t* in, uint32_t* out) {
   atomicOr(&out[3], 1u << in[threadIdx.x] % 32);
 }
 
-// Any float but NaN, whose payload is free.
 __global__ void conversions(const uint32_t* in, uint32_t* out) {
   const uint32_t t = threadIdx.x;
   const uint32_t word = t % 4 ? in[t] : 0x33000000u + in[t] % 0x6000000u;  // every fourth near f16's smallest
-  const float v = bits_as<float>((word & 0x7fffffffu) > 0x7f800000u ? word & 0xff7fffffu : word);
+  const float v = bits_as<float>(finite_or_infinite(word));
   const bf16 b = from_float<bf16>(v);
   const f16 h = from_float<f16>(v);
   out[t] = b.bits | static_cast<uint32_t>(h.bits) << 16;
   out[256 + t] = bits_as<uint32_t>(to_float(b));
   out[512 + t] = bits_as<uint32_t>(to_float(h));
+}
+
+__global__ void roundings(const uint32_t* in, uint32_t* out) {
+  const uint32_t t = threadIdx.x;
+  out[t] = to_tf32(bits_as<float>(word_for_tf32(in[t], t)));
 }
 
 __global__ void cp_async(const uint32_t* in, uint32_t* out) {
@@ -119,6 +123,7 @@ std::vector<Wrapper> wrappers() {
       {"votes", 64, 192, run<votes, 64>},
       {"atomics", 128, 4, run<atomics, 128>},
       {"conversions", 256, 768, run<conversions, 256>},
+      {"to_tf32", 256, 256, run<roundings, 256>, 800},
       {"cp_async", 256, 256, run<cp_async, 64>},
       {"named_barriers", 128, 128, run<named_barriers, 128>},
       {"ldmatrix", 128, 384, run<ldmatrix, 32>},

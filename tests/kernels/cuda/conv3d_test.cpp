@@ -27,22 +27,25 @@ Conv3dResults results_of(const Conv3dProblem& p, const Conv3dData& d, Grad grad 
   return test::results_of(p, d, "native", {grad});
 }
 
-Conv3dProblem on_gpu(Conv3dProblem p, DType dtype) {
-  p.dtype = dtype, p.device = kGpu;
+Conv3dProblem on_gpu(Conv3dProblem p, DType dtype, bool tf32 = false) {
+  p.dtype = dtype, p.device = kGpu, p.tf32 = tf32;
   return p;
 }
 
-// Every type; gradients are added to in the last one.
+// Every type, f32 also as tf32; gradients are added to in the last one.
 void expect_exact(const Conv3dProblem& p, uint64_t seed, std::initializer_list<DType> types) {
   const Conv3dData d = whole(p, seed);
-  const auto expect_passes = [&](DType dtype, Grad grad, const Conv3dResults& expected) {
-    const Conv3dProblem q = on_gpu(p, dtype);
+  const auto expect_passes = [&](DType dtype, bool tf32, Grad grad, const Conv3dResults& expected) {
+    const Conv3dProblem q = on_gpu(p, dtype, tf32);
     expect_same(results_of(q, d, grad), expected, sentence(q.describe(), " seed ", seed));
   };
   const Conv3dResults expected = expected_for(p, d);
   ASSERT_LE(test::largest(expected.y), 256) << "the test's own sums are not exact in bf16";
-  for (DType dtype : types) expect_passes(dtype, Grad::overwrite, expected);
-  expect_passes(*std::prev(types.end()), Grad::accumulate, expected_for(p, d, {Grad::accumulate}));
+  for (DType dtype : types) {
+    expect_passes(dtype, false, Grad::overwrite, expected);
+    if (dtype == DType::f32 && test::has_tf32()) expect_passes(dtype, true, Grad::overwrite, expected);
+  }
+  expect_passes(*std::prev(types.end()), false, Grad::accumulate, expected_for(p, d, {Grad::accumulate}));
 }
 
 Conv3dProblem with(std::initializer_list<int64_t> nck, Int3 in, Int3 kernel = {3, 3, 3}, Int3 stride = {1, 1, 1},
@@ -123,12 +126,31 @@ TEST(conv3d, rounds_as_its_type_does) {
   }
 }
 
+// Numbers of 24 bits in sums of products that may round each factor by 2^-11 of itself: more than f32 rounds, less than
+// twice that even where every rounding went the same way. The gradient of the bias has no products.
+TEST(conv3d, rounds_factors_where_tf32_is_allowed) {
+  if (!test::has_tf32()) GTEST_SKIP() << "tf32 needs sm_80";
+  for (const Conv3dProblem& p :
+       {with({1, 32, 32, 32}, {4, 5, 6}), with({1, 64, 0, 64}, {3, 3, 3}), with({2, 5, 3, 7}, {3, 4, 5}),
+        with({1, 16, 0, 24}, {5, 4, 6}, {3, 3, 3}, {2, 2, 2})}) {
+    const Conv3dData d = normal(p, 5);
+    const Conv3dResults expected = expected_for(p, d), got = results_of(on_gpu(p, DType::f32, true), d);
+    for (const double error : {apart(got.y, expected.y), apart(got.dx, expected.dx), apart(got.dw, expected.dw)}) {
+      EXPECT_LT(error, 0x1p-10) << p.describe();
+      EXPECT_GT(error, 0x1p-14) << p.describe();
+    }
+    EXPECT_LT(apart(got.db, expected.db), 1e-5);
+  }
+}
+
 TEST(conv3d, gives_one_answer_under_every_schedule) {
   const Conv3dProblem p = with({1, 16, 8, 24}, {3, 4, 5}, {3, 3, 3}, {1, 2, 1});
   const Conv3dData d = whole(p, 3);
   const Conv3dResults expected = expected_for(p, d);
   for (DType dtype : kTypes)
     under_every_schedule([&] { expect_same(results_of(on_gpu(p, dtype), d), expected, std::string(name_of(dtype))); });
+  if (test::has_tf32())
+    under_every_schedule([&] { expect_same(results_of(on_gpu(p, DType::f32, true), d), expected, "tf32"); });
 }
 
 // 64 KiB of shared memory a block, f16 alone on tensor cores.
@@ -167,6 +189,11 @@ TEST(conv3d, declines_what_it_cannot) {
   simt::options().arch = 750;
   if (test::kSimulated) {
     EXPECT_EQ(refused(), "bf16 needs sm_80");
+    p.dtype = DType::f32;
+    EXPECT_EQ(refused(), "");
+    p.tf32 = true;
+    EXPECT_EQ(refused(), "tf32 needs sm_80");
+    p.tf32 = false;
   }
   simt::options() = before;
   p.dtype = DType::f64;

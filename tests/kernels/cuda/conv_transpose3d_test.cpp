@@ -60,12 +60,12 @@ Data whole(const ConvTranspose3dProblem& p, uint64_t seed) {
           test::whole_numbers({p.k}, random, 3), test::whole_numbers(p.y_shape(), random)};
 }
 
-void expect_exact(const ConvTranspose3dProblem& p, uint64_t seed, DType dtype) {
+void expect_exact(const ConvTranspose3dProblem& p, uint64_t seed, DType dtype, bool tf32 = false) {
   const Data d = whole(p, seed);
   for (Grad grad : {Grad::overwrite, Grad::accumulate}) {
     const Results expected = results_of(p, d, grad);
     ConvTranspose3dProblem q = p;
-    q.dtype = dtype, q.device = kGpu;
+    q.dtype = dtype, q.device = kGpu, q.tf32 = tf32;
     const Results got = results_of(q, d, grad);
     const std::string what = sentence(q.describe(), " seed ", seed);
     test::expect_near(got.y, expected.y, 0, "y " + what);
@@ -89,6 +89,7 @@ TEST(conv_transpose3d, is_exact_in_every_type) {
   uint64_t seed = 1;
   for (const auto& p : problems) {
     for (DType dtype : {DType::f32, DType::bf16, DType::f16}) expect_exact(p, seed, dtype);
+    if (test::has_tf32()) expect_exact(p, seed, DType::f32, true);
     if (HasFatalFailure()) return;
     ++seed;
   }
@@ -98,6 +99,24 @@ TEST(conv_transpose3d, gives_one_answer_under_every_schedule) {
   under_every_schedule([] {
     expect_exact({.n = 1, .c = 16, .k = 12, .in = {2, 3, 3}, .dtype = DType::f64}, 9, DType::bf16);
   });
+}
+
+// Bounds as in conv3d_test.cpp.
+TEST(conv_transpose3d, rounds_factors_where_tf32_is_allowed) {
+  if (!test::has_tf32()) GTEST_SKIP() << "tf32 needs sm_80";
+  ConvTranspose3dProblem p{.n = 1, .c = 64, .k = 32, .in = {3, 4, 5}, .dtype = DType::f64};
+  Random random(7, 1);
+  const auto numbers = [&](const Shape& shape) { return test::normal_numbers(shape, random, DType::f32); };
+  const Data d{numbers(p.x_shape()), numbers(p.w_shape()), numbers({p.k}), numbers(p.y_shape())};
+  const Results expected = results_of(p, d, Grad::overwrite);
+  p.dtype = DType::f32, p.device = kGpu, p.tf32 = true;
+  const Results got = results_of(p, d, Grad::overwrite);
+  for (const double error :
+       {test::apart(got.y, expected.y), test::apart(got.dx, expected.dx), test::apart(got.dw, expected.dw)}) {
+    EXPECT_LT(error, 0x1p-10);
+    EXPECT_GT(error, 0x1p-14);
+  }
+  EXPECT_LT(test::apart(got.db, expected.db), 1e-5);
 }
 
 TEST(conv_transpose3d, declines_what_it_cannot) {

@@ -25,6 +25,8 @@ class NeedsGpu : public testing::Environment {
 };
 inline testing::Environment* const kNeedsGpu = testing::AddGlobalTestEnvironment(new NeedsGpu);
 
+inline bool has_tf32() { return driver(kGpu).facts(kGpu.index).arch >= 800; }
+
 // For what is read or written on a stream of its own.
 inline void wait_for_gpu() { driver(kGpu).synchronize(kGpu.index, nullptr); }
 

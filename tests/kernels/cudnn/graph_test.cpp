@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #if METVOX_CUDNN
+#include <algorithm>
 #include <set>
 
 namespace metvox::cudnn {
@@ -65,6 +66,22 @@ TEST_F(graph, plans_for_every_pass_and_type) {
     for (const Pass pass : kPasses)
       for (const bool adds : {false, true})
         EXPECT_GT(plans({problem(t), pass, adds}), 0u) << name_of(t) << " pass " << static_cast<int>(pass) << adds;
+}
+
+// On tensor cores f32 becomes tf32, which has to be allowed; what multiplies as f32 is allowed with it.
+TEST_F(graph, rounds_to_tf32_only_where_that_is_allowed) {
+  for (const Pass pass : kPasses) {
+    const auto names = [&](bool tf32) {
+      Conv3dProblem p = problem(DType::f32);
+      p.tf32 = tf32;
+      std::set<std::string> all;
+      for (const Config& c : configs({p, pass, false}, place_)) all.insert(c.name);
+      return all;
+    };
+    const auto as_f32 = names(false), as_tf32 = names(true);
+    EXPECT_GT(as_tf32.size(), as_f32.size()) << static_cast<int>(pass);
+    EXPECT_TRUE(std::includes(as_tf32.begin(), as_tf32.end(), as_f32.begin(), as_f32.end())) << static_cast<int>(pass);
+  }
 }
 
 TEST_F(graph, plans_for_the_shapes_of_networks) {

@@ -33,11 +33,13 @@ std::string test_name(const testing::TestParamInfo<OpCase>& test) {
 class op_case : public testing::TestWithParam<OpCase> {};
 
 TEST_P(op_case, agrees_with_the_reference_in_every_type) {
-  for (DType dtype : {DType::f32, DType::bf16, DType::f16}) {
-    const CheckResult r = check_case(GetParam(), {kGpu, dtype, ""}, 7);
+  for (const auto& [dtype, tf32] :
+       {std::pair{DType::f32, false}, {DType::f32, true}, {DType::bf16, false}, {DType::f16, false}}) {
+    if (tf32 && !test::has_tf32()) continue;
+    const CheckResult r = check_case(GetParam(), {kGpu, dtype, "", nullptr, tf32}, 7);
     ASSERT_FALSE(r.declined) << *r.declined;
-    EXPECT_LE(r.forward_error, 1) << name_of(dtype);
-    EXPECT_LE(r.gradient_error, 1) << name_of(dtype);
+    EXPECT_LE(r.forward_error, 1) << precision_of(dtype, tf32);
+    EXPECT_LE(r.gradient_error, 1) << precision_of(dtype, tf32);
   }
 }
 
