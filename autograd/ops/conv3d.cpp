@@ -177,6 +177,8 @@ const OpCaseEntry b8{
 const OpCaseEntry b9{
     conv_case("128>128 16^3", Use::bench, {1, 128, 0, 128, {16, 16, 16}, {3, 3, 3}, {1, 1, 1}, {1, 1, 1}, false})};
 const OpCaseEntry b10{
+    conv_case("16>16 16^3", Use::bench, {1, 16, 0, 16, {16, 16, 16}, {3, 3, 3}, {1, 1, 1}, {1, 1, 1}, false})};
+const OpCaseEntry b11{
     conv_case("320>320 8^3", Use::bench, {1, 320, 0, 320, {8, 8, 8}, {3, 3, 3}, {1, 1, 1}, {1, 1, 1}, false})};
 
 }  // namespace

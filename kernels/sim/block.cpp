@@ -34,13 +34,12 @@ char* map_memory(size_t bytes) {
 
 thread_local constinit Block* running_block = nullptr;
 
-void ReadyQueue::push(Thread* t) { ring_[(head_ + count_++) % ring_.size()] = t; }
-
 Thread* ReadyQueue::pop(std::mt19937_64* seeded) {
   if (empty()) return nullptr;
-  if (seeded) std::swap(ring_[head_], ring_[(head_ + (*seeded)() % count_) % ring_.size()]);
+  const size_t last = ring_.size() - 1;  // a power of two, less one
+  if (seeded) std::swap(ring_[head_], ring_[(head_ + (*seeded)() % count_) & last]);
   Thread* t = ring_[head_];
-  head_ = head_ + 1 == ring_.size() ? 0 : head_ + 1;
+  head_ = (head_ + 1) & last;
   --count_;
   return t;
 }
@@ -91,7 +90,8 @@ void Block::set_threads(size_t n) {
 
 void Block::prepare(const Launch& what) {
   launch = &what;
-  random_.seed(options().seed);
+  how = options();
+  random_.seed(how.seed);
   const dim3 b = what.block;
   set_threads(size_t{b.x} * b.y * b.z);
   for (size_t i = 0; i < count; ++i) {
@@ -168,14 +168,14 @@ void Block::exit(Thread& t) {
   warps[t.warp].alive &= ~(1u << t.lane());
   --alive;
   Barrier& b = barriers[0];
-  if (b.arrived && options().strict_exit)
+  if (b.arrived && how.strict_exit)
     fail(metvox::sentence("exited while others wait at the barrier at ", describe(b.site)));
   if (b.arrived && !b.threads && static_cast<size_t>(b.arrived) == alive) finish_barrier(b, nullptr);
   dispatch(&t);
 }
 
 void Block::dispatch(Thread* from) {
-  std::mt19937_64* seeded = options().schedule == Schedule::seeded ? &random_ : nullptr;
+  std::mt19937_64* seeded = how.schedule == Schedule::seeded ? &random_ : nullptr;
   Thread* next = ready_.pop(seeded);
   for (; !next && !jobs_.empty(); next = ready_.pop(seeded)) {  // as late as legal: nobody else can run
     const auto job = std::move(jobs_.front());
@@ -196,7 +196,7 @@ void Block::wait(Site at, const char* what) {
 }
 
 void Block::wake(Thread* const* woken, size_t n) {
-  const bool reverse = options().schedule == Schedule::reverse;
+  const bool reverse = how.schedule == Schedule::reverse;
   for (size_t i = 0; i < n; ++i) {
     Thread* t = woken[reverse ? n - 1 - i : i];
     t->state = State::ready;
@@ -205,13 +205,13 @@ void Block::wake(Thread* const* woken, size_t n) {
 }
 
 void Block::give_way(Site at) {
-  if (options().schedule == Schedule::forward) return;
+  if (how.schedule == Schedule::forward) return;
   ready_.push(current_);
   wait(at, "its turn");
 }
 
 void Block::add_job(std::function<void()> job) {
-  const Async mode = options().async;
+  const Async mode = how.async;
   if (mode == Async::eager || (mode == Async::seeded && toss())) {
     for (const auto& earlier : jobs_) earlier();
     jobs_.clear();
@@ -281,11 +281,11 @@ void* Block::shared_static(const void* key, size_t bytes, size_t alignment, cons
   const uint32_t offset = (arena_top_ + kRedZone + a - 1) / a * a;
   arena_top_ = offset + static_cast<uint32_t>(bytes);
   static_bytes_ += bytes;
-  const size_t limit = shared_limit(options().arch);
+  const size_t limit = shared_limit(how.arch);
   if (static_bytes_ > 48 << 10 || static_bytes_ + launch->shared_bytes > limit)
     fail(metvox::sentence("too much shared memory: ", static_bytes_, " bytes static with `", variable,
-                          "` (limit 49152), ", launch->shared_bytes, " dynamic, limit of both on sm_",
-                          options().arch / 10, " ", limit));
+                          "` (limit 49152), ", launch->shared_bytes, " dynamic, limit of both on sm_", how.arch / 10,
+                          " ", limit));
   return place({key, offset, static_cast<uint32_t>(bytes), variable});
 }
 

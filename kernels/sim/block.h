@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Inside the executor: the block that an operating-system thread runs now, its threads as fibers, and how they wait.
 #pragma once
+#include <bit>
 #include <deque>
 #include <functional>
 #include <memory>
@@ -43,8 +44,8 @@ struct Thread {
 // Threads that may run, in the order of the schedule.
 class ReadyQueue {
  public:
-  void reset(size_t capacity) { ring_.assign(capacity + 1, nullptr), head_ = count_ = 0; }
-  void push(Thread* t);
+  void reset(size_t capacity) { ring_.assign(std::bit_ceil(capacity), nullptr), head_ = count_ = 0; }
+  void push(Thread* t) { ring_[(head_ + count_++) & (ring_.size() - 1)] = t; }
   Thread* pop(std::mt19937_64* seeded);  // null when empty
   bool empty() const { return count_ == 0; }
 
@@ -61,11 +62,14 @@ struct Barrier {
 };
 
 struct Collective {
-  uint32_t mask = 0, arrived = 0;
-  Combine combine = nullptr;
+  Collective(uint32_t lanes, Combine how, Site at, const char* name)
+      : mask(lanes), combine(how), site(at), what(name) {}
+
+  uint32_t mask, arrived = 0;
+  Combine combine;
   Site site;
-  const char* what = "";
-  void* args[32];
+  const char* what;
+  void* args[32];  // of the lanes that arrived; the others' are not read
 };
 struct Warp {
   uint32_t alive = 0;
@@ -121,9 +125,10 @@ class Block {
   std::string name_of_thread(unsigned linear) const;
 
   const Launch* launch = nullptr;
+  Options how;             // options(), as they were when the launch began
   const char* range = "";  // whose work it is
-  uint64_t index = 0;  // of this block in the grid
-  size_t runs = 0;     // blocks run so far by this worker
+  uint64_t index = 0;      // of this block in the grid
+  size_t runs = 0;         // blocks run so far by this worker
   uint3 block_index{};
   std::vector<std::unique_ptr<Thread>> threads;
   size_t count = 0, alive = 0;

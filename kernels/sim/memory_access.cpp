@@ -50,20 +50,20 @@ void copy_async16(void* to, const void* from, bool ok) {
   shared_address(to);
   if (ok) check_access(from, 16, Access::read, c.pc, t);
   check_access(to, 16, Access::write, c.pc, t);
-  const Async mode = options().async;
-  if (options().arch < 800 || mode == Async::eager || (mode == Async::seeded && b.toss())) {
+  const Async mode = b.how.async;
+  if (b.how.arch < 800 || mode == Async::eager || (mode == Async::seeded && b.toss())) {
     finish(c, t);
   } else {
     std::memset(to, 0xFF, 16);
     mark_initialised(to, 16, false);
   }
-  if (options().arch < 800) return;  // a plain copy there
+  if (b.how.arch < 800) return;  // a plain copy there
   t.copies.push_back(c);
   ++t.open_copies;
 }
 
 void copy_async_commit() {
-  if (options().arch < 800) return;
+  if (running_block->how.arch < 800) return;
   Thread& t = *running_block->current();
   t.copy_groups.push_back(std::exchange(t.open_copies, 0));
 }

@@ -42,8 +42,7 @@ Collective& join_collective(Block& b, Warp& warp, const char* what, uint32_t mas
       b.fail(metvox::sentence("divergent warp collective: ", what, " at ", describe(at),
                               " while other lanes of its mask are in ", c.what, " at ", describe(c.site)));
   }
-  warp.pending.push_back({mask, 0, combine, at, what, {}});
-  return warp.pending.back();
+  return warp.pending.emplace_back(mask, combine, at, what);
 }
 
 void collective(const char* what, uint32_t mask, void* arg, Combine combine, Site at, bool orders_memory) {
@@ -61,10 +60,9 @@ void collective(const char* what, uint32_t mask, void* arg, Combine combine, Sit
   c.args[me->lane()] = arg;
   c.arrived |= bit;
   if (c.arrived != mask) return b.wait(at, what);
-  const Collective done = c;
+  combine(c.args, mask);
   if (&c != &warp.pending.back()) c = warp.pending.back();
   warp.pending.pop_back();
-  combine(done.args, mask);
   Thread *all[32], *others[32];
   size_t n = 0, woken = 0;
   for (uint32_t left = mask; left; left &= left - 1) {

@@ -46,7 +46,6 @@ void load_matrices(void* const* args, uint32_t) {
 }
 
 struct Multiply {
-  Format format;
   float* d;
   const uint32_t *a, *b;
 };
@@ -57,20 +56,21 @@ float tf32_to_float(uint32_t bits) { return std::bit_cast<float>(bits & ~0x1fffu
 struct Pair {
   float low, high;
 };
-Pair unpack(Format f, uint32_t bits) {
+template <class T>
+Pair unpack(uint32_t bits) {
   const auto low = static_cast<uint16_t>(bits), high = static_cast<uint16_t>(bits >> 16);
-  if (f == Format::bf16) return {float(std::bit_cast<bf16>(low)), float(std::bit_cast<bf16>(high))};
-  return {float(std::bit_cast<f16>(low)), float(std::bit_cast<f16>(high))};
+  return {float(std::bit_cast<T>(low)), float(std::bit_cast<T>(high))};
 }
 
-void gather16(Format f, const Multiply& lane, int g, int t, float (&a)[16][16], float (&b)[16][8]) {
+template <class T>
+void gather16(const Multiply& lane, int g, int t, float (&a)[16][16], float (&b)[16][8]) {
   for (int q = 0; q < 4; ++q) {
-    const Pair p = unpack(f, lane.a[q]);
+    const Pair p = unpack<T>(lane.a[q]);
     float* to = &a[g + q % 2 * 8][2 * t + q / 2 * 8];
     to[0] = p.low, to[1] = p.high;
   }
   for (int q = 0; q < 2; ++q) {
-    const Pair p = unpack(f, lane.b[q]);
+    const Pair p = unpack<T>(lane.b[q]);
     b[2 * t + q * 8][g] = p.low, b[2 * t + q * 8 + 1][g] = p.high;
   }
 }
@@ -80,19 +80,19 @@ void gather_tf32(const Multiply& lane, int g, int t, float (&a)[16][16], float (
   for (int q = 0; q < 2; ++q) b[t + q * 4][g] = tf32_to_float(lane.b[q]);
 }
 
+template <Format format>
 void multiply(void* const* args, uint32_t) {
   using Row = float __attribute__((vector_size(32)));
   float a[16][16];
   alignas(32) float b[16][8], d[16][8];
-  const Format format = static_cast<const Multiply*>(args[0])->format;
   for (int l = 0; l < 32; ++l) {
     const auto& lane = *static_cast<const Multiply*>(args[l]);
     const int g = l / 4, t = l % 4;
-    if (format == Format::tf32) gather_tf32(lane, g, t, a, b);
-    else gather16(format, lane, g, t, a, b);
+    if constexpr (format == Format::tf32) gather_tf32(lane, g, t, a, b);
+    else gather16<std::conditional_t<format == Format::f16, f16, bf16>>(lane, g, t, a, b);
     for (int q = 0; q < 4; ++q) d[g + q / 2 * 8][2 * t + q % 2] = lane.d[q];
   }
-  const int depth = format == Format::tf32 ? 8 : 16;
+  constexpr int depth = format == Format::tf32 ? 8 : 16;
   for (int i = 0; i < 16; ++i) {
     Row sum{};
     for (int k = 0; k < depth; ++k) sum += a[i][k] * *reinterpret_cast<const Row*>(b[k]);
@@ -116,9 +116,10 @@ void load_matrix(int matrices, bool transposed, uint32_t* fragment, const void* 
 }
 
 void multiply_matrix(Format format, float* d, const uint32_t* a, const uint32_t* b, Site at) {
-  if (options().arch < 800 && format != Format::f16) fail("mma: bf16 and tf32 need sm_80");
-  Multiply mine{format, d, a, b};
-  warp_collective("mma", kWholeWarp, &mine, multiply, at);
+  if (running_block->how.arch < 800 && format != Format::f16) fail("mma: bf16 and tf32 need sm_80");
+  constexpr Combine of[] = {multiply<Format::f16>, multiply<Format::bf16>, multiply<Format::tf32>};
+  Multiply mine{d, a, b};
+  warp_collective("mma", kWholeWarp, &mine, of[static_cast<int>(format)], at);
 }
 
 }  // namespace simt
