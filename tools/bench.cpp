@@ -261,10 +261,12 @@ Json bench_ops(const std::vector<OpCase>& cases, const std::vector<Target>& targ
 void print_workload(const Json& r) {
   const auto number = [&](const char* key) { return r[key].get<double>(); };
   const std::string name = text_of(r, "workload") + " " + text_of(r, "case");
-  std::printf("%-34s %-10s %-5s %8.2f %8.2f %4d %8.1f %9.1f %10.1f  %s\n", name.c_str(), text_of(r, "engine").c_str(),
-              text_of(r, "precision").c_str(), number("ms_median"), number("ms_min"), r["runs"].get<int>(),
-              number("gflops"), number("arena_bytes") / 1048576, number("packed_bytes") / 1048576,
-              text_of(r, "reproduce").c_str());
+  const std::string share =
+      r.contains("of_floor") ? sentence(std::lround(100 * r["of_floor"].get<double>()), '%') : std::string();
+  std::printf("%-34s %-10s %-5s %8.2f %8.2f %4d %8.1f %8s %9.1f %10.1f  %s\n", name.c_str(),
+              text_of(r, "engine").c_str(), text_of(r, "precision").c_str(), number("ms_median"), number("ms_min"),
+              r["runs"].get<int>(), number("gflops"), share.c_str(), number("arena_bytes") / 1048576,
+              number("packed_bytes") / 1048576, text_of(r, "reproduce").c_str());
   std::fflush(stdout);
 }
 
@@ -275,8 +277,8 @@ Json bench_workloads(const std::vector<Workload>& workloads, const Request& r, c
   const Target target = line.target(r.engine == "all" ? "" : r.engine);
   const std::string engine = target.engine.empty() ? "auto" : target.engine;
   if (!workloads.empty() && !line.values().json)
-    std::printf("%-34s %-10s %-5s %8s %8s %4s %8s %9s %10s  %s\n", "workload", "engine", "type", "median", "min ms",
-                "n", "GFLOP/s", "arena MiB", "packed MiB", "reproduce");
+    std::printf("%-34s %-10s %-5s %8s %8s %4s %8s %8s %9s %10s  %s\n", "workload", "engine", "type", "median", "min ms",
+                "n", "GFLOP/s", "of floor", "arena MiB", "packed MiB", "reproduce");
   for (const Workload& w : workloads) {
     const auto right = [&](const std::string& op) { return verdicts.right(op, target); };
     if (!std::all_of(w.ops.begin(), w.ops.end(), right)) continue;
@@ -290,11 +292,13 @@ Json bench_workloads(const std::vector<Workload>& workloads, const Request& r, c
                     {"runs", t.runs},
                     {"ms_median", t.ms_median},
                     {"ms_min", t.ms_min},
-                    {"gflops", t.flops / t.ms_min / 1e6},
+                    {"gflops", rate(t.flops(), t.ms_min)},
                     {"arena_bytes", t.arena_bytes},
                     {"packed_bytes", t.packed_bytes},
                     {"reproduce", sentence("metvox bench ", w.kind, " '", w.name, "'", how, " --precision ", precision,
                                            " --threads ", threads())}});
+    if (const auto& top = verdicts.ceilings(); top && !t.work.empty())
+      rows.back()["of_floor"] = t.floor_ms(*top, target.dtype) / t.ms_min;
     if (!line.values().json) print_workload(rows.back());
   }
   return rows;
@@ -330,7 +334,7 @@ int run(CommandLine& line) {
   std::vector<Target> targets;
   for (const auto& engine : engines) targets.push_back(line.target(engine));
   // A GPU's are measured in a moment.
-  const bool held = r.check || (!c.cases.empty() && target.device.kind == Device::Kind::cuda);
+  const bool held = r.check || target.device.kind == Device::Kind::cuda;
   const std::optional<Ceilings> top = held ? std::optional(ceilings_of(targets.front())) : std::nullopt;
   const Json told = top ? tell_ceilings(*top, target, line) : Json();
   Verdicts verdicts(line, top, r.check);

@@ -83,21 +83,28 @@ struct DrawnNetwork {
   }
 };
 
-// Multiplications and additions of the convolutions, each as often as `passes` says of its input.
-double convolution_flops(const Graph& graph, const std::function<int(const Node& input)>& passes) {
-  double flops = 0;
+// Multiplications and additions of a convolution, forward; of other ops none.
+double convolution_flops(const Graph& graph, const Node& node) {
+  if (!node.op->name().starts_with("conv")) return 0;
+  const auto spec = [&](int i) { return graph.nodes()[static_cast<size_t>(i)].spec; };
+  const auto w = std::find_if(node.in.begin(), node.in.end(), [&](int i) { return spec(i).kind == Kind::parameter; });
+  const Shape weights = spec(*w).shape;
+  const bool transposed = node.op->name() == "conv_transpose3d";  // each weight meets each voxel of the smaller image
+  const int64_t image = transposed ? spec(node.in[0]).shape.size() : node.spec.shape.size();
+  return 2.0 * static_cast<double>(image) * static_cast<double>(weights.size() / weights[0]);
+}
+
+// Of every op, as often as `passes` says of its input.
+std::vector<OpWork> work_of(const Graph& graph, const std::function<int(const Node& input)>& passes) {
+  std::vector<OpWork> work;
   for (const Node& node : graph.nodes()) {
-    if (!node.op || !node.op->name().starts_with("conv")) continue;
-    const Node& x = graph.nodes()[static_cast<size_t>(node.in[0])];
-    const auto w = std::find_if(node.in.begin(), node.in.end(), [&](int i) {
-      return graph.nodes()[static_cast<size_t>(i)].spec.kind == Kind::parameter;
-    });
-    const Shape weights = graph.nodes()[static_cast<size_t>(*w)].spec.shape;
-    const bool transposed = node.op->name() == "conv_transpose3d";  // each weight meets each voxel of the smaller image
-    const int64_t image = transposed ? x.spec.shape.size() : node.spec.shape.size();
-    flops += passes(x) * 2.0 * static_cast<double>(image) * static_cast<double>(weights.size() / weights[0]);
+    if (!node.op) continue;
+    const double times = passes(graph.nodes()[static_cast<size_t>(node.in[0])]);
+    auto values = static_cast<double>(node.spec.shape.size());
+    for (int i : node.in) values += static_cast<double>(graph.nodes()[static_cast<size_t>(i)].spec.shape.size());
+    work.push_back({times * convolution_flops(graph, node), times * values});
   }
-  return flops;
+  return work;
 }
 
 Tensor noise(const Shape& shape, Random random) {
@@ -188,7 +195,7 @@ WorkloadTime time_step(const Planned& planned, bool with_loader, const Target& t
   time.packed_bytes = memory.packed;
   const DrawnNetwork drawn(planned, static_cast<int>(labels.heads().size()), 0);
   // Forward, gradient of the weights, gradient of the input, which the images do not need.
-  time.flops = convolution_flops(drawn.graph, [](const Node& input) { return input.op ? 3 : 2; });
+  time.work = work_of(drawn.graph, [](const Node& input) { return input.op ? 3 : 2; });
   return time;
 }
 
@@ -205,7 +212,7 @@ WorkloadTime time_forward(const Planned& planned, const Target& target, int runs
   });
   time.arena_bytes = program.arena_bytes();
   time.packed_bytes = program.packed_bytes();
-  time.flops = convolution_flops(net.graph, [](const Node&) { return 1; });
+  time.work = work_of(net.graph, [](const Node&) { return 1; });
   return time;
 }
 
@@ -292,6 +299,18 @@ std::vector<Workload> make_workloads() {
 }
 
 }  // namespace
+
+double WorkloadTime::flops() const {
+  double sum = 0;
+  for (const OpWork& w : work) sum += w.flops;
+  return sum;
+}
+
+double WorkloadTime::floor_ms(const Ceilings& top, DType dtype) const {
+  double sum = 0;
+  for (const OpWork& w : work) sum += top.floor_ms(w.flops, w.values * static_cast<double>(size_of(dtype)));
+  return sum;
+}
 
 const std::vector<Workload>& workloads() {
   static const std::vector<Workload> all = make_workloads();

@@ -1,20 +1,32 @@
 // SPDX-License-Identifier: Apache-2.0
 // Workloads: whole pieces of this program's work, which `metvox bench` times beside the single ops: a training step, a
-// network's forward pass, the resampling of a channel, the scores of a case. All on synthetic data, made anew from the seed.
+// network's forward pass, the resampling of a channel, the scores of a case. All on synthetic data, made anew from the
+// seed.
 #pragma once
 #include <functional>
 #include <string>
 #include <vector>
 
+#include "kernels/ceilings.h"
 #include "kernels/engine.h"
 
 namespace metvox {
 
+// What one op does in a run, all its passes together.
+struct OpWork {
+  double flops = 0;   // of convolutions: multiplications and additions
+  double values = 0;  // read and written, each of its inputs and outputs once a pass
+};
+
 struct WorkloadTime {
   int runs = 0;
   double ms_min = 0, ms_median = 0;
-  double flops = 0;  // of the convolutions of one run; 0: bound by memory
+  std::vector<OpWork> work;  // of a network's ops; empty where there is no network
   size_t arena_bytes = 0, packed_bytes = 0;
+
+  double flops() const;
+  // The least time that the ceilings allow, op by op, none overlapping another.
+  double floor_ms(const Ceilings& top, DType dtype) const;
 };
 
 struct Workload {

@@ -151,7 +151,8 @@ TEST(cli, bench_measures_ceilings_and_names_the_fastest) {
 }
 
 TEST(cli, bench_times_workloads) {
-  const Outcome o = metvox_run({"bench", "step", "8-16-32-64 48^3", "--runs", "1", "--json", "--precision", "f32"});
+  const Outcome o =
+      metvox_run({"bench", "step", "8-16-32-64 48^3", "--check", "--runs", "1", "--json", "--precision", "f32"});
   ASSERT_EQ(o.code, 0) << o.err;
   const Json answer = Json::parse(o.out);
   ASSERT_EQ(answer["workloads"].size(), 1u);
@@ -159,6 +160,7 @@ TEST(cli, bench_times_workloads) {
   const Json& row = answer["workloads"][0];
   EXPECT_GT(row["ms_min"].get<double>(), 0);
   EXPECT_GT(row["gflops"].get<double>(), 0);
+  EXPECT_GT(row["of_floor"].get<double>(), 0);
   EXPECT_GT(row["arena_bytes"].get<int64_t>(), 0);
   EXPECT_TRUE(begins(row["reproduce"].get<std::string>(), "metvox bench step '8-16-32-64 48^3'"));
 }
