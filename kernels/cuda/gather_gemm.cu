@@ -287,9 +287,9 @@ __global__ void __launch_bounds__(TileShape<kBlockN>::kThreads, kBlocks<F, kBloc
   store_tile<T, kBlockN>(a, part, sums, m0, n0, split);
 }
 
-// Adds the splits in order. A thread for each piece.
+// Adds the splits in order. A thread for each piece; left to itself, ptxas spills to keep to 40 registers (sm_100).
 template <class T>
-__global__ void __launch_bounds__(256) add_splits(const __grid_constant__ Args<T> a) {
+__global__ void __launch_bounds__(256, 4) add_splits(const __grid_constant__ Args<T> a) {
   constexpr int kV = kVector<T>;
   const int pieces = a.padded_columns / kV;
   const int64_t i = static_cast<int64_t>(blockIdx.x) * 256 + threadIdx.x;
