@@ -216,11 +216,15 @@ WorkloadTime time_forward(const Planned& planned, const Target& target, int runs
   return time;
 }
 
-WorkloadTime time_resample(int runs, uint64_t seed) {
-  const Tensor volume = noise({155, 240, 240}, Random(seed, 0));
+WorkloadTime time_resample(Device device, int runs, uint64_t seed) {
+  const Tensor volume = noise({1, 155, 240, 240}, Random(seed, 0)).to(device);
+  const Int3 shape{186, 288, 288};
   const int before = threads();
   set_threads(1);
-  const WorkloadTime time = time_runs(runs, [&] { resize(volume, {186, 288, 288}, 3); });
+  const WorkloadTime time = time_runs(runs, [&] {
+    if (device.is_cpu()) resize(volume.reshape({155, 240, 240}), shape, 3);
+    else resample_on_device(volume, shape, {}, 3);
+  });
   set_threads(before);
   return time;
 }
@@ -289,8 +293,8 @@ std::vector<Workload> make_workloads() {
   all.push_back({"forward", "32..320 128^3", inference, [largest](const Target& target, int runs, uint64_t seed) {
                    return time_forward(largest, target, runs, seed);
                  }});
-  all.push_back({"resample", "155x240x240>186x288x288", {}, [](const Target&, int runs, uint64_t seed) {
-                   return time_resample(runs, seed);
+  all.push_back({"resample", "155x240x240>186x288x288", {}, [](const Target& target, int runs, uint64_t seed) {
+                   return time_resample(target.device, runs, seed);
                  }});
   all.push_back({"evaluate", "155x240x240 10 lesions", {}, [](const Target&, int runs, uint64_t seed) {
                    return time_evaluate(runs, seed);

@@ -21,41 +21,14 @@ double position(int64_t o, int64_t n_in, int64_t n_out) {
   return (static_cast<double>(o) + 0.5) * (static_cast<double>(n_in) / static_cast<double>(n_out)) - 0.5;
 }
 
-// Rows and weights of one axis, as LinePass wants them.
-struct LineTaps {
-  LineTaps(int64_t n_in_, int64_t n_out_, int order_) : n_in(n_in_), n_out(n_out_), order(order_) {
-    if (order == 1) {
-      const AxisTaps taps = linear_taps(n_in, n_out);
-      for (size_t o = 0; o < taps.first.size(); ++o) {
-        rows.insert(rows.end(), {taps.first[o], taps.second[o]});
-        for (double f : {taps.first_weight[o], taps.second_weight[o]}) weights.push_back(static_cast<float>(f));
-      }
-      return;
-    }
-    for (int64_t o = 0; o < n_out; ++o) {
-      const double x = position(o, n_in, n_out), whole = std::floor(x), t = x - whole, u = 1 - t;
-      const double six_times[4] = {u * u * u, 4 - 6 * t * t + 3 * t * t * t, 4 - 6 * u * u + 3 * u * u * u, t * t * t};
-      for (int k = 0; k < 4; ++k) {
-        rows.push_back(static_cast<int64_t>(whole) + 1 + k);
-        weights.push_back(static_cast<float>(six_times[k]));
-      }
-    }
-  }
-  bool changes() const { return n_in != n_out; }
-  void run(LinePass p) const {
-    p.n_in = n_in;
-    p.n_out = n_out;
-    p.rows = rows.data();
-    p.weights = weights.data();
-    if (order == 1) METVOX_ISA_CALL(linear_lines)(p);
-    else METVOX_ISA_CALL(cubic_lines)(p);
-  }
-
-  int64_t n_in, n_out;
-  int order;
-  std::vector<int64_t> rows;
-  std::vector<float> weights;
-};
+void run_lines(const LineTaps& taps, LinePass p) {
+  p.n_in = taps.n_in;
+  p.n_out = taps.n_out;
+  p.rows = taps.rows.data();
+  p.weights = taps.weights.data();
+  if (taps.count == 2) METVOX_ISA_CALL(linear_lines)(p);
+  else METVOX_ISA_CALL(cubic_lines)(p);
+}
 
 struct Limits {
   float low = -std::numeric_limits<float>::infinity(), high = std::numeric_limits<float>::infinity();
@@ -63,7 +36,11 @@ struct Limits {
 
 struct Resizer {
   Resizer(const Int3& from_, const Int3& to_, int order)
-      : from(from_), to(to_), z(from[0], to[0], order), y(from[1], to[1], order), x(from[2], to[2], order) {}
+      : from(from_),
+        to(to_),
+        z(line_taps(from[0], to[0], order)),
+        y(line_taps(from[1], to[1], order)),
+        x(line_taps(from[2], to[2], order)) {}
 
   void run(const float* in, float* out, const Limits& limits) const {
     if (!z.changes()) return run_slices(in, out, limits);
@@ -105,14 +82,14 @@ struct Resizer {
     for (int64_t row = 0; row < from[1]; row += kColumns) {
       const int64_t width = std::min(kColumns, from[1] - row);
       METVOX_ISA_CALL(transpose)(in + row * from[2], from[2], width, from[2], turned_in, kColumns);
-      x.run({.in = turned_in,
-             .in_stride = kColumns,
-             .out = turned_out,
-             .out_stride = kColumns,
-             .width = kColumns,
-             .scratch = scratch,
-             .low = limits.low,
-             .high = limits.high});
+      run_lines(x, {.in = turned_in,
+                    .in_stride = kColumns,
+                    .out = turned_out,
+                    .out_stride = kColumns,
+                    .width = kColumns,
+                    .scratch = scratch,
+                    .low = limits.low,
+                    .high = limits.high});
       METVOX_ISA_CALL(transpose)(turned_out, kColumns, to[2], width, out + row * to[2], to[2]);
     }
   }
@@ -121,14 +98,14 @@ struct Resizer {
   static void run_columns(const LineTaps& taps, const float* in, float* out, int64_t stride, int64_t first,
                           int64_t last, const Limits& limits, float* scratch) {
     for (int64_t j = first; j < last; j += kColumns)
-      taps.run({.in = in + j,
-                .in_stride = stride,
-                .out = out + j,
-                .out_stride = stride,
-                .width = std::min(kColumns, last - j),
-                .scratch = scratch,
-                .low = limits.low,
-                .high = limits.high});
+      run_lines(taps, {.in = in + j,
+                       .in_stride = stride,
+                       .out = out + j,
+                       .out_stride = stride,
+                       .width = std::min(kColumns, last - j),
+                       .scratch = scratch,
+                       .low = limits.low,
+                       .high = limits.high});
   }
 
   void run_z(const float* in, float* out, const Limits& limits) const {
@@ -215,6 +192,28 @@ Tensor resize(const Tensor& volume, const Int3& shape, int order, bool clip) {
   return out;
 }
 
+LineTaps line_taps(int64_t n_in, int64_t n_out, int order) {
+  LineTaps taps{n_in, n_out, order == 3 ? 4 : order + 1};
+  if (order < 3) {
+    const AxisTaps axis = order == 1 ? linear_taps(n_in, n_out) : nearest_taps(n_in, n_out);
+    for (size_t o = 0; o < axis.first.size(); ++o)
+      for (int k = 0; k < taps.count; ++k) {
+        taps.rows.push_back(k == 0 ? axis.first[o] : axis.second[o]);
+        taps.weights.push_back(static_cast<float>(k == 0 ? axis.first_weight[o] : axis.second_weight[o]));
+      }
+    return taps;
+  }
+  for (int64_t o = 0; o < n_out; ++o) {
+    const double x = position(o, n_in, n_out), whole = std::floor(x), t = x - whole, u = 1 - t;
+    const double six_times[4] = {u * u * u, 4 - 6 * t * t + 3 * t * t * t, 4 - 6 * u * u + 3 * u * u * u, t * t * t};
+    for (int k = 0; k < taps.count; ++k) {
+      taps.rows.push_back(static_cast<int64_t>(whole) + 1 + k);
+      taps.weights.push_back(static_cast<float>(six_times[k]));
+    }
+  }
+  return taps;
+}
+
 SeparateZ separate_z(const Double3& current_mm, const Double3& target_mm) {
   for (const Double3& mm : {current_mm, target_mm}) {
     const double most = std::max({mm[0], mm[1], mm[2]}), least = std::min({mm[0], mm[1], mm[2]});
@@ -240,6 +239,7 @@ Int3 resampled_shape(const Int3& shape, const Double3& current_mm, const Double3
 
 Tensor resample_data(const Tensor& data, const Int3& shape, const Double3& current_mm, const Double3& target_mm,
                      int order) {
+  if (!data.device().is_cpu()) return resample_on_device(data, shape, separate_z(current_mm, target_mm), order);
   check(data.shape().rank() == 4, "resample_data: the data are ", data.shape(), ", expected (C, z, y, x)");
   if (extents(data) == shape) return data;
   const SeparateZ rule = separate_z(current_mm, target_mm);

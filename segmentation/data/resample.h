@@ -21,9 +21,12 @@ SeparateZ separate_z(const Double3& current_mm, const Double3& target_mm);
 // are mistakes of a header.
 Int3 resampled_shape(const Int3& shape, const Double3& current_mm, const Double3& target_mm);
 
-// (C, z, y, x) f32 to (C, shape): order 3 for images, order 1 for logits; nearest along z when separate.
+// (C, z, y, x) f32 to (C, shape): order 3 for images, order 1 for logits; nearest along z when separate. The result
+// lies where the data do; on a GPU the last digits differ.
 Tensor resample_data(const Tensor& data, const Int3& shape, const Double3& current_mm, const Double3& target_mm,
                      int order);
+// What the former is on a GPU.
+Tensor resample_on_device(const Tensor& data, const Int3& shape, const SeparateZ& rule, int order);
 // i8 labels (z, y, x), -1 allowed: label by label, ascending, linear mask >= 0.5.
 Tensor resample_labels(const Tensor& labels, const Int3& shape, const Double3& current_mm, const Double3& target_mm);
 
