@@ -88,9 +88,15 @@ void expect_the_steps_of_the_cpu(Device device, const std::string& network, int 
   const Run cpu = train(network, {{}, DType::f32, ""}, steps);
   EXPECT_LT(cpu.losses.back(), cpu.losses.front());
   // Of a convolution's error by norm ratio what the precision allows; a loss of some 20 layers, a few times that.
-  for (const auto& [dtype, allowed] : {std::pair{DType::f32, 1e-5}, {DType::f16, 1e-3}, {DType::bf16, 1e-2}}) {
-    const Run run = train(network, {device, dtype, ""}, steps);
-    SCOPED_TRACE(sentence(network, ' ', name_of(device), ' ', name_of(dtype)));
+  const bool has_tf32 = driver(device).facts(device.index).arch >= 800;
+  for (const auto& [dtype, tf32, allowed] : {std::tuple{DType::f32, false, 1e-5},
+                                             {DType::f32, true, 1e-3},
+                                             {DType::f16, false, 1e-3},
+                                             {DType::bf16, false, 1e-2}}) {
+    if (tf32 && !has_tf32) continue;
+    const Target target{device, dtype, "", nullptr, tf32};
+    const Run run = train(network, target, steps);
+    SCOPED_TRACE(sentence(network, ' ', name_of(device), ' ', target.precision()));
     ASSERT_EQ(run.start, cpu.start);
     for (size_t i = 0; i < run.losses.size(); ++i)
       EXPECT_NEAR(run.losses[i], cpu.losses[i], allowed * std::abs(cpu.losses[i]) + allowed) << "step " << i;
