@@ -30,6 +30,7 @@ struct GemmArguments {
   int64_t m, n, k;
   Matrix first, second;
   float beta;
+  cublasComputeType_t compute;
 };
 GemmArguments arguments(const Product&, const Matrix& a, const Matrix& b);
 

@@ -49,6 +49,12 @@ TEST(product, of_rows_for_a_library_of_columns) {
       }
 }
 
+TEST(product, rounds_to_tf32_only_where_that_is_allowed) {
+  const Matrix none{nullptr, DType::f32, 1};
+  EXPECT_EQ(arguments({1, 1, 1}, none, none).compute, CUBLAS_COMPUTE_32F);
+  EXPECT_EQ(arguments({.m = 1, .n = 1, .inner = 1, .tf32 = true}, none, none).compute, CUBLAS_COMPUTE_32F_FAST_TF32);
+}
+
 TEST(cublas_library, says_that_there_is_no_device) {
   if (!library().why.empty() || device_count(Device::Kind::cuda) > 0) GTEST_SKIP() << library().why;
   EXPECT_EQ(library().version().substr(0, 3), std::to_string(CUBLAS_VER_MAJOR) + ".");
