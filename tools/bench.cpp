@@ -283,8 +283,7 @@ Json bench_workloads(const std::vector<Workload>& workloads, const Request& r, c
     const auto right = [&](const std::string& op) { return verdicts.right(op, target); };
     if (!std::all_of(w.ops.begin(), w.ops.end(), right)) continue;
     const WorkloadTime t = w.time(target, r.runs, line.values().seed);
-    const std::string how = target.engine.empty() ? "" : " --engine " + engine;
-    const std::string precision{target.precision()};
+    const std::string precision{w.ops.empty() ? name_of(DType::f32) : target.precision()};  // without a network, f32
     rows.push_back({{"workload", w.kind},
                     {"case", w.name},
                     {"engine", engine},
@@ -295,8 +294,8 @@ Json bench_workloads(const std::vector<Workload>& workloads, const Request& r, c
                     {"gflops", rate(t.flops(), t.ms_min)},
                     {"arena_bytes", t.arena_bytes},
                     {"packed_bytes", t.packed_bytes},
-                    {"reproduce", sentence("metvox bench ", w.kind, " '", w.name, "'", how, " --precision ", precision,
-                                           " --threads ", threads())}});
+                    {"reproduce", sentence("metvox bench ", w.kind, " '", w.name, "' ", said(target), "--precision ",
+                                           precision, " --threads ", threads())}});
     if (const auto& top = verdicts.ceilings(); top && !t.work.empty())
       rows.back()["of_floor"] = t.floor_ms(*top, target.dtype) / t.ms_min;
     if (!line.values().json) print_workload(rows.back());
