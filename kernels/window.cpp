@@ -40,7 +40,11 @@ void blend_window(Stream& stream, View y, const WindowPlace& at, const WindowWei
   check(w.voxels.shape == Shape{at.patch[0], at.patch[1], at.patch[2]}, "blend_window: weights ", w.voxels.shape);
   METVOX_ON_DEVICE(stream, blend_window(stream, y, at, w, volume))
   dispatch_float(y.dtype, [&]<class T>() {
-    for_each_row(BlendWindowBody<T>{y.as<T>(), volume.as<float>(), volume.shape[0], w.voxels.as<float>(), w.share, at});
+    const auto blend = [&]<class V>(V* sums) {
+      for_each_row(BlendWindowBody<T, V>{y.as<T>(), sums, volume.shape[0], w.voxels.as<float>(), w.share, at});
+    };
+    if (volume.dtype == DType::f16) blend(volume.as<f16>());
+    else blend(volume.as<float>());
   });
 }
 

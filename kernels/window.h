@@ -18,7 +18,7 @@ struct WindowWeights {
 };
 
 void cut_window(Stream&, View volume, const WindowPlace&, View x);
-// volume += weight * y
+// volume += weight * y; the volume may also be f16, and each sum is then rounded to it
 void blend_window(Stream&, View y, const WindowPlace&, const WindowWeights&, View volume);
 
 }  // namespace metvox

@@ -49,11 +49,11 @@ struct CutWindowBody {
   }
 };
 
-// A row for each (d, h, channel).
-template <class T>
+// A row for each (d, h, channel). V: float or f16, to which each sum is rounded.
+template <class T, class V>
 struct BlendWindowBody {
   const T* y;
-  float* volume;
+  V* volume;
   int64_t channels;
   const float* weights;
   float share;
@@ -61,13 +61,14 @@ struct BlendWindowBody {
 
   struct Row {
     const T* from;
-    float* to;
+    V* to;
     int64_t first, last, channels, patch;
     const float* weights;
     float share;
     bool flip;
     METVOX_HD void operator()(int64_t w) const {
-      to[w] += share * weights[w] * static_cast<float>(from[mirrored(w, patch, flip) * channels]);
+      to[w] = static_cast<V>(static_cast<float>(to[w]) +
+                             share * weights[w] * static_cast<float>(from[mirrored(w, patch, flip) * channels]));
     }
   };
   int64_t rows() const { return at.patch[0] * at.patch[1] * channels; }
@@ -77,7 +78,7 @@ struct BlendWindowBody {
     const bool inside = within(z, at.size[0]) && within(v, at.size[1]);
     const int64_t first = at.start[2] < 0 ? -at.start[2] : 0, room = at.size[2] - at.start[2];
     const T* from = y + (mirrored(d, D, at.flips & 1) * H + mirrored(h, H, at.flips & 2)) * W * channels + r;
-    float* to = volume + ((r * at.size[0] + z) * at.size[1] + v) * at.size[2] + at.start[2];
+    V* to = volume + ((r * at.size[0] + z) * at.size[1] + v) * at.size[2] + at.start[2];
     return {from,
             to,
             first,

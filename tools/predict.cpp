@@ -18,6 +18,7 @@ struct Request {
   std::vector<std::string> folds;
   std::string checkpoint = "final";
   bool no_mirror = false;
+  std::string sums = "auto";
   PredictorOptions predictor;
   PredictOptions cases;
 };
@@ -34,6 +35,9 @@ bool parse(CommandLine& line, Request& r) {
   line.option("step-size", r.predictor.step_size, "SHARE",
               "step from one window to the next, as a share of the patch, from 0.05 to 1");
   line.option("disable-tta", r.no_mirror, "do not average over mirrored images: 8 times faster, a little less exact");
+  line.choice(
+      "sums", r.sums, {"auto", "f32", "f16"},
+      "how windows are summed; f16 as nnU-Net does it; auto: so where a model of nnU-Net is to write labels only");
   line.option("save-probabilities", r.cases.probabilities, "also write CASE_probabilities.safetensors");
   line.option("overwrite", r.cases.overwrite, "predict finished cases again and replace them");
   line.common({Common::device, Common::engine, Common::precision, Common::threads, Common::json, Common::quiet,
@@ -67,6 +71,7 @@ Json resolved_config(const Request& r, const ModelFolder& model) {
               {"checkpoint", r.checkpoint},
               {"step_size", r.predictor.step_size},
               {"mirror", r.predictor.mirror},
+              {"sums", name_of(r.predictor.sums)},
               {"device", name_of(r.predictor.target.device)},
               {"engine", or_auto(r.predictor.target.engine)},
               {"precision", r.predictor.target.precision()},
@@ -173,6 +178,8 @@ int run(CommandLine& line) {
   const ModelFolder model = open_model(r.model, r.checkpoint, r.folds);
   require_previous_stage(r, model);
   if (r.folds.empty()) r.folds = model.folds;
+  const bool as_nnunet = !model.trainer.empty() && !r.cases.probabilities;
+  r.predictor.sums = r.sums == "f16" || (r.sums == "auto" && as_nnunet) ? DType::f16 : DType::f32;
   std::vector<std::string> faults;
   const std::vector<CaseFiles> cases = find_inputs(r.input, model.dataset.channel_names, &faults);
   if (cases.empty()) return report_predictions(line, r.output, {}, faults);

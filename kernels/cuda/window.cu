@@ -37,8 +37,12 @@ void cut_window(Stream& stream, View volume, const WindowPlace& at, View x) {
 
 void blend_window(Stream& stream, View y, const WindowPlace& at, const WindowWeights& w, View volume) {
   dispatch_type(y.dtype, [&]<class T>() {
-    for_each_voxel(
-        stream, BlendWindowBody<T>{y.as<T>(), volume.as<float>(), volume.shape[0], w.voxels.as<float>(), w.share, at});
+    const auto blend = [&]<class V>(V* sums) {
+      for_each_voxel(stream,
+                     BlendWindowBody<T, V>{y.as<T>(), sums, volume.shape[0], w.voxels.as<float>(), w.share, at});
+    };
+    if (volume.dtype == DType::f16) blend(volume.as<f16>());
+    else blend(volume.as<float>());
   });
 }
 

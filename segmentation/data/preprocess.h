@@ -47,9 +47,10 @@ void write_preprocessed(const Path& path, const PreprocessedCase& c);
 PreprocessedCase read_preprocessed(const Path& path);
 CaseProperties read_properties(const Path& path);
 
-// Logits (R, z, y, x) f32 as preprocess_case shaped the case, to u8 labels on the raw file's grid (z, y, x in file
-// order), slab by slab. When `probabilities` is given it becomes f32 (R, ...) on that grid: sigmoid or softmax; outside
-// the crop 0, but 1 for the background of a softmax.
+// Logits (R, z, y, x) f32 or f16 as preprocess_case shaped the case, to u8 labels on the raw file's grid (z, y, x in
+// file order), slab by slab; of f16 ones, what is interpolated is rounded to f16, as nnU-Net has it. When
+// `probabilities` is given it becomes f32 (R, ...) on that grid: sigmoid or softmax; outside the crop 0, but 1 for the
+// background of a softmax.
 Tensor restore_labels(const Tensor& logits, const CaseProperties& properties, const Plans& plans,
                       const Configuration& configuration, const Labels& labels, Tensor* probabilities = nullptr);
 // Any maps (R, z, y, x) f32 of such a case on the raw file's grid, interpolated as logits are; 0 outside the crop.

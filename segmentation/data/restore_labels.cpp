@@ -14,13 +14,14 @@ namespace metvox {
 namespace {
 
 // out = a * wa + b * wb.
-void blend(const float* a, const float* b, double wa, double wb, int64_t n, float* out) {
+template <class T>
+void blend(const T* a, const T* b, double wa, double wb, int64_t n, float* out) {
   const auto fa = static_cast<float>(wa), fb = static_cast<float>(wb);
-  for (int64_t i = 0; i < n; ++i) out[i] = fa * a[i] + fb * b[i];
+  for (int64_t i = 0; i < n; ++i) out[i] = fa * static_cast<float>(a[i]) + fb * static_cast<float>(b[i]);
 }
 
 struct Restorer {
-  const float* logits;
+  Tensor logits;  // f32 or f16
   int64_t heads;
   Int3 from;  // of the logits
   std::array<AxisTaps, 3> taps;
@@ -31,13 +32,21 @@ struct Restorer {
   Int3 stride;           // on the raw grid, of the axes after transposition
   int64_t voxels;        // of the raw grid
 
-  void slab(size_t k, std::vector<float>& plane, std::vector<float>& row, std::vector<float>& point) const {
+  template <class T>
+  void along_z(const T* logit, size_t k, std::vector<float>& plane) const {
     const int64_t area = from[1] * from[2];
     for (int64_t r = 0; r < heads; ++r) {
-      const float* head = logits + r * from[0] * area;
+      const T* head = logit + r * from[0] * area;
       blend(head + taps[0].first[k] * area, head + taps[0].second[k] * area, taps[0].first_weight[k],
             taps[0].second_weight[k], area, plane.data() + r * area);
     }
+  }
+
+  void slab(size_t k, std::vector<float>& plane, std::vector<float>& row, std::vector<float>& point) const {
+    const int64_t area = from[1] * from[2];
+    const bool halves = logits.dtype() == DType::f16;
+    if (halves) along_z(logits.data<f16>(), k, plane);
+    else along_z(logits.data<float>(), k, plane);
     for (size_t j = 0; j < taps[1].first.size(); ++j) {
       for (int64_t r = 0; r < heads; ++r) {
         const float* head = plane.data() + r * area;
@@ -49,7 +58,8 @@ struct Restorer {
         const auto wa = static_cast<float>(taps[2].first_weight[i]), wb = static_cast<float>(taps[2].second_weight[i]);
         for (int64_t r = 0; r < heads; ++r) {
           const float* head = row.data() + r * from[2];
-          point[static_cast<size_t>(r)] = wa * head[taps[2].first[i]] + wb * head[taps[2].second[i]];
+          const float logit = wa * head[taps[2].first[i]] + wb * head[taps[2].second[i]];
+          point[static_cast<size_t>(r)] = halves ? static_cast<float>(f16(logit)) : logit;
         }
         decide(point, start + static_cast<int64_t>(i) * stride[2]);
       }
@@ -83,7 +93,7 @@ Tensor restore_labels(const Tensor& logits, const CaseProperties& p, const Plans
   check(logits.shape().rank() == 4 && logits.shape()[0] == static_cast<int64_t>(heads.size()),
         "restore_labels: the logits are ", logits.shape(), ", expected ", heads.size(), " heads");
   Restorer r{};
-  r.logits = logits.data<float>();
+  r.logits = logits;
   r.heads = logits.shape()[0];
   r.from = {logits.shape()[1], logits.shape()[2], logits.shape()[3]};
   r.regions = names.has_regions();

@@ -10,24 +10,43 @@ namespace metvox {
 
 namespace {
 
-bool all_finite(const Tensor& t) {
+template <class T>
+bool all_finite(const T* x, int64_t n) {
   // A sum of zeros and NaNs: 0 * x is 0 for finite x only.
-  const float* x = t.data<float>();
   float sum = 0;
-  for (int64_t i = 0; i < t.size(); ++i) sum += 0 * x[i];
+  for (int64_t i = 0; i < n; ++i) sum += 0 * static_cast<float>(x[i]);
   return sum == 0;
+}
+
+bool all_finite(const Tensor& t) {
+  return t.dtype() == DType::f16 ? all_finite(t.data<f16>(), t.size()) : all_finite(t.data<float>(), t.size());
+}
+
+f16 rounded(float value) { return f16(value); }
+
+// sum += part, both f16; the first part is the sum.
+void add(Tensor& sum, const Tensor& part) {
+  if (!sum) return void(sum = part);
+  f16* to = sum.data<f16>();
+  for (int64_t i = 0; i < sum.size(); ++i)
+    to[i] = rounded(static_cast<float>(to[i]) + static_cast<float>(part.data<f16>()[i]));
+}
+
+void divide(const Tensor& sum, float count) {
+  f16* to = sum.data<f16>();
+  for (int64_t i = 0; i < sum.size(); ++i) to[i] = rounded(static_cast<float>(to[i]) / count);
 }
 
 // A case and its logits (zeros) on the network's device, so that nothing waits between one window and the next; on the
 // host where the device has no room for them.
-std::pair<Tensor, Tensor> place(const Tensor& data, int64_t heads, Device device) {
+std::pair<Tensor, Tensor> place(const Tensor& data, int64_t heads, DType sums, Device device) {
   const Shape& n = data.shape();
   const Shape logits{heads, n[1], n[2], n[3]};
   try {
-    return {data.to(device), Tensor::zeros(logits, DType::f32, device, "logits")};
+    return {data.to(device), Tensor::zeros(logits, sums, device, "logits")};
   } catch (const Error& error) {
     if (error.fault() != Fault::memory || device.is_cpu()) throw;
-    return {data, Tensor::zeros(logits, DType::f32)};
+    return {data, Tensor::zeros(logits, sums)};
   }
 }
 
@@ -101,6 +120,9 @@ struct Predictor::Impl {
   // The mean over windows, the folds from first to last, and these flips.
   Tensor mean(const Tensor& data, size_t first, size_t last, const std::vector<int>& sets,
               const std::function<void(int64_t, int64_t)>& progress);
+  // With f16 sums: each fold's mean is rounded before it is added.
+  Tensor mean_of_halves(const Tensor& data, size_t first, size_t last, const std::vector<int>& sets,
+                        const std::function<void(int64_t, int64_t)>& progress);
 };
 
 Predictor::Predictor(const ModelFolder& model, const std::vector<std::string>& folds, const std::string& checkpoint,
@@ -146,36 +168,55 @@ Tensor Predictor::Impl::mean(const Tensor& data, size_t first, size_t last, cons
   const Shape& n = data.shape();
   check(n.rank() == 4 && n[0] == x.shape()[1], "Predictor: expects (", x.shape()[1], ", z, y, x), got ", n);
   check(first < last && last <= folds.size(), "Predictor: no such fold");
+  const bool halves = options.sums == DType::f16;
+  if (halves && last - first > 1) return mean_of_halves(data, first, last, sets, progress);
   const Device device = options.target.device;
   const float share = 1.f / static_cast<float>(sets.size() * (last - first));
   const View at_x = program->view(x), at_y = program->view(y);  // which takes the arena, before the case does
-  const auto [volume, sum] = place(data, y.shape()[1], device);
+  const auto [volume, sum] = place(data, y.shape()[1], options.sums, device);
   const bool there = sum.device() == device;
   const Tensor in = there ? Tensor() : Tensor::empty(at_x.shape, DType::f32),
                out = there ? Tensor() : Tensor::empty(at_y.shape, DType::f32);
   const SlidingWindows windows({n[1], n[2], n[3]}, patch, options.step_size, sum.device());
   const int64_t total = windows.count() * static_cast<int64_t>(sets.size() * (last - first));
   Stream stream(device), host;
+  Stream& on = there ? stream : host;
+  WindowMean mean(on, y.shape()[1], patch, sum.device());
   int64_t done = 0;
   for (size_t k = first; k < last; ++k) {
     use_fold(stream, k);
     Replay replay;  // its first run packs the fold's weights
-    for (int64_t window = 0; window < windows.count(); ++window)
+    for (int64_t window = 0; window < windows.count(); ++window) {
       for (int set : sets) {
-        windows.cut(there ? stream : host, volume.view(), window, set, there ? at_x : in.view());
+        windows.cut(on, volume.view(), window, set, there ? at_x : in.view());
         if (!there) program->set(stream, x, in.view());
         replay.run(stream, [&] { program->run(stream); });
         if (!there) program->read(stream, y, out.view());
-        windows.blend(there ? stream : host, there ? at_y : out.view(), window, set, share, sum.view());
+        if (halves) mean.add(on, there ? at_y : out.view(), set, share);
+        else windows.blend(on, there ? at_y : out.view(), window, set, share, sum.view());
         progress(++done, total);
       }
+      if (halves) windows.blend(on, mean, window, sum.view());
+    }
   }
   const Tensor logits = sum.to({});
   windows.finish(logits);
   if (!all_finite(logits))
     fail(Fault::input, "the network's answer is not finite: the images hold extreme values, or the weights do not fit ",
-         "--precision ", options.target.precision());
+         "--precision ", options.target.precision(), halves ? " or --sums f16" : "");
   return logits;
+}
+
+Tensor Predictor::Impl::mean_of_halves(const Tensor& data, size_t first, size_t last, const std::vector<int>& sets,
+                                       const std::function<void(int64_t, int64_t)>& progress) {
+  const auto folds_in_all = static_cast<int64_t>(last - first);
+  Tensor sum;
+  for (size_t k = first; k < last; ++k)
+    add(sum, mean(data, k, k + 1, sets, [&](int64_t done, int64_t runs) {
+          progress(static_cast<int64_t>(k - first) * runs + done, folds_in_all * runs);
+        }));
+  divide(sum, static_cast<float>(folds_in_all));
+  return sum;
 }
 
 }  // namespace metvox

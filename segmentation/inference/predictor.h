@@ -13,6 +13,9 @@ struct PredictorOptions {
   double step_size = 0.5;  // of the patch, in [0.05, 1]
   bool mirror = true;      // average over all flips along the model's mirror_axes
   Target target;
+  // f16: windows are summed as nnU-Net sums them (2.8.1, inference/predict_from_raw_data.py), each sum rounded to f16,
+  // and so are folds. Where two labels all but tie, that rounding decides.
+  DType sums = DType::f32;
 };
 
 // Bytes known before anything runs.
@@ -31,9 +34,10 @@ class Predictor {
   Predictor(const Predictor&) = delete;
   Predictor& operator=(const Predictor&) = delete;
 
-  // Logits f32 (heads, z, y, x) of data f32 (C, z, y, x), a preprocessed case: the mean over windows (Gaussian), flips
-  // and folds, on the host. Faster where the target's device has room for the case and its logits. Throws Error
-  // (Fault::input) when they are not finite. progress(runs done, runs in all): on a GPU, runs that it has been given.
+  // Logits (heads, z, y, x), of the type of the sums, of data f32 (C, z, y, x), a preprocessed case: the mean over
+  // windows (Gaussian), flips and folds, on the host. Faster where the target's device has room for the case and its
+  // logits. Throws Error (Fault::input) when they are not finite. progress(runs done, runs in all): on a GPU, runs that
+  // it has been given.
   Tensor logits(const Tensor& data, const std::function<void(int64_t, int64_t)>& progress);
   // The same by one member of the ensemble: a fold (its place among those read) that sees the case mirrored along the
   // axes whose bits are set.

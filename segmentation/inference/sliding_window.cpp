@@ -4,9 +4,23 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/pointwise.h"
 #include "tensor/threads.h"
 
 namespace metvox {
+namespace {
+
+// Channel r of (C, z, y, x), as (1, z, y, x).
+View channel(View volume, int64_t r) {
+  const Shape& n = volume.shape;
+  const auto bytes = static_cast<int64_t>(size_of(volume.dtype));
+  return {static_cast<char*>(volume.data) + r * n[1] * n[2] * n[3] * bytes,
+          {1, n[1], n[2], n[3]},
+          volume.dtype,
+          volume.device};
+}
+
+}  // namespace
 
 std::vector<int64_t> window_starts(int64_t size, int64_t patch, double step_size) {
   check(size >= patch && patch > 0, "window_starts: ", size, " voxels are fewer than the patch's ", patch);
@@ -73,11 +87,38 @@ void SlidingWindows::blend(Stream& stream, View y, int64_t window, int flips, fl
   blend_window(stream, y, window_place(window, flips), {there_.view(), share}, logits);
 }
 
+WindowMean::WindowMean(Stream& stream, int64_t heads, const Int3& patch, Device device)
+    : sum_(Tensor::zeros({heads, patch[0], patch[1], patch[2]}, DType::f32, device, "window")),
+      ones_(Tensor::empty({patch[0], patch[1], patch[2]}, DType::f32, device, "ones")) {
+  fill(stream, ones_.view(), 1);
+}
+
+void WindowMean::add(Stream& stream, View y, int flips, float share) {
+  const Shape& n = sum_.shape();
+  const Int3 patch{n[1], n[2], n[3]};
+  blend_window(stream, y, {patch, patch, {}, flips}, {ones_.view(), share}, sum_.view());
+}
+
+void SlidingWindows::blend(Stream& stream, WindowMean& mean, int64_t window, View logits) const {
+  for (int64_t r = 0; r < logits.shape[0]; ++r) {  // of one channel, channels first and channels last are the same
+    View one = channel(mean.sum_.view(), r);
+    one.shape = {1, 1, one.shape[1], one.shape[2], one.shape[3]};
+    blend_window(stream, one, window_place(window, 0), {there_.view(), 1}, channel(logits, r));
+  }
+  fill_bytes(stream, mean.sum_.view(), 0);
+}
+
 void SlidingWindows::finish(const Tensor& logits) const {
+  if (logits.dtype() == DType::f16) divide(logits, logits.data<f16>());
+  else divide(logits, logits.data<float>());
+}
+
+template <class T>
+void SlidingWindows::divide(const Tensor& logits, T* x) const {
   const int64_t R = logits.shape()[0], H = axes_[1].patch, W = axes_[2].patch;
   const int64_t nz = axes_[0].size, ny = axes_[1].size, nx = axes_[2].size;
   check(logits.shape() == Shape{R, nz, ny, nx}, "SlidingWindows::finish: ", logits.shape());
-  float* x = logits.data<float>();
+  const auto rounded = [](float v) { return static_cast<float>(static_cast<T>(v)); };
   parallel_for(nz * ny, 64, [&](int64_t first, int64_t last) {
     std::vector<float> sum(static_cast<size_t>(nx));
     for (int64_t row = first; row < last; ++row) {
@@ -89,10 +130,13 @@ void SlidingWindows::finish(const Tensor& logits) const {
           const float* weight = weights_.data<float>() + (d * H + h) * W;
           for (int64_t start : axes_[2].starts)
             for (int64_t w = std::max<int64_t>(0, -start); w < std::min(W, nx - start); ++w)
-              sum[start + w] += weight[w];
+              sum[start + w] = rounded(sum[start + w] + weight[w]);
         }
       for (int64_t r = 0; r < R; ++r)
-        for (int64_t i = 0; i < nx; ++i) x[(r * nz * ny + row) * nx + i] /= sum[static_cast<size_t>(i)];
+        for (int64_t i = 0; i < nx; ++i) {
+          T& v = x[(r * nz * ny + row) * nx + i];
+          v = static_cast<T>(static_cast<float>(v) / sum[static_cast<size_t>(i)]);
+        }
     }
   });
 }

@@ -18,6 +18,19 @@ std::vector<int64_t> window_starts(int64_t size, int64_t patch, double step_size
 // rounding decides how windows blend, so it is part of what a model was evaluated with.
 std::vector<float> window_weights(const Int3& patch);
 
+// The mean over a window's mirror images, f32 (R, D, H, W) in the volume's order, for sums that are rounded only once a
+// window.
+class WindowMean {
+ public:
+  WindowMean(Stream&, int64_t heads, const Int3& patch, Device device = {});
+  // += share * y mirrored back, y (1, R, D, H, W), channels last.
+  void add(Stream&, View y, int flips, float share);
+
+ private:
+  friend class SlidingWindows;
+  Tensor sum_, ones_;
+};
+
 // The windows of one case. A case smaller than the patch is padded with zeros on both sides, the odd voxel behind it.
 // Blending sums weighted answers; finish() divides by the sums of the weights, which it works out row by row, so that
 // no volume of them is kept. Volumes and windows lie on the device.
@@ -34,7 +47,10 @@ class SlidingWindows {
   void cut(Stream&, View data, int64_t window, int flips, View x) const;
   // logits f32 (R, z, y, x) += share * weight * y, y (1, R, D, H, W), channels last, mirrored back.
   void blend(Stream&, View y, int64_t window, int flips, float share, View logits) const;
-  // After all windows, on the host: logits /= the sum of the weights at each voxel.
+  // The same of all mirror images at once, to logits that may also be f16; the mean begins anew.
+  void blend(Stream&, WindowMean& mean, int64_t window, View logits) const;
+  // After all windows, on the host: logits /= the sum of the weights at each voxel. With f16 logits that sum, too, is
+  // rounded to f16 with every window.
   void finish(const Tensor& logits) const;
 
  private:
@@ -45,6 +61,8 @@ class SlidingWindows {
   };
   Int3 place(int64_t window) const;  // index into starts along each axis
   WindowPlace window_place(int64_t window, int flips) const;
+  template <class T>
+  void divide(const Tensor& logits, T* x) const;
   std::array<Axis, 3> axes_;
   Tensor weights_, there_;  // of a window's voxels f32 (z, y, x), on the host and on the device
 };

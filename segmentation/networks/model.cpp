@@ -125,6 +125,7 @@ void add_fold(ModelFolder& model, const std::string& fold, const Path& file) {
   model.network = network;
   model.loss = loss;
   model.configuration = configuration;
+  if (facts.contains("trainer_name")) model.trainer = get<std::string>(facts, "trainer_name", file);
   model.folds.push_back(fold);
 }
 

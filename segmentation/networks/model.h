@@ -15,6 +15,7 @@ struct ModelFolder {
   DatasetDescription dataset;
   std::string network, loss, configuration;  // as the checkpoints say; the folder may have been renamed
   std::vector<std::string> folds;            // "0", "1", ..., "all" that have a checkpoint, or those wanted
+  std::string trainer;                       // of nnU-Net, where the weights are from there
   int mirror_axes = 7;                       // bit a: axis a of (z, y, x) was mirrored in the training of all the folds
   const Configuration& config() const { return plans.configuration(configuration, path / "plans.json"); }
 };

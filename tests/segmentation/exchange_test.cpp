@@ -10,6 +10,8 @@
 #include "segmentation/exchange/export_model.h"
 #include "segmentation/exchange/import_model.h"
 #include "segmentation/exchange/verify.h"
+#include "segmentation/inference/predict_cases.h"
+#include "segmentation/inference/previous_stage.h"
 
 namespace metvox {
 namespace {
@@ -136,7 +138,42 @@ void expect_export_comes_back(const std::string& name) {
   EXPECT_EQ(open_model(back.model).mirror_axes, open_model(model).mirror_axes);
 }
 
+// nnU-Net's own predictor on the oracle's case (make_predicted.py).
+void expect_prediction(const Json& golden, int64_t step) {
+  const auto name = golden.at("name").get<std::string>();
+  SCOPED_TRACE(name);
+  const ModelFolder model = open_model(imported(kGolden / name));
+  const Path dir = kGolden / name / "oracle";
+  const CaseFiles files = find_inputs(dir, model.dataset.channel_names, nullptr).front();
+  const CaseImages images = read_case(files);
+  const Tensor previous = read_previous_stage(files.id, model, images.geometry, dir / "previous_stage");
+  PreprocessedCase c =
+      preprocess_case(files.id, images, previous, model.plans, model.config(), model.dataset.labels, 0);
+  if (previous) c.data = with_previous_labels(c.data, c.seg, previous_labels(model.dataset, model.config()));
+  Predictor predictor(model, {"0"}, "final", {.5, true, {}, DType::f16});
+  const Tensor logits = predictor.logits(c.data, [](int64_t, int64_t) {});
+  const auto bits = golden.at("logits").get<std::string>();
+  ASSERT_EQ(static_cast<int64_t>(bits.size() / 4), (logits.size() + step - 1) / step);
+  int64_t others = 0;
+  for (int64_t i = 0; i < logits.size(); i += step)
+    others += logits.data<f16>()[i].bits != std::stoi(bits.substr(static_cast<size_t>(i / step * 4), 4), nullptr, 16);
+  // Answers that agree to 1e-6 round to another f16, of 11 bits, once in 500 sums; a voxel is in up to 8 windows.
+  EXPECT_LE(others, logits.size() / step / 50);
+  const Tensor labels = restore_labels(logits, c.properties, model.plans, model.config(), model.dataset.labels);
+  const auto digits = golden.at("labels").get<std::string>();
+  ASSERT_EQ(labels.size(), static_cast<int64_t>(digits.size()));
+  int64_t differ = 0;
+  for (int64_t i = 0; i < labels.size(); ++i)
+    differ += labels.data<uint8_t>()[i] != digits[static_cast<size_t>(i)] - '0';
+  EXPECT_EQ(differ, 0);
+}
+
 }  // namespace
+
+TEST(exchange, predicts_what_nnunet_predicts) {
+  const Json golden = read_json(kGolden.parent_path() / "predicted.json");
+  for (const Json& one : golden.at("cases")) expect_prediction(one, golden.at("step").get<int64_t>());
+}
 
 TEST(exchange, a_plain_unet_of_old_plans_is_the_reference) { expect_parity("plain"); }
 TEST(exchange, a_residual_unet_of_turned_axes_is_the_reference) { expect_parity("resenc"); }

@@ -96,6 +96,27 @@ TEST(predictor, averages_over_folds_and_leaves_no_trace) {
   EXPECT_EQ(std::memcmp(first.view().data, second.view().data, first.bytes()), 0);
 }
 
+// As nnU-Net: a fold's mean is rounded to f16, then their sum, then its half.
+TEST(predictor, sums_in_f16_round_at_every_fold) {
+  const ModelFolder model = open_model(write_fake_model(fresh_dir("results"), kPatch, 2));
+  const Tensor data = random_data({4, 11, 8, 19}, 4);
+  const auto logits = [&](const std::vector<std::string>& folds) {
+    int64_t last = 0, total = 0;
+    const Tensor t =
+        Predictor(model, folds, "final", {.5, true, {}, DType::f16}).logits(data, [&](int64_t done, int64_t runs) {
+          EXPECT_EQ(done, ++last);
+          total = runs;
+        });
+    EXPECT_EQ(last, total);
+    EXPECT_EQ(t.dtype(), DType::f16);
+    return t;
+  };
+  const Tensor a = logits({"0"}), b = logits({"1"}), both = logits({"0", "1"});
+  const auto at = [](const Tensor& t, int64_t i) { return static_cast<float>(t.data<f16>()[i]); };
+  for (int64_t i = 0; i < both.size(); ++i)
+    ASSERT_EQ(at(both, i), static_cast<float>(f16(static_cast<float>(f16(at(a, i) + at(b, i))) / 2))) << i;
+}
+
 TEST(predictor, mirrors_only_what_the_training_mirrored) {
   const Path dir = write_fake_model(fresh_dir("results"), kPatch, 1);
   const auto runs = [&](const Json& axes) {

@@ -25,6 +25,18 @@ TEST(exchange, a_model_comes_in_predicts_and_goes_out) {
       metvox_run({"predict", "-i", kGolden / "exchange" / "plain" / "oracle", "-o", dir / "out", "-m", model});
   EXPECT_EQ(predicted.code, 0) << predicted.err;
   EXPECT_EQ(count_files(dir / "out", ".nii.gz"), 1);
+  EXPECT_EQ(read_json(dir / "out" / "predict_config.json")["sums"], "f16");  // labels, as nnU-Net's
+  const auto sums_with = [&](const std::string& option, const std::string& value) {
+    const Path out = dir / ("out" + option + value);
+    std::vector<std::string> all{"predict", "-i",  kGolden / "exchange" / "plain" / "oracle", "-o", out, "-m",
+                                 model,     option};
+    if (!value.empty()) all.push_back(value);
+    const Outcome o = metvox_run(all);
+    EXPECT_EQ(o.code, 0) << o.err;
+    return read_json(out / "predict_config.json")["sums"];
+  };
+  EXPECT_EQ(sums_with("--sums", "f32"), "f32");
+  EXPECT_EQ(sums_with("--save-probabilities", ""), "f32");
   for (const char* format : {"onnx", "safetensors", "nnunet"}) {
     const Outcome out = metvox_run({"export", model, "--format", format, "--out", dir / format, "--json"});
     EXPECT_EQ(out.code, 0) << out.err;

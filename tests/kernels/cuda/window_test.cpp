@@ -46,6 +46,22 @@ void compare(WindowPlace at, int flips, DType dtype) {
   test::expect_near(in_double(there), sum, 3 * 0x1p-24 * test::largest(sum), "blended");
 }
 
+// Sums rounded to f16: a product that is rounded otherwise may move a sum to the next f16.
+TEST(window, sums_in_f16) {
+  const WindowPlace& at = kPlaces[1];
+  Random random(2, 3);
+  Stream host, stream(kGpu);
+  const Tensor there = on_gpu(test::normal_numbers(volume_shape(at), random, DType::f32), DType::f16, "volume"),
+               gpu_weights = on_gpu(test::normal_numbers({4, 4, 6}, random, DType::f32), DType::f32, "weights"),
+               gpu_y = on_gpu(test::normal_numbers(window_shape(at), random, DType::f32), DType::f32, "y");
+  const Tensor volume = there.to({}), weights = gpu_weights.to({}), y = gpu_y.to({});
+  blend_window(stream, gpu_y.view(), at, {gpu_weights.view(), 1}, there.view());
+  const Tensor got = in_double(there);
+  blend_window(host, y.view(), at, {weights.view(), 1}, volume.view());
+  const Tensor expected = in_double(volume);
+  test::expect_near(got, expected, 0x1p-11 * test::largest(expected), "blended");
+}
+
 TEST(window, agrees_with_the_cpu) {
   for (const WindowPlace& at : kPlaces)
     for (int flips = 0; flips < 8; ++flips)
