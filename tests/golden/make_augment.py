@@ -1,18 +1,28 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Writes augment.json: what PyTorch gives for the transforms of augmentation with fixed parameters.
+"""Writes augment.json: what nnU-Net's own transforms make of a small case with their random numbers injected. Needs
+batchgeneratorsv2 (written with 0.3.6), torch and numpy: python3 make_augment.py > augment.json
 
-The case is (2, 9, 11, 10): value ((i * 7919 + 13) % 1009) / 256 - 1 at flat index i; label of voxel i (i // 7) % 4 - 1 where
-that is below 3. The window starts at (-1, 0, 2) with extent (9, 10, 9), the patch is (6, 7, 5).
+The case is (2, 9, 11, 10): value ((i * 7919 + 13) % 1009) / 256 - 1 at flat index i; label of voxel i (i // 7) % 4 - 1. A
+window that starts at FIRST and extends over WINDOW becomes the patch PATCH; of the flat one the depths are equal.
 """
 import json
-import os
+import sys
 
 import numpy as np
 import torch
-import torch.nn.functional as F
+from batchgeneratorsv2.transforms.intensity.brightness import MultiplicativeBrightnessTransform
+from batchgeneratorsv2.transforms.intensity.contrast import ContrastTransform
+from batchgeneratorsv2.transforms.intensity.gamma import GammaTransform
+from batchgeneratorsv2.transforms.noise.gaussian_blur import GaussianBlurTransform
+from batchgeneratorsv2.transforms.spatial.low_resolution import SimulateLowResolutionTransform
+from batchgeneratorsv2.transforms.spatial.mirroring import MirrorTransform
+from batchgeneratorsv2.transforms.spatial.spatial import SpatialTransform
+from batchgeneratorsv2.transforms.utils.nnunet_masking import MaskImageTransform
+from batchgeneratorsv2.transforms.utils.pseudo2d import Convert2DTo3DTransform, Convert3DTo2DTransform
 
 SHAPE, FIRST, WINDOW, PATCH = (9, 11, 10), (-1, 0, 2), (9, 10, 9), (6, 7, 5)
+FLAT_FIRST, FLAT_WINDOW = (1, 0, 2), (6, 10, 9)
 
 
 def case():
@@ -21,101 +31,84 @@ def case():
     return data, ((np.arange(n) // 7) % 4 - 1).reshape(SHAPE)
 
 
-def window(x, fill):
-    out = np.full(WINDOW, fill, dtype=x.dtype)
-    lo = [max(0, -f) for f in FIRST]
-    hi = [min(w, s - f) for w, s, f in zip(WINDOW, SHAPE, FIRST)]
+def window(x, first, extent, fill):
+    out = np.full(extent, fill, dtype=x.dtype)
+    lo = [max(0, -f) for f in first]
+    hi = [min(w, s - f) for w, s, f in zip(extent, SHAPE, first)]
     inside = tuple(slice(a, b) for a, b in zip(lo, hi))
-    out[inside] = x[tuple(slice(a + f, b + f) for a, b, f in zip(lo, hi, FIRST))]
+    out[inside] = x[tuple(slice(a + f, b + f) for a, b, f in zip(lo, hi, first))]
     return out
 
 
-def grid(angles, scale):
-    a, b, c = angles
-    r0 = np.array([[1, 0, 0], [0, np.cos(a), -np.sin(a)], [0, np.sin(a), np.cos(a)]])
-    r1 = np.array([[np.cos(b), 0, np.sin(b)], [0, 1, 0], [-np.sin(b), 0, np.cos(b)]])
-    r2 = np.array([[np.cos(c), -np.sin(c), 0], [np.sin(c), np.cos(c), 0], [0, 0, 1]])
-    matrix = r2 @ r1 @ r0 * scale
-    index = np.stack(np.meshgrid(*[np.arange(n) - (n - 1) / 2 for n in PATCH], indexing="ij"), -1)
-    at = index @ matrix.T + (np.array(WINDOW) - 1) / 2
-    return torch.from_numpy(((2 * at + 1) / np.array(WINDOW) - 1)[..., ::-1].copy())
+def loaded(first, extent):
+    """As the data loader hands it over."""
+    data, seg = case()
+    return {"image": torch.from_numpy(np.stack([window(c, first, extent, 0.0) for c in data])),
+            "segmentation": torch.from_numpy(window(seg, first, extent, -1))[None].to(torch.int16)}
 
 
-def sample(x, g):
-    return F.grid_sample(torch.from_numpy(x.astype(np.float64))[None, None], g[None], mode="bilinear", padding_mode="zeros",
-                         align_corners=False)[0, 0].numpy()
+def spatial(sample, patch, angles, scale):
+    """angles: an axis each; in two dimensions the one that turns."""
+    t = SpatialTransform(patch, 0, False, p_rotation=float(angles is not None), p_scaling=float(scale is not None),
+                         rotation=lambda image, dim: angles[dim], scaling=lambda image, dim: scale,
+                         p_synchronize_scaling_across_axes=1, bg_style_seg_sampling=False, border_mode_seg="constant",
+                         padding_value_seg=-1)
+    sample["image"] = sample["image"].float()
+    return t(**sample)
 
 
-def spatial(data, seg, angles, scale):
-    g = grid(angles, scale)
-    image = np.stack([sample(window(c, 0.0), g) for c in data])
-    s = window(seg, -1)
-    labels = np.unique(s)
-    votes = np.stack([sample((s == v).astype(float), g) for v in labels])
-    return image, labels[votes.argmax(0)], np.sort(votes, 0)
+def flat(angle, scale):
+    sample = spatial(Convert3DTo2DTransform()(**loaded(FLAT_FIRST, FLAT_WINDOW)), PATCH[1:], (angle, angle), scale)
+    return Convert2DTo3DTransform()(**sample)
 
 
-def taps(sigma):
-    n = 6 * sigma + 0.5
-    r = round(n)
-    size = r if r % 2 else r + 1 if n >= r else r - 1
-    x = np.arange(size) - (size - 1) / 2
-    k = np.exp(-0.5 * (x / sigma) ** 2)
-    return k / k.sum()
-
-
-def blur(x, sigmas):
-    x = torch.from_numpy(x)[None, None]
-    for axis, sigma in enumerate(sigmas):
-        k = torch.from_numpy(taps(sigma))
-        shape, pad = [1] * 5, [0] * 6
-        shape[2 + axis] = len(k)
-        pad[2 * (2 - axis)] = pad[2 * (2 - axis) + 1] = len(k) // 2
-        x = F.conv3d(F.pad(x, pad, mode="reflect"), k.reshape(shape))
-    return x[0, 0].numpy()
-
-
-def gamma(x, g, inverted):
-    x = -x if inverted else x
-    mean, std, low, span = x.mean(), x.std(ddof=1), x.min(), x.max() - x.min()
-    y = ((x - low) / span) ** g * span + low
-    y = (y - y.mean()) * (std / y.std(ddof=1)) + mean
-    return -y if inverted else y
-
-
-def contrast(x, f):
-    return np.clip((x - x.mean()) * f + x.mean(), x.min(), x.max())
-
-
-def low_resolution(x, zoom):
-    t = torch.from_numpy(x)[None, None]
-    small = F.interpolate(t, [round(n * zoom) for n in x.shape], mode="nearest-exact")
-    return F.interpolate(small, x.shape, mode="trilinear")[0, 0].numpy()
+def in_turn(values):
+    """Draws that come one after the other, whatever is asked for."""
+    values = iter(values)
+    return lambda *args, **kwargs: next(values)
 
 
 def rounded(x):
     return [float(f"{v:.7g}") for v in np.asarray(x).ravel()]
 
 
+def labels(sample):
+    return [int(v) for v in sample["segmentation"].ravel()]
+
+
 def main():
-    data, seg = case()
-    image, labels, votes = spatial(data, seg, (0.3, -0.2, 0.4), 1.2)
-    start = [f + w // 2 - p // 2 for f, w, p in zip(FIRST, WINDOW, PATCH)]
-    x = data[0][tuple(slice(s, s + p) for s, p in zip(start, PATCH))].copy()
-    out = {
-        "centre": rounded(x),
-        "spatial_image": rounded(image),
-        "spatial_labels": [int(v) for v in labels.ravel()],
-        "spatial_margin": rounded(votes[-1] - votes[-2]),
-        "blur": rounded(blur(x, (0.5, 0.8, 1.0))),
-        "contrast": rounded(contrast(x, 1.2)),
-        "low_resolution": rounded(low_resolution(x, 0.6)),
-        "gamma": rounded(gamma(x, 1.4, False)),
-        "inverted_gamma": rounded(gamma(x, 0.75, True)),
-    }
-    with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "augment.json"), "w") as f:
-        json.dump(out, f)
-        f.write("\n")
+    centre = spatial(loaded(FIRST, WINDOW), PATCH, None, None)
+    turned, in_plane = spatial(loaded(FIRST, WINDOW), PATCH, (0.3, -0.2, 0.4), 1.1), flat(0.7, 0.9)
+    # Of voxels whose neighbours lie partly beyond the window only the image: 0.3.6 lets what is beyond vote for -1,
+    # earlier versions, and we, give it no vote.
+    beyond = spatial(loaded(FIRST, WINDOW), PATCH, (0.3, -0.2, 0.4), 1.4)
+    only_scaled = spatial(loaded(FIRST, WINDOW), PATCH, None, 0.77)
+
+    def after(transform):
+        return rounded(transform(image=centre["image"].clone(), segmentation=centre["segmentation"].clone())["image"])
+
+    def low_resolution(axes):
+        return SimulateLowResolutionTransform(in_turn((0.6, 0.85)), False, True, axes, None, 1)
+
+    def gamma(values, inverted):
+        return GammaTransform(in_turn(values), float(inverted), False, 1, 1)
+
+    mirrored = {"image": MirrorTransform((0, 1, 2))._apply_to_image(centre["image"], axes=[0, 2]),
+                "segmentation": MirrorTransform((0, 1, 2))._apply_to_segmentation(centre["segmentation"], axes=[0, 2])}
+    json.dump({
+        "centre": rounded(centre["image"]), "centre_labels": labels(centre),
+        "spatial": rounded(turned["image"]), "spatial_labels": labels(turned),
+        "beyond": rounded(beyond["image"]),
+        "scaled": rounded(only_scaled["image"]), "scaled_labels": labels(only_scaled),
+        "in_plane": rounded(in_plane["image"]), "in_plane_labels": labels(in_plane),
+        "blur": after(GaussianBlurTransform(in_turn((0.5, 0.8, 1.0, 0.9, 0.6, 0.7)), False, False, 1)),
+        "brightness": after(MultiplicativeBrightnessTransform(in_turn((0.8, 1.2)), False, 1)),
+        "contrast": after(ContrastTransform(in_turn((1.2, 0.8)), True, False, 1)),
+        "low_resolution": after(low_resolution(None)), "low_resolution_in_plane": after(low_resolution((0,))),
+        "gamma": after(gamma((1.4, 0.8), False)), "inverted_gamma": after(gamma((0.75, 1.3), True)),
+        "mirror": rounded(mirrored["image"]), "mirror_labels": labels(mirrored),
+        "mask": after(MaskImageTransform([1]))}, sys.stdout)
+    print()
 
 
 if __name__ == "__main__":

@@ -40,9 +40,19 @@ DATASETS = {
     "halves": dict(spacings=[[.9, 1.1, 1.], [1.3, .95, 1.2]], shapes=[[131, 178, 140], [98, 211, 133]], n=40, relative=.6),
     "large": dict(spacings=[[.8, .77, .77]] * 3, shapes=jitter([560, 512, 512], 20, 3), n=60, relative=.9),
     "flat": dict(spacings=[[999., 1., 1.]] * 3, shapes=[[1, 640, 700], [1, 512, 512], [1, 600, 512]], n=3000, relative=1.),
+    "tiny": dict(spacings=[[1., 1., 1.]] * 2, shapes=[[10, 12, 9], [11, 9, 13]], n=30, relative=.4),
+    "huge": dict(spacings=[[.3, .3, .3]], shapes=[[1024, 1100, 900]], n=5, relative=1., channels=["CT", "CT"]),
+    "slab": dict(spacings=[[4., .45, .45], [3.6, .5, .45], [6., .43, .43]], shapes=jitter([24, 512, 448], 3, 3), n=80,
+                 relative=.8),
+    "cube": dict(spacings=[[1.2, 1.2, 1.2]], shapes=[[200, 200, 200]], n=100, relative=1., channels=["T1"],
+                 labels={"background": 0, **{f"l{i}": i for i in range(1, 20)}}),
+    "mixed": dict(spacings=[[2.5, .8, .8], [3., .8, .8], [5., .7, .7], [1., .9, .9]],
+                  shapes=[[180, 512, 512], [150, 512, 512], [90, 600, 600], [400, 430, 440]], n=50, relative=.74),
+    "single": dict(spacings=[[.9, .8, 1.7]], shapes=[[70, 80, 40]], n=1, relative=1., labels={"background": 0, "a": 1}),
 }
 RUNS = [(d, "default", 8) for d in DATASETS] + [("sbt", "default", 24), ("sbt", "default", 4), ("brats", "resenc-m", 8),
-        ("sbt", "resenc-m", 8), ("halves", "resenc-l", 24), ("sbt", "resenc-xl", 40), ("large", "resenc-l", 24)]
+        ("sbt", "resenc-m", 8), ("halves", "resenc-l", 24), ("sbt", "resenc-xl", 40), ("large", "resenc-l", 24), ("tiny", "resenc-m", 8),
+        ("slab", "resenc-l", 24), ("cube", "resenc-xl", 40), ("flat", "resenc-m", 8)]
 
 
 def plan(dataset, preset, gb):

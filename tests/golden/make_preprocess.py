@@ -19,7 +19,28 @@ def resampling(is_seg, order):
     return {"is_seg": is_seg, "order": order, "order_z": 0, "force_separate_z": None}
 
 
-def make(name, shape, spacing, target, forward, schemes, use_mask, labels):
+def nothing(data, seg):
+    pass
+
+
+def constant_channel(data, seg):
+    data[1][data[1] != 0] = 7
+
+
+def one_voxel_lesions(data, seg):
+    """One stays a voxel, one may vanish where voxels grow, one lies beyond the head."""
+    seg[:] = 0
+    seg[2, 5, 4] = seg[5, 3, 2] = 1
+    seg[0, 0, 0] = 2
+
+
+def one_voxel_head(data, seg):
+    data[:, np.arange(seg.size).reshape(seg.shape) != seg.size // 2] = 0
+    data[:, seg.shape[0] // 2, seg.shape[1] // 2, seg.shape[2] // 2] = 5
+    seg[:] = 0
+
+
+def make(name, shape, spacing, target, forward, schemes, use_mask, labels, edit=nothing):
     channels = len(schemes)
     inside = np.zeros(shape, bool)
     inside[1:-2, 2:-1, 1:-1] = True
@@ -29,6 +50,7 @@ def make(name, shape, spacing, target, forward, schemes, use_mask, labels):
     data[(slice(None), *hole)] = 0
     seg = np.where(inside, rng.randint(0, 1 + max(max(v) if isinstance(v, list) else v for v in labels.values()), shape), 0)
     seg[0, 0, 0] = 0
+    edit(data, seg)
     configuration = {
         "data_identifier": "x", "preprocessor_name": "DefaultPreprocessor", "batch_size": 2, "patch_size": [8] * len(target),
         "median_image_size_in_voxels": [8.0] * len(target), "spacing": target, "normalization_schemes": schemes,
@@ -76,5 +98,11 @@ if __name__ == "__main__":
         make("thick slices", (7, 9, 8), [1.0, 1.1, 6.0], [5.0, 0.8, 1.3], [2, 0, 1],
              ["CTNormalization", "RescaleTo01Normalization", "NoNormalization"], [False] * 3, LABELS),
         make("slices", (7, 8, 9), [3.0, 1.0, 1.0], [0.7, 1.5], [0, 1, 2], [Z], [False], REGIONS),
+        make("constant channel", (6, 7, 8), [1.0, 1.0, 1.0], [1.0, 1.0, 1.0], [0, 1, 2], [Z, Z], [True, False], LABELS,
+             constant_channel),
+        make("one-voxel lesions", (8, 9, 7), [1.0, 1.0, 1.0], [1.4, 1.3, 0.8], [2, 1, 0], [Z], [True], LABELS,
+             one_voxel_lesions),
+        make("one-voxel head", (5, 5, 5), [1.0, 1.0, 1.0], [0.5, 0.6, 0.7], [0, 1, 2], [Z], [True], LABELS, one_voxel_head),
+        make("one slice", (4, 10, 9), [9.0, 0.7, 0.8], [4.0, 1.0, 1.0], [0, 1, 2], [Z, "CTNormalization"], [False] * 2, REGIONS),
     ]
     print("[" + ",\n".join(json.dumps(r, separators=(",", ":"), default=int) for r in runs) + "]")

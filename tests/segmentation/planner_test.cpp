@@ -119,7 +119,7 @@ TEST(planner, memory_of_an_isotropic_net) {
 // Golden plans of nnU-Net's own planners, every field, tests/golden/make_plans.py.
 TEST(planner, agrees_with_nnunet) {
   const Json runs = Json::parse(std::ifstream(METVOX_SOURCE_DIR "/tests/golden/plans.json"));
-  ASSERT_EQ(runs.size(), 15u);
+  ASSERT_EQ(runs.size(), 25u);
   for (const Json& run : runs) {
     SCOPED_TRACE(run["name"].get<std::string>());
     DatasetDescription dataset;

@@ -3,8 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include "digit_volumes.h"
 #include "fake_model.h"
-#include "io/nifti.h"
 #include "segmentation/inference/postprocess_folder.h"
 
 namespace metvox {
@@ -16,33 +16,10 @@ const Json& golden() {
   return json;
 }
 
-// Voxels of 2 x 1.5 x 1 mm (z, y, x), as the golden cases.
-Geometry grid_of(const Shape& shape) {
-  return make_geometry({shape[2], shape[1], shape[0]},
-                       Affine{{{{1, 0, 0, 0}, {0, 1.5, 0, 0}, {0, 0, 2, 0}, {0, 0, 0, 1}}}});
-}
-
-Tensor from_digits(const std::string& digits, const Shape& shape) {
-  const Tensor t = Tensor::empty(shape, DType::u8);
-  for (int64_t i = 0; i < t.size(); ++i)
-    t.data<uint8_t>()[i] = static_cast<uint8_t>(digits.at(static_cast<size_t>(i)) - '0');
-  return t;
-}
-
 std::string digits_of(const Tensor& t) {
   std::string digits;
   for (int64_t i = 0; i < t.size(); ++i) digits += static_cast<char>('0' + t.data<uint8_t>()[i]);
   return digits;
-}
-
-void write_labels(const Path& path, const std::string& digits, const Shape& shape) {
-  write_nifti(path, from_digits(digits, shape), grid_of(shape));
-}
-
-// A number, or the null of one that is not.
-void expect_number(double found, const Json& expected, const std::string& what) {
-  if (expected.is_null()) EXPECT_TRUE(std::isnan(found)) << what;
-  else EXPECT_NEAR(found, expected.get<double>(), 1e-12 * std::max(1.0, std::abs(found))) << what;
 }
 
 void expect_summary(const Json& found, const Json& expected) {

@@ -57,7 +57,7 @@ std::vector<Golden> goldens() {
   std::vector<Golden> out;
   for (const Json& run : Json::parse(std::ifstream(METVOX_SOURCE_DIR "/tests/golden/preprocess.json")))
     out.emplace_back(run);
-  EXPECT_EQ(out.size(), 3u);
+  EXPECT_EQ(out.size(), 7u);
   return out;
 }
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "io/json.h"
 #include "tensor/random.h"
 
 namespace metvox {
@@ -23,6 +24,22 @@ TEST(sliding_window, starts_are_those_of_nnunet) {
   EXPECT_EQ(window_starts(10, 5, .5), (Starts{0, 2, 5}));  // 2.5 goes to its even neighbour
   EXPECT_EQ(window_starts(3, 1, .5), (Starts{0, 1, 2}));
   EXPECT_EQ(SlidingWindows({192, 512, 432}, {64, 192, 160}, .5).count(), 125);
+}
+
+// More of them, and weights bit by bit (tests/golden/make_windows.py).
+TEST(sliding_window, starts_and_weights_are_those_of_nnunet) {
+  const Json golden = read_json(Path(METVOX_SOURCE_DIR) / "tests/golden/windows.json");
+  for (const Json& one : golden.at("starts"))
+    for (size_t a = 0; a < 3; ++a)
+      EXPECT_EQ(window_starts(one.at("size")[a], one.at("patch")[a], one.at("step")), one.at("starts")[a].get<Starts>())
+          << one;
+  for (const Json& one : golden.at("weights")) {
+    const std::vector<float> weights = window_weights(one.at("patch").get<Int3>());
+    const auto bits = one.at("bits").get<std::string>();
+    ASSERT_EQ(bits.size(), 4 * weights.size());
+    for (size_t i = 0; i < weights.size(); ++i)
+      ASSERT_EQ(f16(weights[i]).bits, std::stoi(bits.substr(4 * i, 4), nullptr, 16)) << one.at("patch") << ' ' << i;
+  }
 }
 
 // Numbers of nnU-Net's compute_gaussian in one dimension, before they are rounded to f16: 11 bits, below 2^-14 steps of
