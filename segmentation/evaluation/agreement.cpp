@@ -57,4 +57,24 @@ double cohen_kappa(int64_t both, int64_t only_first, int64_t only_second, int64_
   return (observed - chance) / (1 - chance);
 }
 
+double cohen_kappa(std::span<const double> first, std::span<const double> second, KappaWeights weights) {
+  check(first.size() == second.size(), "cohen_kappa: ", first.size(), " answers, ", second.size(), " of the other");
+  const auto weight = [&](double a, double b) {
+    return weights == KappaWeights::quadratic ? (a - b) * (a - b) : a == b ? 0 : 1;
+  };
+  double observed = 0, chance = 0;  // mean weights of the pairs as they are, and of every two answers
+  const auto n = static_cast<double>(first.size());
+  for (size_t i = 0; i < first.size(); ++i) {
+    observed += weight(first[i], second[i]) / n;
+    for (size_t j = 0; j < second.size(); ++j) chance += weight(first[i], second[j]) / (n * n);
+  }
+  return chance == 0 ? std::numeric_limits<double>::quiet_NaN() : 1 - observed / chance;
+}
+
+double share_equal(std::span<const double> first, std::span<const double> second) {
+  double equal = 0;
+  for (size_t i = 0; i < first.size(); ++i) equal += first[i] == second[i];
+  return equal / static_cast<double>(first.size());
+}
+
 }  // namespace metvox

@@ -28,6 +28,11 @@ figcaption{padding:10px 14px;font-size:.92rem}
 figcaption b{overflow-wrap:anywhere}
 .small{display:grid;grid-template-columns:repeat(auto-fill,minmax(240px,1fr));gap:14px}
 .small figure{margin:0}
+.triple{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,440px),1fr));gap:14px;margin-bottom:18px}
+.triple figure{margin:0}
+h3{font-size:1rem;margin:22px 0 8px;overflow-wrap:anywhere}
+details{margin:10px 0}
+summary{cursor:pointer;color:var(--accent)}
 .legend{display:flex;flex-wrap:wrap;gap:6px 18px;font-size:.9rem;color:var(--soft);margin:0 0 14px;padding:0;list-style:none}
 .legend i{display:inline-block;width:13px;height:13px;border-radius:3px;margin-right:6px;vertical-align:-2px}
 .wide{overflow-x:auto;background:var(--paper);border:1px solid var(--line);border-radius:10px}
@@ -43,6 +48,17 @@ th,td{padding:7px 8px}
 .planes img{width:auto;height:230px;max-width:none}
 }
 footer{margin-top:40px;color:var(--soft);font-size:.86rem}
+@media print{
+body{background:none;font-size:10.5pt;-webkit-print-color-adjust:exact;print-color-adjust:exact}
+main{max-width:none;padding:0}
+h1,h2,h3,summary,.legend{break-after:avoid}
+figure,svg,tr,.tile,.note{break-inside:avoid}
+.wide{overflow:visible}
+table{font-size:8pt}
+th,td{padding:3px 5px;white-space:normal}
+.small{grid-template-columns:repeat(4,1fr);gap:8px}
+.triple{grid-template-columns:1fr 1fr;gap:8px}
+}
 )";
 
 }  // namespace

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "segmentation/evaluation/overview.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "segmentation/evaluation/agreement.h"
@@ -121,6 +122,30 @@ Json froc_json(const Froc& froc) {
                       {"recall", froc.recall(p)},
                       {"false_per_case", froc.false_positives_per_case(p)}});
   return {{"cases", froc.cases}, {"lesions", froc.lesions}, {"points", points}};
+}
+
+Json calibration_json(const std::vector<CaseCalibration>& cases) {
+  std::vector<CaseCalibration> regions;
+  for (const CaseCalibration& c : cases) {
+    auto found = std::find_if(regions.begin(), regions.end(), [&](const auto& r) { return r.region == c.region; });
+    if (found == regions.end()) found = regions.insert(regions.end(), {"", c.region, {}});
+    found->calibration.add(c.calibration);
+  }
+  Json all = Json::object();
+  for (const CaseCalibration& r : regions) {
+    Json bins = Json::array();
+    for (const Calibration::Bin& bin : r.calibration.bins) {
+      const auto voxels = static_cast<double>(bin.voxels);
+      bins.push_back({{"voxels", bin.voxels},
+                      {"mean_probability", bin.probability / voxels},
+                      {"share_inside", static_cast<double>(bin.inside) / voxels}});
+    }
+    all[r.region] = {{"ece", r.calibration.expected_error()},
+                     {"bias", r.calibration.bias()},
+                     {"voxels", r.calibration.all().voxels},
+                     {"bins", bins}};
+  }
+  return all;
 }
 
 Json overview_json(const std::vector<CaseScores>& cases, const CsvTable& scores, const CsvTable& extended,

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // What evaluate says of all cases together, in summary.json beside what nnU-Net writes there: means with the number of
-// cases behind them, detection by lesion size, FROC, agreement of sizes.
+// cases behind them, detection by lesion size, FROC, calibration, agreement of sizes.
 #pragma once
 #include "io/json.h"
+#include "segmentation/evaluation/calibration.h"
 #include "segmentation/evaluation/detection.h"
 #include "segmentation/evaluation/froc.h"
 #include "segmentation/evaluation/score_tables.h"
@@ -14,5 +15,7 @@ Json overview_json(const std::vector<CaseScores>& cases, const CsvTable& scores,
                    const Json& froc);
 Json detection_json(const Detection& detection);
 Json froc_json(const Froc& froc);
+// By region, of all cases together.
+Json calibration_json(const std::vector<CaseCalibration>& cases);
 
 }  // namespace metvox

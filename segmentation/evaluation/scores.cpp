@@ -11,7 +11,7 @@ namespace metvox {
 
 namespace {
 
-// FROC of each region, as long as every case so far has had its probabilities.
+// FROC and calibration of each region, as long as every case so far has had its probabilities.
 class Probabilities {
  public:
   explicit Probabilities(const Labels& labels) : labels_(labels) {}
@@ -23,18 +23,28 @@ class Probabilities {
     if (missing_) return;
     const auto regions = challenge_regions();
     const Tensor heads = read_heads(path, grid);
+    const auto& mm = volumes.grid.spacing_mm;
     for (size_t r = 0; r < regions.size(); ++r) {
-      const Tensor p = region_probability(heads, labels_, regions[r]);
-      if (p) froc_[r].add(onto_lattice({p, grid, "", {}}, volumes.grid), region_mask(volumes.truth, regions[r]));
+      const Tensor of_region = region_probability(heads, labels_, regions[r]);
+      if (!of_region) continue;
+      const Tensor p = onto_lattice({of_region, grid, "", {}}, volumes.grid),
+                   truth = region_mask(volumes.truth, regions[r]);
+      froc_[r].add(p, truth);
+      calibrations_.push_back({files.sample, regions[r].name, {}});
+      calibrations_.back().calibration.add(p, truth, {mm[2], mm[1], mm[0]});
     }
   }
 
-  Json json() const {
+  Json froc() const {
     Json all = Json::object();
     const auto regions = challenge_regions();
     for (size_t r = 0; r < regions.size(); ++r)
       if (!missing_ && froc_[r].cases > 0) all[regions[r].name] = froc_json(froc_[r]);
     return all;
+  }
+  // Case by case; empty where a case had no probabilities.
+  std::vector<CaseCalibration> calibrations() const {
+    return missing_ ? std::vector<CaseCalibration>() : calibrations_;
   }
 
  private:
@@ -52,6 +62,7 @@ class Probabilities {
   const Labels& labels_;
   bool missing_ = false;
   std::array<Froc, 3> froc_{};
+  std::vector<CaseCalibration> calibrations_{};
 };
 
 }  // namespace
@@ -89,13 +100,17 @@ Evaluation evaluate(const Path& prediction_dir, const Path& truth_dir, const Lab
     for (const std::string& note : notes_of(s)) result.notes.push_back(s.sample + ": " + note);
   const CsvTable table = scores_table(scores), extended = extended_table(scores);
   Json json = summary_json(labels, summary);
-  json["overview"] = overview_json(scores, table, extended, probabilities.json());
+  json["overview"] = overview_json(scores, table, extended, probabilities.froc());
+  json["overview"]["calibration"] = calibration_json(probabilities.calibrations());
   json["overview"]["not_evaluated"] = result.faults;
   json["overview"]["notes"] = result.notes;
   make_folder(out);
   write_csv(out / "scores.csv", table);
   write_csv(out / "extended.csv", extended);
   write_csv(out / "lesions.csv", lesions_table(scores));
+  if (const auto calibrations = probabilities.calibrations(); !calibrations.empty())
+    write_csv(out / "calibration.csv", calibration_table(calibrations));
+  else std::filesystem::remove(out / "calibration.csv");  // of an earlier run
   write_json(out / "summary.json", json);
   return result;
 }

@@ -116,6 +116,17 @@ float SlicePainter::sample(const Double3& voxel, int normal_axis, float outside,
   return sum;
 }
 
+template <class ValueAt>
+float SlicePainter::look(const Double3& voxel, int normal_axis, float outside, bool through, ValueAt value_at) const {
+  if (!through) return sample(voxel, normal_axis, outside, value_at);
+  Double3 at = voxel;
+  double& slice = at[axis_[normal_axis]];
+  float highest = outside;
+  for (slice = 0; slice < static_cast<double>(volumes_.images.shape()[1 + axis_[normal_axis]]); ++slice)
+    highest = std::max(highest, sample(at, normal_axis, outside, value_at));
+  return highest;
+}
+
 Picture SlicePainter::paint(const Plane& plane, const Window& window, const SliceContent& content) const {
   Picture picture(window.width, window.height, {0, 0, 0});
   const Shape& n = volumes_.images.shape();
@@ -124,13 +135,13 @@ Picture SlicePainter::paint(const Plane& plane, const Window& window, const Slic
   for (int y = 0; y < window.height; ++y)
     for (int x = 0; x < window.width; ++x) {
       const Double3 voxel = voxel_at(plane, window, x, y);
-      const float value = sample(voxel, plane.normal, black, [&](int64_t i) { return image[i]; });
+      const float value = look(voxel, plane.normal, black, content.through, [&](int64_t i) { return image[i]; });
       const float level = std::clamp((value - black) / (white - black), 0.f, 1.f);
       const auto byte = static_cast<uint8_t>(std::lround(255 * level));
       Rgb colour{byte, byte, byte};
       for (const Tint& tint : content.tints) {
         const float* share = tint.share.data<float>();
-        const float opacity = sample(voxel, plane.normal, 0, [&](int64_t i) { return share[i]; });
+        const float opacity = look(voxel, plane.normal, 0, content.through, [&](int64_t i) { return share[i]; });
         colour = blend(colour, tint.colour, std::clamp(opacity, 0.f, 1.f));
       }
       picture.set(x, y, colour);
@@ -190,23 +201,34 @@ double SlicePainter::mm_per_pixel(int height) const {
 
 Picture SlicePainter::three_planes(const Double3& voxel, int height, const SliceContent& content) const {
   std::vector<Picture> panels;
-  for (const Plane& plane : {Plane{0, 1, 2, "R", "L"}, Plane{0, 2, 1, "R", "L"}, Plane{1, 2, 0, "A", "P"}})
-    panels.push_back(whole(plane, voxel, height, content));
+  for (const Plane& plane : planes()) panels.push_back(whole(plane, voxel, height, content));
   return beside(panels, kPanelGap);
 }
 
 Picture SlicePainter::axial(const Double3& voxel, int height, const SliceContent& content) const {
-  return whole({0, 1, 2, "R", "L"}, voxel, height, content);
+  return whole(planes()[0], voxel, height, content);
 }
 
-Picture SlicePainter::close_up(const Double3& voxel, double field_mm, int height, const SliceContent& content) const {
-  const Window window{world(voxel, 0) + field_mm / 2,
-                      world(voxel, 1) + field_mm / 2,
-                      world(voxel, 2),
+Picture SlicePainter::around(const Plane& plane, const Double3& voxel, double field_mm, int height,
+                             const SliceContent& content) const {
+  const Window window{world(voxel, plane.across) + field_mm / 2,
+                      world(voxel, plane.down) + field_mm / 2,
+                      world(voxel, plane.normal),
                       field_mm / height,
                       height,
                       height};
-  return paint({0, 1, 2, "", ""}, window, content);
+  return paint({plane.across, plane.down, plane.normal, "", ""}, window, content);
+}
+
+Picture SlicePainter::close_up(const Double3& voxel, double field_mm, int height, const SliceContent& content) const {
+  return around(planes()[0], voxel, field_mm, height, content);
+}
+
+Picture SlicePainter::close_up_planes(const Double3& voxel, double field_mm, int height,
+                                      const SliceContent& content) const {
+  std::vector<Picture> panels;
+  for (const Plane& plane : planes()) panels.push_back(around(plane, voxel, field_mm, height, content));
+  return beside(panels, kPanelGap);
 }
 
 namespace {

@@ -30,6 +30,8 @@ struct SliceContent {
   std::vector<LabelTarget> outlined;
   std::string name;
   std::vector<Tint> tints = {};
+  bool through =
+      false;  // the highest values along the line of sight, not those of one slice; outlines are of the slice
 };
 
 class SlicePainter {
@@ -42,8 +44,9 @@ class SlicePainter {
   // letters of the sides.
   Picture three_planes(const Double3& voxel, int height, const SliceContent& content) const;
   Picture axial(const Double3& voxel, int height, const SliceContent& content) const;
-  // Axial, `field_mm` around the voxel, height = width.
+  // `field_mm` around the voxel, height = width: axial, and all three planes side by side.
   Picture close_up(const Double3& voxel, double field_mm, int height, const SliceContent& content) const;
+  Picture close_up_planes(const Double3& voxel, double field_mm, int height, const SliceContent& content) const;
 
  private:
   // World axes 0 R, 1 A, 2 S. A plane's columns run towards -across, its rows towards -down.
@@ -60,11 +63,19 @@ class SlicePainter {
   struct Levels {
     float black, white;
   };
+  // Axial, coronal, sagittal.
+  static std::array<Plane, 3> planes() {
+    return {Plane{0, 1, 2, "R", "L"}, Plane{0, 2, 1, "R", "L"}, Plane{1, 2, 0, "A", "P"}};
+  }
   double world(const Double3& voxel, int axis) const;
   double index(double world_mm, int axis) const;
   Double3 voxel_at(const Plane& plane, const Window& window, int column, int row) const;
   Picture paint(const Plane& plane, const Window& window, const SliceContent& content) const;
   Picture whole(const Plane& plane, const Double3& voxel, int height, const SliceContent& content) const;
+  Picture around(const Plane& plane, const Double3& voxel, double field_mm, int height,
+                 const SliceContent& content) const;
+  template <class ValueAt>
+  float look(const Double3& voxel, int normal_axis, float outside, bool through, ValueAt value_at) const;
   double mm_per_pixel(int height) const;
   void outline(Picture& picture, const Plane& plane, const Window& window, const Tensor& labels,
                const LabelTarget& region, Rgb colour, double width_px) const;

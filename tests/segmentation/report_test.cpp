@@ -103,6 +103,39 @@ TEST(report, slices_do_not_depend_on_how_the_volume_is_stored) {
   }
 }
 
+// What only a far slice holds is seen when looking through.
+TEST(report, slices_may_be_looked_through) {
+  const CaseVolumes v = head("RAS", {1, 1, 1});
+  Tensor share = Tensor::zeros(v.truth.shape(), DType::f32);
+  const Double3 lesion = lesion_voxel(v), far{lesion[0] > 5 ? 0. : 9., lesion[1], lesion[2]};
+  const Shape& n = share.shape();
+  share.data<float>()[(static_cast<int64_t>(lesion[0]) * n[1] + static_cast<int64_t>(lesion[1])) * n[2] +
+                      static_cast<int64_t>(lesion[2])] = 1;
+  const auto tinted = [&](bool through) {
+    const Picture p = SlicePainter(v).axial(far, 200, {0, {}, "", {{share, {255, 0, 0}}}, through});
+    int count = 0;
+    for (int i = 0; i < p.width * p.height; ++i) count += coloured(p.at(i % p.width, i / p.width));
+    return count;
+  };
+  EXPECT_EQ(tinted(false), 0);
+  EXPECT_GT(tinted(true), 4);
+}
+
+TEST(report, close_ups_have_three_planes) {
+  const CaseVolumes v = head("RAS", {1, 1, 1});
+  const Picture one = SlicePainter(v).close_up(lesion_voxel(v), 40, 100, kTumour),
+                all = SlicePainter(v).close_up_planes(lesion_voxel(v), 40, 100, kTumour);
+  EXPECT_EQ(all.width, 3 * 100 + 2 * kPanelGap);
+  EXPECT_EQ(all.height, 100);
+  for (int plane = 0; plane < 3; ++plane) {
+    const int first = plane * (100 + kPanelGap);
+    const auto centre = coloured_centre(all, first, first + 100);
+    EXPECT_NEAR(centre[0], .5, .05) << plane;
+    EXPECT_NEAR(centre[1], .5, .05) << plane;
+  }
+  EXPECT_EQ(all.at(50, 50), one.at(50, 50));
+}
+
 TEST(report, slices_are_true_to_scale) {
   const CaseVolumes thick = head("LPS", {1, .5, 2});
   const Picture p = SlicePainter(thick).axial(lesion_voxel(thick), 240, kTumour);

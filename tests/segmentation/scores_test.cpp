@@ -6,6 +6,7 @@
 
 #include "fake_model.h"
 #include "io/nifti.h"
+#include "lesion_cases.h"
 
 namespace metvox {
 
@@ -92,6 +93,28 @@ TEST(scores, a_case_by_hand) {
   EXPECT_EQ(cell(lesions, "volume_mm3", 4), 1);
   EXPECT_EQ(lesions.rows[5][2], "false");
   EXPECT_EQ(lesions.rows[5][lesions.column("dice", "test")], "");
+}
+
+// segmentationmetrics 1.2.0, which has no numbers where a mask is empty.
+TEST(scores, agrees_with_segmentationmetrics) {
+  int compared = 0;
+  for (const GoldenCase& c : golden_lesion_cases()) {
+    const Shape& n = c.truth.shape();
+    Geometry grid = make_geometry(
+        {n[2], n[1], n[0]},
+        Affine{{{{c.spacing_mm[2], 0, 0, 0}, {0, c.spacing_mm[1], 0, 0}, {0, 0, c.spacing_mm[0], 0}, {0, 0, 0, 1}}}});
+    const CsvTable table = scores_table({score_case("golden", c.prediction, c.truth, grid)});
+    for (const char* region : {"et", "tc", "wt"}) {
+      const Json& expected = c.regions.at(region).at("scores");
+      if (expected.is_null()) continue;
+      ++compared;
+      const std::array<const char*, 6> columns{"DICE",        "Hausdorff",   "Sensitivity",
+                                               "Specificity", "True_volume", "Predicted_volume"};
+      for (size_t i = 0; i < columns.size(); ++i)
+        expect_golden(cell(table, sentence(columns[i], "_", region)), expected[i], sentence(columns[i], "_", region));
+    }
+  }
+  EXPECT_GT(compared, 30);
 }
 
 TEST(scores, empty_regions_are_nan_and_infinite) {
