@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <map>
+#include <set>
 
+#include "io/csv.h"
 #include "segmentation/data/case_fault.h"
 #include "segmentation/data/system_memory.h"
 #include "segmentation/explain/explain.h"
@@ -14,7 +16,8 @@ namespace {
 const std::vector<std::string> kMaps{"entropy", "disagreement", "errors", "gradcam", "occlusion"};
 
 struct Request {
-  Path input, output, model, truth;
+  Path input, output, model, truth, cases;
+  std::optional<int64_t> at_most;
   std::vector<std::string> folds, what;
   std::string checkpoint = "final", region, at;
   bool no_mirror = false;
@@ -29,6 +32,8 @@ bool parse(CommandLine& line, Request& r) {
   line.option("folds,f", r.folds, "FOLD", "folds of the ensemble; default: every fold that has the checkpoint");
   line.choice("checkpoint", r.checkpoint, {"final", "best", "latest"}, "which weights of a fold");
   line.option("truth", r.truth, "DIR", "truths, as for `metvox evaluate`: for errors, and to explain missed lesions");
+  line.option("cases", r.cases, "FILE.csv", "only the cases in its column sample, in its order");
+  line.option("at-most", r.at_most, "N", "with --cases: only the first N of them");
   line.option(
       "what", r.what, "MAP",
       "entropy (over folds and mirror images), disagreement (of folds), errors (against --truth), gradcam and "
@@ -40,6 +45,8 @@ bool parse(CommandLine& line, Request& r) {
   line.option("disable-tta", r.no_mirror, "no mirror images: 8 times faster, and entropy is that of the folds alone");
   line.common({Common::device, Common::engine, Common::precision, Common::threads, Common::json, Common::quiet});
   if (!line.parse()) return false;
+  if (r.at_most && (r.cases.empty() || *r.at_most < 1))
+    fail(Fault::usage, "--at-most goes with --cases and is 1 or more");
   r.predictor.mirror = !r.no_mirror;
   r.predictor.target = line.target();
   return true;
@@ -94,6 +101,28 @@ Json resolved_config(const Request& r, const ModelFolder& model) {
           {"precision", r.predictor.target.precision()}};
 }
 
+// Those of --cases; without it all.
+void choose_cases(const Request& r, std::vector<CaseFiles>& cases, std::vector<std::string>& faults) {
+  if (r.cases.empty()) return;
+  const CsvTable table = read_csv(r.cases);
+  const size_t sample = table.column("sample", r.cases);
+  std::vector<CaseFiles> chosen;
+  std::set<std::string> seen;
+  for (const auto& row : table.rows) {
+    if (r.at_most && std::ssize(seen) == *r.at_most) break;
+    if (!seen.insert(row[sample]).second) continue;
+    const auto found =
+        std::find_if(cases.begin(), cases.end(), [&](const CaseFiles& c) { return c.id == row[sample]; });
+    if (found == cases.end())
+      faults.push_back(sentence("case ", row[sample], ": ", r.cases.string(),
+                                " names it, but there are no whole "
+                                "images of it in ",
+                                r.input.string()));
+    else chosen.push_back(*found);
+  }
+  cases = std::move(chosen);
+}
+
 // Truths by case; without --truth none.
 void add_truths(const Request& r, std::vector<CaseFiles>& cases, std::vector<std::string>& faults) {
   if (r.truth.empty()) return;
@@ -140,6 +169,7 @@ int run(CommandLine& line) {
   choose_maps(r);
   std::vector<std::string> faults;
   std::vector<CaseFiles> cases = find_inputs(r.input, model.dataset.channel_names, &faults);
+  choose_cases(r, cases, faults);
   choose_lesion(r, model, cases.size());
   add_truths(r, cases, faults);
   Predictor predictor(model, r.folds, r.checkpoint, r.predictor);

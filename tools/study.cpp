@@ -96,6 +96,7 @@ std::string result_text(const JobResult& result) {
   switch (result.state) {
     case JobState::kept: return "was done before";
     case JobState::done: return "done in " + duration_text(result.seconds);
+    case JobState::partial: return "done in " + duration_text(result.seconds) + " without some cases, as its log says";
     case JobState::failed: return sentence("failed with exit code ", result.exit_code);
     case JobState::left_out: return "left out, since it needs one that failed";
   }
@@ -108,15 +109,16 @@ int run_here(const CommandLine& line, const Request& r, const std::vector<Job>& 
   events.begin = [&](const Job& job) { line.say("[", number + 1, "/", jobs.size(), "] ", command_text(job)); };
   events.end = [&](const Job& job, const JobResult& result) {
     ++number;
-    if (result.state == JobState::failed)
+    if (result.state == JobState::failed || result.state == JobState::partial)
       line.warn(job.name, " ", result_text(result), "; see ", (r.out / study_paths::log(job.name)).string());
     else line.say("[", number, "/", jobs.size(), "] ", job.name, ": ", result_text(result));
   };
   const std::vector<JobResult> results = run_jobs(jobs, r.out, program, events);
-  int64_t done = 0, failed = 0, left_out = 0;
+  int64_t done = 0, partial = 0, failed = 0, left_out = 0;
   int first_failure = 0;
   for (const JobResult& result : results) {
     done += result.state == JobState::done || result.state == JobState::kept;
+    partial += result.state == JobState::partial;
     left_out += result.state == JobState::left_out;
     failed += result.state == JobState::failed;
     if (result.state == JobState::failed && first_failure == 0) first_failure = result.exit_code;
@@ -127,14 +129,17 @@ int run_here(const CommandLine& line, const Request& r, const std::vector<Job>& 
                 {"report", page.string()},
                 {"jobs", jobs.size()},
                 {"done", done},
+                {"partial", partial},
                 {"failed", failed},
                 {"left_out", left_out}});
   else if (failed == 0) std::printf("%s\n", page.c_str());
-  if (failed == 0) return 0;
+  if (partial > 0)
+    line.warn(partial, " jobs left out cases that could not be done; the page names them. Mend them and run it again");
+  if (failed == 0) return partial == 0 ? 0 : code(Fault::partial);
   line.warn(failed, " jobs failed, ", left_out,
             " that need them were left out; mend the cause and run it again. --report ",
             "writes the page from what is there");
-  return done > 0 ? code(Fault::partial) : first_failure == 0 ? code(Fault::internal) : first_failure;
+  return done + partial > 0 ? code(Fault::partial) : first_failure == 0 ? code(Fault::internal) : first_failure;
 }
 
 int run(CommandLine& line) {

@@ -197,8 +197,27 @@ std::vector<OmnibusTest> omnibus(const StudyScores& scores) {
 
 }  // namespace
 
+std::vector<CaseMarks> challenging_cases(const StudyScores& scores) {
+  std::vector<CaseMarks> cases;
+  for (const std::string& sample : scores.samples) cases.push_back({sample, 0});
+  for (const SystemScores& system : scores.systems)
+    for (const std::string& metric : tested_metrics(CompareMode::paper)) {
+      const std::vector<double>& values = system.values.at(metric);
+      size_t worst = values.size();
+      for (size_t i = 0; i < values.size(); ++i) {
+        if (std::isnan(values[i])) continue;
+        const bool worse =
+            worst == values.size() || (lower_is_better(metric) ? values[i] > values[worst] : values[i] < values[worst]);
+        if (worse) worst = i;
+      }
+      if (worst < values.size()) ++cases[worst].marks;
+    }
+  std::stable_sort(cases.begin(), cases.end(), [](const auto& a, const auto& b) { return a.marks > b.marks; });
+  return cases;
+}
+
 StudyComparison compare(const StudyScores& scores, CompareMode mode, const std::string& reference, uint64_t seed) {
-  StudyComparison out{mode, std::ssize(scores.samples), {}, {}, {}, scores.notes};
+  StudyComparison out{mode, std::ssize(scores.samples), {}, {}, {}, challenging_cases(scores), scores.notes};
   Bootstrap bootstrap(seed);
   for (const SystemScores& system : scores.systems)
     for (const std::string& metric : study_metrics())

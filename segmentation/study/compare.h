@@ -51,12 +51,22 @@ struct OmnibusTest {
   TestResult kruskal_wallis;
 };
 
+// How often a case is the worst one of a system, counted over systems and the 12 columns DICE, Hausdorff, Sensitivity
+// and Specificity; of several equally bad ones the first (luumsk/BrainMetaSeg, notebooks/result_analysis.ipynb).
+struct CaseMarks {
+  std::string sample;
+  int64_t marks = 0;
+};
+// The most marks first; every case is there.
+std::vector<CaseMarks> challenging_cases(const StudyScores& scores);
+
 struct StudyComparison {
   CompareMode mode = CompareMode::paired;
   int64_t cases = 0;
   std::vector<Descriptive> descriptive;
   std::vector<PairTest> tests;
   std::vector<OmnibusTest> omnibus;
+  std::vector<CaseMarks> challenging;
   std::vector<Note> notes;
 };
 
@@ -64,7 +74,8 @@ struct StudyComparison {
 // bootstrap's.
 StudyComparison compare(const StudyScores& scores, CompareMode mode, const std::string& reference, uint64_t seed);
 
-// descriptive.csv, comparison.csv, effects.csv, omnibus.csv and notes.csv; in paired mode comparison.svg too.
+// descriptive.csv, comparison.csv, effects.csv, omnibus.csv, challenging.csv and notes.csv; in paired mode
+// comparison.svg too.
 void write_comparison(const StudyComparison& comparison, const Path& out);
 Json to_json(const StudyComparison& comparison);
 

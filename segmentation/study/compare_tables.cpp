@@ -65,6 +65,8 @@ Record record(const OmnibusTest& t) {
           {"p_value", t.kruskal_wallis.p_value}};
 }
 
+Record record(const CaseMarks& c) { return {{"sample", c.sample}, {"marks", c.marks}}; }
+
 Record record(const Note& n) {
   return {{"system", n.system}, {"metric", n.metric}, {"sample", n.sample}, {"note", n.text}};
 }
@@ -104,6 +106,7 @@ void write_comparison(const StudyComparison& c, const Path& out) {
   write_records(out / "comparison.csv", c.tests, plain);
   write_records(out / "effects.csv", c.tests, effects);
   write_records(out / "omnibus.csv", c.omnibus, plain);
+  write_records(out / "challenging.csv", c.challenging, plain);
   if (c.mode == CompareMode::paired) write_text(out / "comparison.svg", forest_plot(c));
 }
 
@@ -118,6 +121,7 @@ Json to_json(const StudyComparison& c) {
           {"descriptive", list(c.descriptive)},
           {"comparison", tests},
           {"omnibus", list(c.omnibus)},
+          {"challenging", list(c.challenging)},
           {"notes", list(c.notes)}};
 }
 

@@ -102,7 +102,6 @@ StudyConfig defaults_of(const std::string& scale) {
   c.iterations = 75;
   c.val_iterations = 5;
   c.mirroring = false;
-  c.probabilities = true;
   return c;
 }
 

@@ -42,7 +42,7 @@ struct StudyConfig {
   std::string pretraining_fold = "matched";
   int64_t pretraining_epochs = 0, training_epochs = 0;  // fine-tuning and scratch are given the same
   int64_t iterations = 250, val_iterations = 50;
-  bool mirroring = true, probabilities = false;  // probabilities: kept, for the FROC
+  bool mirroring = true, probabilities = true;  // probabilities: kept, for FROC and calibration
   double step_size = 0.5;
   std::string reference;  // the model that the others are compared with
 

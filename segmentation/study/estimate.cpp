@@ -243,10 +243,13 @@ class Estimator {
     const Pace& pace = paces_.at(system.model.name);
     JobEstimate& job = out_.jobs["predict-" + system.name()];
     job.bytes = pace.memory.validation_arena + pace.memory.weights * (1 + c_.folds.size()) + preparing_bytes(held_out_);
-    if (pace.validate_seconds > 0)
-      job.seconds = static_cast<double>(held_out_.cases) *
-                    (held_out_.prepare_seconds +
-                     windows_seconds(system.model, held_out_, c_.mirroring, c_.step_size, c_.folds.size()));
+    if (pace.validate_seconds == 0) return;
+    const double of_case = held_out_.prepare_seconds +
+                           windows_seconds(system.model, held_out_, c_.mirroring, c_.step_size, c_.folds.size());
+    job.seconds = static_cast<double>(held_out_.cases) * of_case;
+    if (c_.folds.size() > 1)
+      out_.jobs["explain-" + system.name()] = {
+          job.bytes, static_cast<double>(std::min(held_out_.cases, kChallengingShown)) * of_case};
   }
 
   const StudyConfig& c_;

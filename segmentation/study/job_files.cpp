@@ -33,18 +33,31 @@ std::vector<std::pair<std::string, std::vector<const Job*>>> stages_of(const std
   return stages;
 }
 
+std::string spaced(const std::vector<std::string>& words) {
+  std::string all;
+  for (const std::string& word : words) all += (all.empty() ? "" : " ") + word;
+  return all;
+}
+
+// A task passes over its job when that is done, whole, and not before what it needs.
 std::string sbatch_script(const std::string& stage, const std::vector<const Job*>& jobs, const Path& program) {
-  std::string text =
-      sentence("#!/usr/bin/env bash\n#SBATCH --job-name=metvox-", stage, "\n#SBATCH --array=0-", jobs.size() - 1,
-               "\n#SBATCH --output=jobs/slurm-", stage,
-               "-%a.txt\n# Submitted from the study's folder by submit.sh. A job that is done is passed over.\n"
-               "set -euo pipefail\ncd \"${SLURM_SUBMIT_DIR:?}\"\nmetvox=${METVOX:-",
-               shell_quoted(program.string()),
-               "}\nrun() {\n  local name=$1\n  shift\n  if [ -e \"jobs/$name.done\" ]; then return; fi\n"
-               "  date +%s > \"jobs/$name.begun\"\n  \"$metvox\" \"$@\" >> \"jobs/$name.log\" 2>&1\n"
-               "  date +%s > \"jobs/$name.done\"\n}\ncase $SLURM_ARRAY_TASK_ID in\n");
+  const std::string partial = jobs.front()->may_be_partial
+                                  ? "|| { status=$?; [ $status = 5 ] || exit $status; date +%s > \"$job.partial\"; }"
+                                  : "";
+  std::string text = sentence(
+      "#!/usr/bin/env bash\n#SBATCH --job-name=metvox-", stage, "\n#SBATCH --array=0-", jobs.size() - 1,
+      "\n#SBATCH --output=jobs/slurm-", stage,
+      "-%a.txt\n# Submitted from the study's folder by submit.sh. A job that is done is passed over.\n"
+      "set -euo pipefail\ncd \"${SLURM_SUBMIT_DIR:?}\"\nmetvox=${METVOX:-",
+      shell_quoted(program.string()),
+      "}\nis_done() {\n  [ -e \"$job.done\" ] && [ ! -e \"$job.partial\" ] || return 1\n"
+      "  for need in $needs; do [ ! \"jobs/$need.done\" -nt \"$job.done\" ] || return 1; done\n}\n"
+      "run() {\n  job=jobs/$1\n  shift\n  if is_done; then return; fi\n  rm -f \"$job.done\" \"$job.partial\"\n"
+      "  date +%s > \"$job.begun\"\n  \"$metvox\" \"$@\" >> \"$job.log\" 2>&1 ",
+      partial, "\n  date +%s > \"$job.done\"\n}\ncase $SLURM_ARRAY_TASK_ID in\n");
   for (size_t i = 0; i < jobs.size(); ++i)
-    text += sentence("  ", i, ") run ", jobs[i]->name, joined(jobs[i]->arguments), " ;;\n");
+    text += sentence("  ", i, ") needs=", shell_quoted(spaced(jobs[i]->needs)), " run ", jobs[i]->name,
+                     joined(jobs[i]->arguments), " ;;\n");
   return text + "esac\n";
 }
 
@@ -80,17 +93,20 @@ void write_makefile(const std::vector<Job>& jobs, const Path& study, const Path&
   std::string text =
       "# The jobs of this study: make -C THIS_FOLDER -j N runs what is not done, N at a time, -k also what does not "
       "need a "
-      "job\n# that failed. A job takes every core unless the study was given --threads.\n";
+      "job\n# that failed. A job takes every core unless the study was given --threads. One that left out cases (exit "
+      "code "
+      "5) is tried\n# again by the next make.\n";
   text += "METVOX ?= " + in_make(shell_quoted(program.string())) +
-          "\nlog = >> $(@:.done=.log) 2>&1 || { tail -n 5 $(@:.done=.log) >&2; false; }\n.PHONY: all\nall:";
+          "\ntold = { tail -n 5 $(@:.done=.log) >&2; false; }\nwhole = >> $(@:.done=.log) 2>&1 || $(told)\n"
+          "some = >> $(@:.done=.log) 2>&1 || { test $$? = 5 && date +%s > $(@:.done=.partial); } || $(told)\n"
+          ".PHONY: all $(patsubst %.partial,%.done,$(wildcard jobs/*.partial))\nall:";
   for (const Job& job : jobs) text += " \\\n  " + study_paths::done(job.name).string();
   text += "\n";
   for (const Job& job : jobs) {
     text += "\n" + study_paths::done(job.name).string() + ":";
-    if (!job.needs.empty()) text += " |";
     for (const std::string& need : job.needs) text += " " + study_paths::done(need).string();
-    text += "\n\t@date +%s > $(@:.done=.begun)\n\t$(METVOX)" + in_make(joined(job.arguments)) +
-            " $(log)\n\t@date +%s > $@\n";
+    text += "\n\t@rm -f $(@:.done=.partial)\n\t@date +%s > $(@:.done=.begun)\n\t$(METVOX)" +
+            in_make(joined(job.arguments)) + (job.may_be_partial ? " $(some)" : " $(whole)") + "\n\t@date +%s > $@\n";
   }
   write_text(study / "Makefile", text);
 }

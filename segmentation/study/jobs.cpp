@@ -2,6 +2,7 @@
 #include "segmentation/study/jobs.h"
 
 #include <algorithm>
+#include <fstream>
 
 #include "segmentation/networks/model.h"
 
@@ -16,6 +17,7 @@ Path model(const std::string& regime, const StudyModel& m, const StudyConfig& c)
 Path predictions(const StudySystem& system) { return Path("predictions") / system.name(); }
 Path scores(const StudySystem& system) { return Path("scores") / system.name(); }
 Path statistics(const std::string& mode) { return Path("statistics") / mode; }
+Path explained(const StudySystem& system) { return Path("explained") / system.name(); }
 
 Path public_raw(const StudyConfig& c) { return c.public_data.phantom ? kPublicData : c.public_data.raw; }
 Path private_raw(const StudyConfig& c) {
@@ -62,14 +64,15 @@ class Builder {
            with_threads({"evaluate", "--pred", at::predictions(system), "--truth", at::held_out_truth(c_), "--out",
                          at::scores(system)}),
            {"predict-" + system.name()},
-           at::scores(system) / "summary.json"});
-    compare("paired");
-    compare("paper");
-    add({"report",
-         "report",
-         {"study", "study.json", "--out", ".", "--report"},
-         {"compare-paired", "compare-paper"},
-         "report/index.html"});
+           at::scores(system) / (c_.probabilities ? "calibration.csv" : "summary.json"),
+           true});
+    compare("paired", "omnibus.csv");
+    compare("paper", "challenging.csv");
+    Words needs{"compare-paired", "compare-paper"};
+    if (c_.folds.size() > 1)
+      for (const StudySystem& system : study_systems(c_)) needs.push_back(explain(system));
+    add({"experts", "experts", with_threads({"experts", "."}), {"compare-paired"}, "experts/key.csv"});
+    add({"report", "report", {"study", "study.json", "--out", ".", "--report"}, needs, "report/index.html"});
     return std::move(jobs_);
   }
 
@@ -175,7 +178,7 @@ class Builder {
     Words needs{pretraining ? "preprocess-public" : "preprocess-private"};
     if (!more.empty()) needs.push_back(pretraining_job(m, fold));
     add({name, stage, with_compute(words), needs,
-         at::model(regime, m, c_) / ("fold_" + fold) / "validation" / "summary.json"});
+         at::model(regime, m, c_) / ("fold_" + fold) / "validation" / "summary.json", true});
   }
 
   std::string source_fold(const std::string& fold) const {
@@ -189,28 +192,50 @@ class Builder {
     train("fine-tune-" + m.name + "-" + fold, "fine-tune", "fine-tuned", m, fold, {"--pretrained", from});
   }
 
-  void predict(const StudySystem& system) {
-    Words words{"predict",
-                "-i",
-                at::held_out_images(c_),
-                "-o",
-                at::predictions(system),
-                "-m",
-                at::model(name_of(system.regime), system.model, c_),
-                "--step-size",
-                sentence(c_.step_size)};
+  // How the ensemble is asked, in every verb that does.
+  Words asked(const StudySystem& system) const {
+    Words words{"-i",          at::held_out_images(c_), "-m", at::model(name_of(system.regime), system.model, c_),
+                "--step-size", sentence(c_.step_size)};
     if (!c_.mirroring) words.push_back("--disable-tta");
-    if (c_.probabilities) words.push_back("--save-probabilities");
     words.push_back("-f");
     append(words, c_.folds);
-    Words needs{"data-held-out"};
+    return words;
+  }
+
+  void predict(const StudySystem& system) {
+    Words words{"predict", "-o", at::predictions(system)}, needs{"data-held-out"};
+    append(words, asked(system));
+    if (c_.probabilities) words.push_back("--save-probabilities");
     for (const std::string& fold : c_.folds)
       needs.push_back((system.regime == Regime::scratch ? "scratch-" : "fine-tune-") + system.model.name + "-" + fold);
     add({"predict-" + system.name(), "predict", with_compute(words), needs,
-         at::predictions(system) / "predict_config.json"});
+         at::predictions(system) / "predict_config.json", true});
   }
 
-  void compare(const std::string& mode) {
+  // Where the folds differ in the challenging cases.
+  std::string explain(const StudySystem& system) {
+    Words words{"explain",
+                "-o",
+                at::explained(system),
+                "--cases",
+                at::kChallenging,
+                "--at-most",
+                std::to_string(kChallengingShown),
+                "--what",
+                "disagreement",
+                "entropy"};
+    append(words, asked(system));
+    const std::string name = "explain-" + system.name();
+    add({name,
+         "explain",
+         with_compute(words),
+         {"compare-paper", "predict-" + system.name()},
+         at::explained(system) / "index.html",
+         true});
+    return name;
+  }
+
+  void compare(const std::string& mode, const std::string& last_file) {
     Words words{"compare", "--mode", mode, "--seed", std::to_string(c_.seed), "--out", at::statistics(mode)}, needs;
     if (mode == "paired") append(words, {"--reference", c_.reference});
     words.push_back("--scores");
@@ -219,7 +244,7 @@ class Builder {
                       (at::scores(system) / "scores.csv").string());
       needs.push_back("evaluate-" + system.name());
     }
-    add({"compare-" + mode, "compare", words, needs, at::statistics(mode) / "omnibus.csv"});
+    add({"compare-" + mode, "compare", words, needs, at::statistics(mode) / last_file});
   }
 
   const StudyConfig& c_;
@@ -240,8 +265,21 @@ std::vector<Job> study_jobs(const StudyConfig& config, const MachineFlags& machi
   return Builder(config, machine).build();
 }
 
+int64_t noted_time(const Path& file) {
+  std::ifstream stream(file);
+  int64_t seconds = 0;
+  stream >> seconds;
+  return seconds;
+}
+
 bool job_done(const Job& job, const Path& study) {
-  return std::filesystem::exists(study / at::done(job.name)) && std::filesystem::exists(study / job.output);
+  namespace fs = std::filesystem;
+  if (!fs::exists(study / at::done(job.name)) || fs::exists(study / at::partial(job.name)) ||
+      !fs::exists(study / job.output))
+    return false;
+  const int64_t done = noted_time(study / at::done(job.name));
+  return std::none_of(job.needs.begin(), job.needs.end(),
+                      [&](const std::string& need) { return noted_time(study / at::done(need)) > done; });
 }
 
 }  // namespace metvox

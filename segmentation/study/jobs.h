@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // A study as a graph of jobs. A job is one command line of this program, run in the study's folder; what it needs are
 // other jobs. It is done when jobs/NAME.done and its outputs are there: every verb writes its files whole, keeps those
-// that are finished, and goes on where it was stopped, so a job may be begun again at any time.
+// that are finished, and goes on where it was stopped, so a job may be begun again at any time. A job whose program
+// left out some cases (exit code 5) also has jobs/NAME.partial: what needs it runs, and the next run tries it again.
 #pragma once
 #include "segmentation/study/config.h"
 #include "segmentation/study/study_scores.h"
@@ -13,6 +14,9 @@ struct Job {
   std::vector<std::string> arguments;  // verb first; paths start from the study's folder
   std::vector<std::string> needs;      // names of earlier jobs
   Path output;                         // the last thing that it writes
+  // May cases be left out? Held-out ones and those of a fold's validation: what is left is still true of the others,
+  // and named. Not those that a training would learn from.
+  bool may_be_partial = false;
 };
 
 // Where to compute. Bits depend on it, so it is for those who run a study, not a part of it.
@@ -42,16 +46,25 @@ Path model(const std::string& regime, const StudyModel& model, const StudyConfig
 Path predictions(const StudySystem& system);
 Path scores(const StudySystem& system);
 Path statistics(const std::string& mode);
+Path explained(const StudySystem& system);
+inline const Path kChallenging = "statistics/paper/challenging.csv";
 Path public_raw(const StudyConfig& config);
 Path private_raw(const StudyConfig& config);
 Path held_out_images(const StudyConfig& config);
 Path held_out_truth(const StudyConfig& config);
 inline Path done(const std::string& job) { return Path("jobs") / (job + ".done"); }
+inline Path partial(const std::string& job) { return Path("jobs") / (job + ".partial"); }
 inline Path begun(const std::string& job) { return Path("jobs") / (job + ".begun"); }
 inline Path log(const std::string& job) { return Path("jobs") / (job + ".log"); }
 }  // namespace study_paths
 
+// How many of the challenging cases are shown, and explained.
+constexpr int64_t kChallengingShown = 3;
+
+// Whole, and since what it needs was done.
 bool job_done(const Job& job, const Path& study);
+// Unix time in a file of jobs/; 0 where there is none.
+int64_t noted_time(const Path& file);
 
 // Makes the folder, study.json (the configuration with its hash) and, where cases of the private set are held out,
 // links to the two parts of it. A folder with another study is an Error (Fault::usage) that names the first difference;

@@ -2,9 +2,10 @@
 #include "segmentation/study/report.h"
 
 #include <cmath>
+#include <set>
 
 #include "segmentation/evaluation/html.h"
-#include "segmentation/study/report_data.h"
+#include "segmentation/study/report_pictures.h"
 
 namespace metvox {
 namespace {
@@ -56,6 +57,26 @@ std::string summary(const StudyResults& r) {
       "stands beside each.</p>\n");
 }
 
+// What jobs left out, in their own words.
+std::string partial_note(const StudyResults& r) {
+  std::string jobs;
+  for (const Job& job : study_jobs(r.config, {}))
+    if (std::filesystem::exists(r.study / study_paths::partial(job.name)))
+      jobs += (jobs.empty() ? "" : ", ") + html::escape(job.name);
+  std::set<std::string> faults;
+  for (const StudyResult& result : r.systems)
+    for (const Json& fault :
+         result.overview.is_object() ? result.overview.value("not_evaluated", Json::array()) : Json())
+      if (fault.is_string()) faults.insert(fault.get<std::string>());
+  if (jobs.empty() && faults.empty()) return "";
+  std::string out = "<div class=\"note\"><b>Cases are left out.</b> ";
+  if (!jobs.empty()) out += "These jobs could not do all of theirs, as jobs/NAME.log says: " + jobs + ". ";
+  out += sentence("All numbers are of the ", r.paired.cases, " held-out cases that every system has.");
+  if (!faults.empty()) out += "<ul>";
+  for (const std::string& fault : faults) out += "<li>" + html::escape(fault) + "</li>";
+  return out + (faults.empty() ? "" : "</ul>") + "</div>\n";
+}
+
 std::string headline(const StudyResults& r) {
   const StudyConfig& c = r.config;
   std::string out = sentence("<h1>Does pre-training on public data help?</h1>\n<p class=\"soft\">", c.models.size(),
@@ -67,6 +88,7 @@ std::string headline(const StudyResults& r) {
     out +=
         "<p class=\"note\"><b>Phantoms are not patients.</b> Data of this study is synthetic; its numbers say that the "
         "program works, and nothing about patients or about transfer learning on real scans.</p>\n";
+  out += partial_note(r);
   if (!r.missing.empty()) {
     std::string names;
     for (const std::string& name : r.missing) names += (names.empty() ? "" : ", ") + html::escape(name);
@@ -87,11 +109,22 @@ std::string side_by_side(const std::vector<std::string>& plots) {
   return out + "</div>\n";
 }
 
+double number_at(const Json& json, const std::string& pointer) {
+  const Json::json_pointer place(pointer);
+  return json.contains(place) && json[place].is_number() ? json[place].get<double>()
+                                                         : std::numeric_limits<double>::quiet_NaN();
+}
+
 void write_study_report(const StudyConfig& config, const Path& study) {
   const StudyResults r = read_study_results(config, study);
+  StudyCases cases(config, study);
+  const std::string pictures =
+      cases.fault().empty() ? "" : "<p class=\"note\">No pictures: " + html::escape(cases.fault()) + "</p>\n";
   const std::string page =
       html::page_begin("metvox study") + headline(r) + scores_section(r) + tests_section(r) + detection_section(r) +
-      lesionwise_section(r) + missed_section(r) + cases_section(r) + learning_section(r) + making_section(r) +
+      lesionwise_section(r) + calibration_section(r) + pictures + missed_section(r, cases) +
+      necrosis_section(r, cases) + cases_section(r, cases) + experts_section(r) + learning_section(r) +
+      making_section(r) +
       "<footer>metvox " METVOX_VERSION
       ". The design follows Luu et al. 2024, Transfer Learning Approaches for Brain Metastases "
       "Screenings. For research. This is not a medical device and must not be used for diagnosis or "

@@ -1,84 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-// The page's cases: scores one by one, the challenging ones in pictures, what was missed.
+// The page's cases: scores one by one, the challenging ones in pictures, with the places where the folds differ.
 #include <algorithm>
 #include <cmath>
 
-#include "io/nifti.h"
+#include "segmentation/evaluation/components.h"
 #include "segmentation/evaluation/html.h"
-#include "segmentation/evaluation/slices.h"
-#include "segmentation/study/report_data.h"
+#include "segmentation/explain/explain_colours.h"
+#include "segmentation/study/report_pictures.h"
 
 namespace metvox {
 namespace {
 
-constexpr int kSliceHeight = 260, kCloseUpHeight = 200;
-constexpr size_t kPictured = 3, kMostMissed = 24;
-constexpr double kCloseUp_mm = 40;
 constexpr std::array<const char*, 3> kRegions{"et", "tc", "wt"};
-
-struct CaseOnDisk {
-  Path image, truth;  // the image of the first channel
-};
-
-// None where the folders are gone: the page then has no pictures, and says why.
-std::map<std::string, CaseOnDisk> find_cases(const StudyResults& r, std::string& fault) {
-  std::map<std::string, CaseOnDisk> cases;
-  try {
-    const Path own = r.study / study_paths::kPrivate / "dataset.json";
-    const auto dataset = std::filesystem::exists(own) ? read_description(own) : brats_description("");
-    const Path images = r.study / study_paths::held_out_images(r.config);
-    for (const CaseFiles& files : find_inputs(images, dataset.channel_names, nullptr))
-      cases[files.id].image = files.images.front();
-    for (const auto& [id, path] : find_labels(r.study / study_paths::held_out_truth(r.config))) cases[id].truth = path;
-  } catch (const Error& e) {
-    if (e.fault() != Fault::input) throw;
-    fault = "<p class=\"note\">No pictures: " + html::escape(e.what()) + "</p>\n";
-  }
-  return cases;
-}
-
-// Image and truth; the prediction is put in where it is wanted.
-CaseVolumes read_volumes(const std::string& sample, const std::map<std::string, CaseOnDisk>& cases) {
-  const auto found = cases.find(sample);
-  if (found == cases.end() || found->second.image.empty() || found->second.truth.empty())
-    fail(Fault::input, sample, ": image or truth is not there any more");
-  const Volume image = read_nifti(found->second.image), truth = read_nifti_labels(found->second.truth);
-  const Shape& n = image.voxels.shape();
-  CaseVolumes v{image.voxels.reshape({1, n[0], n[1], n[2]}), {}, onto_lattice(truth, image.geometry), image.geometry};
-  if (!v.truth) fail(Fault::input, sample, ": image and truth lie on different grids");
-  return v;
-}
-
-Tensor read_prediction(const StudyResults& r, const StudySystem& system, const std::string& sample,
-                       const Geometry& grid) {
-  const Path path = r.study / study_paths::predictions(system) / (sample + ".nii.gz");
-  Tensor labels = onto_lattice(read_nifti_labels(path), grid);
-  if (!labels) fail(Fault::input, path.string(), ": lies on another grid than its image");
-  return labels;
-}
-
-// How often a case is the worst of a system in a metric, the first one on ties (luumsk/BrainMetaSeg's count, of DICE,
-// Sensitivity, Specificity and Hausdorff); those with the most marks first.
-std::vector<std::pair<int64_t, size_t>> challenging(const StudyResults& r) {
-  std::vector<std::pair<int64_t, size_t>> marks;
-  for (size_t i = 0; i < r.scores.samples.size(); ++i) marks.push_back({0, i});
-  for (const StudyResult& s : r.systems)
-    for (const char* family : {"DICE", "Sensitivity", "Specificity", "Hausdorff"})
-      for (const char* region : kRegions) {
-        const std::string metric = std::string(family) + "_" + region;
-        const auto& values = r.values(s, metric);
-        size_t worst = values.size();
-        for (size_t i = 0; i < values.size(); ++i) {
-          if (std::isnan(values[i])) continue;
-          const bool worse = worst == values.size() ||
-                             (lower_is_better(metric) ? values[i] > values[worst] : values[i] < values[worst]);
-          if (worse) worst = i;
-        }
-        if (worst < values.size()) ++marks[worst].first;
-      }
-  std::stable_sort(marks.begin(), marks.end(), [](const auto& a, const auto& b) { return a.first > b.first; });
-  return marks;
-}
+constexpr double kFullDisagreement = 0.5;  // the most that folds can differ: half of them 0, half of them 1
 
 // The middle of the largest piece in which at least one prediction has another tumour core than the truth; the middle
 // of the volume where none has.
@@ -99,19 +33,21 @@ Double3 worst_place(const Tensor& truth, const std::vector<Tensor>& predictions)
   return {static_cast<double>(n[0]) / 2, static_cast<double>(n[1]) / 2, static_cast<double>(n[2]) / 2};
 }
 
-std::string figure(const Picture& picture, const std::string& name, const std::string& words) {
-  return "<figure>" + html::image(picture, name) + "<figcaption><b>" + html::escape(name) +
-         "</b><br><span class=\"soft\">" + html::escape(words) + "</span></figcaption></figure>\n";
+// As explain names the tumour core in its files.
+std::string core_word(const DatasetDescription& dataset) {
+  const LabelTarget core = metastasis_regions()[1];
+  for (const LabelTarget& target : dataset.labels.foreground())
+    if (std::is_permutation(target.labels.begin(), target.labels.end(), core.labels.begin(), core.labels.end()))
+      return target.name;
+  return "";
 }
 
-std::string case_pictures(const StudyResults& r, size_t sample, const std::map<std::string, CaseOnDisk>& cases) {
-  const std::string& id = r.scores.samples[sample];
-  CaseVolumes v = read_volumes(id, cases);
-  std::vector<Tensor> predictions;
-  for (const StudyResult& s : r.systems) predictions.push_back(read_prediction(r, s.system, id, v.grid));
-  const Double3 place = worst_place(v.truth, predictions);
-  std::string out = "<div class=\"small\">\n";
-  out += figure(SlicePainter(v).axial(place, kSliceHeight, {}), "image", "first sequence");
+std::string predictions_row(const StudyResults& r, StudyCases& cases, const std::string& id,
+                            const std::vector<Tensor>& predictions, const Double3& place) {
+  const size_t sample =
+      static_cast<size_t>(std::find(r.scores.samples.begin(), r.scores.samples.end(), id) - r.scores.samples.begin());
+  CaseVolumes v = cases.volumes(id);
+  std::string out = figure(SlicePainter(v).axial(place, kSliceHeight, {}), "image", "first sequence");
   for (size_t k = 0; k < r.systems.size(); ++k) {
     v.prediction = predictions[k];
     const auto value = [&](const std::string& metric, int digits) {
@@ -120,9 +56,41 @@ std::string case_pictures(const StudyResults& r, size_t sample, const std::map<s
     out += figure(SlicePainter(v).axial(place, kSliceHeight, {0, {metastasis_regions()[1]}, ""}),
                   r.systems[k].system.name(),
                   "TC: Dice " + value("DICE_tc", 2) + ", HD95 " + value("Hausdorff_tc", 1) + " mm, Sen " +
-                      value("Sensitivity_tc", 2));
+                      value("Sensitivity_tc", 2) + ", Spe " + value("Specificity_tc", 4));
   }
-  return out + "</div>\n";
+  return "<div class=\"small\">\n" + out + "</div>\n";
+}
+
+// Empty where nobody asked the folds one by one.
+std::string disagreement_row(const StudyResults& r, StudyCases& cases, const std::string& id,
+                             const std::vector<Tensor>& predictions, const Double3& place) {
+  std::string out;
+  const std::string word = core_word(cases.dataset());
+  for (size_t k = 0; k < r.systems.size() && !word.empty(); ++k) {
+    const Path folder = study_paths::explained(r.systems[k].system) / id, numbers = r.study / folder / "numbers.json";
+    const Tensor map = cases.map(folder / ("disagreement_" + word + ".nii.gz"), id);
+    if (!map || !std::filesystem::exists(numbers)) continue;
+    for (float *x = map.data<float>(), *end = x + map.size(); x != end; ++x)
+      *x = std::min(1.f, *x / static_cast<float>(kFullDisagreement));
+    CaseVolumes v = cases.volumes(id);
+    v.prediction = predictions[k];
+    const double mean = number_at(read_json(numbers).value("regions", Json::object()).value(word, Json()),
+                                  "/disagreement_mean_in_prediction");
+    out +=
+        figure(SlicePainter(v).axial(place, kSliceHeight, {0, {metastasis_regions()[1]}, "", {{map, kUnsureColour}}}),
+               r.systems[k].system.name(), "mean in its prediction " + html::fixed(mean, 3));
+  }
+  if (out.empty()) return "";
+  return "<p class=\"soft\">Where the folds of each ensemble differ about the tumour core: standard deviation of their "
+         "probabilities (metvox's own addition). A model may be sure and wrong.</p>\n<div class=\"small\">\n" +
+         out + "</div>\n";
+}
+
+std::string case_pictures(const StudyResults& r, StudyCases& cases, const std::string& id) {
+  std::vector<Tensor> predictions;
+  for (const StudyResult& s : r.systems) predictions.push_back(cases.prediction(s.system, id));
+  const Double3 place = worst_place(cases.volumes(id).truth, predictions);
+  return predictions_row(r, cases, id, predictions, place) + disagreement_row(r, cases, id, predictions, place);
 }
 
 std::string score_rows(const StudyResults& r, const std::string& family, int digits) {
@@ -142,72 +110,21 @@ std::string score_rows(const StudyResults& r, const std::string& family, int dig
   return html::table(table);
 }
 
-std::string legend() {
-  std::string out = "<ul class=\"legend\">";
-  for (const auto& [colour, text] : {std::pair{kTruthColour, "truth"}, {kPredictionColour, "prediction"}})
-    out += "<li><i style=\"background:" + html::colour(colour) + "\"></i>" + text + "</li>";
-  return out + "<li>Outlined is the tumour core.</li></ul>\n";
-}
-
 }  // namespace
 
-std::string cases_section(const StudyResults& r) {
-  const auto marks = challenging(r);
-  std::string fault;
-  const auto cases = find_cases(r, fault);
-  std::string out = "<h2>Challenging cases</h2>\n<p>Marks: how often a case is the worst of a system, over ";
-  out += sentence(r.systems.size(), " systems and 12 metrics: ");
-  for (size_t k = 0; k < marks.size() && marks[k].first > 0; ++k)
-    out += (k ? ", " : "") + html::escape(r.scores.samples[marks[k].second]) + sentence(" ", marks[k].first);
-  out += ". The first three in the slice where the tumour core is most wrong:</p>\n" + fault + legend();
-  for (size_t k = 0; fault.empty() && k < std::min(kPictured, marks.size()); ++k) {
-    out += "<h3>" + html::escape(r.scores.samples[marks[k].second]) + "</h3>\n";
-    try {
-      out += case_pictures(r, marks[k].second, cases);
-    } catch (const Error& e) {
-      if (e.fault() != Fault::input) throw;
-      out += "<p class=\"note\">No picture: " + html::escape(e.what()) + "</p>\n";
-    }
+std::string cases_section(const StudyResults& r, StudyCases& cases) {
+  std::string out = sentence("<h2>Challenging cases</h2>\n<p>Marks: how often a case is the worst of a system, over ",
+                             r.systems.size(), " systems and 12 metrics: ");
+  for (size_t k = 0; k < r.paper.challenging.size() && r.paper.challenging[k].marks > 0; ++k)
+    out += (k ? ", " : "") + html::escape(r.paper.challenging[k].sample) + sentence(" ", r.paper.challenging[k].marks);
+  out += ". The first three in the slice where the tumour core is most wrong (figures 3, 4 and 5 of the paper):</p>\n" +
+         legend({{kTruthColour, "truth"}, {kPredictionColour, "prediction"}, {kUnsureColour, "folds differ"}});
+  for (size_t k = 0; cases.fault().empty() && k < r.paper.challenging.size() && k < kChallengingShown; ++k) {
+    const std::string& id = r.paper.challenging[k].sample;
+    out += "<h3>" + html::escape(id) + "</h3>\n" + or_note([&] { return case_pictures(r, cases, id); });
   }
   return out + "<h2>Case by case</h2>\n<p class=\"soft\">Dice ET / TC / WT</p>\n" + score_rows(r, "DICE", 2) +
          "<p class=\"soft\">HD95 ET / TC / WT, mm</p>\n" + score_rows(r, "Hausdorff", 1);
-}
-
-std::string missed_section(const StudyResults& r) {
-  std::vector<const StudyLesion*> missed;
-  for (const StudyLesion& l : r.lesions)
-    if (std::find(l.found.begin(), l.found.end(), false) != l.found.end()) missed.push_back(&l);
-  std::string out = "<h2>What was missed</h2>\n";
-  if (missed.empty()) return out + "<p>Every system found every lesion.</p>\n";
-  const auto by_all = std::count_if(missed.begin(), missed.end(), [](const StudyLesion* l) {
-    return std::find(l->found.begin(), l->found.end(), true) == l->found.end();
-  });
-  out += sentence("<p>", missed.size(), " of ", r.lesions.size(), " lesions were missed by at least one system, ",
-                  by_all, " of them by all. The smallest first; the line is the truth.</p>\n<div class=\"small\">\n");
-  std::string fault;
-  const auto cases = find_cases(r, fault);
-  CsvTable table{{"Lesion", "Diameter, mm"}, {}};
-  for (const StudyResult& s : r.systems) table.columns.push_back(s.system.name());
-  std::map<std::string, CaseVolumes> volumes;
-  for (size_t k = 0; k < missed.size(); ++k) {
-    const StudyLesion& l = *missed[k];
-    const std::string place =
-        html::fixed(l.centre_mm[0], 0) + ", " + html::fixed(l.centre_mm[1], 0) + ", " + html::fixed(l.centre_mm[2], 0);
-    auto& row = table.rows.emplace_back();
-    row = {l.sample + " at " + place, html::fixed(l.diameter_mm, 1)};
-    for (const bool found : l.found) row.push_back(found ? "found" : "–");
-    if (k >= kMostMissed || !cases.contains(l.sample)) continue;
-    if (!volumes.contains(l.sample)) volumes[l.sample] = read_volumes(l.sample, cases);
-    const CaseVolumes& v = volumes[l.sample];
-    const auto index = v.grid.affine.inverse()(l.centre_mm);
-    out += figure(
-        SlicePainter(v).close_up({index[2], index[1], index[0]}, kCloseUp_mm, kCloseUpHeight,
-                                 {0, {metastasis_regions()[1]}, ""}),
-        html::fixed(l.diameter_mm, 1) + " mm",
-        sentence(l.sample, ", found by ", std::count(l.found.begin(), l.found.end(), true), " of ", l.found.size()));
-  }
-  return out + "</div>\n" + fault + "<details><summary>Which system found which (place in mm: R, A, S)</summary>\n" +
-         html::table(table) + "</details>\n";
 }
 
 }  // namespace metvox

@@ -52,12 +52,13 @@ void add_lesions(const CsvTable& table, const Path& named, size_t system, size_t
                  std::vector<StudyLesion>& lesions) {
   const auto column = [&](const char* name) { return table.column(name, named); };
   const size_t region = column("region"), kind = column("kind"), sample = column("sample"), x = column("x_mm"),
-               y = column("y_mm"), z = column("z_mm"), diameter = column("diameter_mm");
+               y = column("y_mm"), z = column("z_mm"), diameter = column("diameter_mm"), id = column("id");
   for (const auto& row : table.rows) {
     if (row[region] != "tc" || row[kind] == "false") continue;
-    StudyLesion l{row[sample], {std::stod(row[x]), std::stod(row[y]), std::stod(row[z])}, std::stod(row[diameter]), {}};
+    StudyLesion l{
+        row[sample], row[id], {std::stod(row[x]), std::stod(row[y]), std::stod(row[z])}, std::stod(row[diameter]), {}};
     auto found = std::find_if(lesions.begin(), lesions.end(), [&](const StudyLesion& known) {
-      return known.sample == l.sample && known.centre_mm == l.centre_mm;
+      return known.sample == l.sample && known.id == l.id;  // centres may differ by their rounding
     });
     if (found == lesions.end()) {
       l.found.assign(systems, false);

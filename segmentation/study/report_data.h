@@ -10,7 +10,7 @@ namespace metvox {
 
 // A lesion of the truth (region tc), and which systems found it: the lesions.csv of all have the same ones.
 struct StudyLesion {
-  std::string sample;
+  std::string sample, id;  // its number in the case
   std::array<double, 3> centre_mm{};
   double diameter_mm = 0;
   std::vector<bool> found;  // by system
@@ -52,15 +52,22 @@ StudyResults read_study_results(const StudyConfig& config, const Path& study);
 // Pieces that several parts use.
 std::string regime_colour(const std::string& regime);
 std::string side_by_side(const std::vector<std::string>& plots);
+// A number some levels down, such as "/froc/tc"; NaN where it is not there, or not a number.
+double number_at(const Json& json, const std::string& pointer);
 
 // Parts of the page. Each is whole HTML, or empty where its data is not there.
-std::string scores_section(const StudyResults& r);      // tables and figures 1 and 2
-std::string tests_section(const StudyResults& r);       // fine-tuned against scratch, models against each other
-std::string detection_section(const StudyResults& r);   // lesions by size
-std::string lesionwise_section(const StudyResults& r);  // the BraTS rules, FROC, agreement of volumes
-std::string learning_section(const StudyResults& r);    // curves, validation of the folds
-std::string cases_section(const StudyResults& r);       // case by case, the challenging ones with pictures
-std::string missed_section(const StudyResults& r);      // lesions that a system missed
-std::string making_section(const StudyResults& r);      // plans, configuration, seeds, hashes, times
+std::string scores_section(const StudyResults& r);       // tables and figures 1 and 2
+std::string tests_section(const StudyResults& r);        // fine-tuned against scratch, models against each other
+std::string detection_section(const StudyResults& r);    // lesions by size
+std::string lesionwise_section(const StudyResults& r);   // the BraTS rules, FROC, agreement of volumes
+std::string calibration_section(const StudyResults& r);  // reliability diagrams, where probabilities were kept
+std::string learning_section(const StudyResults& r);     // curves, validation of the folds
+std::string making_section(const StudyResults& r);       // plans, configuration, seeds, hashes, times
+std::string experts_section(const StudyResults& r);      // what experts answered
+// With pictures (report_pictures.h).
+class StudyCases;
+std::string missed_section(const StudyResults& r, StudyCases& cases);    // lesions that a system missed
+std::string necrosis_section(const StudyResults& r, StudyCases& cases);  // the case where systems differ most about it
+std::string cases_section(const StudyResults& r, StudyCases& cases);     // case by case, the challenging ones painted
 
 }  // namespace metvox

@@ -10,14 +10,6 @@
 namespace metvox {
 namespace {
 
-constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
-
-// A number some levels down; NaN where it is not there, or not a number.
-double number_at(const Json& json, const std::string& pointer) {
-  const Json::json_pointer place(pointer);
-  return json.contains(place) && json[place].is_number() ? json[place].get<double>() : kNone;
-}
-
 struct Shown {
   const char *column, *title;
   int digits;
@@ -92,7 +84,7 @@ std::string agreement_table(const StudyResults& r) {
     const auto value = [&](const char* key, int digits) {
       return html::fixed(number_at(result.overview, sentence("/agreement/tc/case_volume_ml/", key)), digits);
     };
-    if (value("bias", 2) == html::fixed(kNone, 2)) continue;
+    if (!std::isfinite(number_at(result.overview, "/agreement/tc/case_volume_ml/bias"))) continue;
     table.rows.push_back({result.system.name(), value("bias", 2),
                           value("limit_low", 2) + " to " + value("limit_high", 2), value("concordance", 3)});
   }

@@ -2,7 +2,6 @@
 // How the page's numbers came about: training curves, plans, configuration, seeds, hashes, times.
 #include <algorithm>
 #include <cmath>
-#include <fstream>
 
 #include "segmentation/data/config_hash.h"
 #include "segmentation/evaluation/html.h"
@@ -127,13 +126,6 @@ std::string plans_text(const StudyResults& r) {
          "private set's plans say; the third column is what would have been planned for it alone.</p>\n";
 }
 
-int64_t seconds_in(const Path& path) {
-  std::ifstream file(path);
-  int64_t seconds = 0;
-  file >> seconds;
-  return seconds;
-}
-
 std::string hours_text(double seconds) {
   if (!std::isfinite(seconds)) return "–";
   const auto s = static_cast<int64_t>(std::llround(seconds));
@@ -156,8 +148,8 @@ std::string times_table(const StudyResults& r) {
     ++stage.jobs;
     if (!job_done(job, r.study)) continue;
     ++stage.done;
-    const int64_t begun = seconds_in(r.study / study_paths::begun(job.name)),
-                  done = seconds_in(r.study / study_paths::done(job.name));
+    const int64_t begun = noted_time(r.study / study_paths::begun(job.name)),
+                  done = noted_time(r.study / study_paths::done(job.name));
     if (begun > 0 && done >= begun) stage.seconds += done - begun;
   }
   CsvTable table{{"Stage", "Jobs", "Done", "Time"}, {}};
@@ -195,6 +187,22 @@ std::string trainings_table(const StudyResults& r) {
          "</details>\n";
 }
 
+std::string predictions_table(const StudyResults& r) {
+  CsvTable table{{"Predictions", "Folds", "Device", "Precision", "Hash"}, {}};
+  for (const StudyResult& s : r.systems) {
+    const Path file = r.study / study_paths::predictions(s.system) / "predict_config.json";
+    if (!std::filesystem::exists(file)) continue;
+    const Json json = read_json(file);
+    const auto fact = [&](const char* key) {
+      const Json value = json.value(key, Json("–"));
+      return value.is_string() ? value.get<std::string>() : value.dump();
+    };
+    table.rows.push_back({s.system.name(), fact("folds"), fact("device"), fact("precision"), fact("hash")});
+  }
+  if (table.rows.empty()) return "";
+  return "<details><summary>Every prediction: folds, device, hash</summary>\n" + html::table(table) + "</details>\n";
+}
+
 }  // namespace
 
 std::string learning_section(const StudyResults& r) {
@@ -216,9 +224,10 @@ std::string learning_section(const StudyResults& r) {
 std::string making_section(const StudyResults& r) {
   const Json config = to_json(r.config);
   return "<h2>Design</h2>\n" + data_table(r) + models_table(r) + budget_text(r.config) + plans_text(r) +
-         times_table(r) + trainings_table(r) + "<h2>Configuration</h2>\n<p>metvox " METVOX_VERSION ", study " +
-         config_hash(config) + "</p>\n<details><summary>study.json</summary>\n<pre class=\"wide\">" +
-         html::escape(json_text(config)) + "</pre></details>\n";
+         times_table(r) + trainings_table(r) + predictions_table(r) +
+         "<h2>Configuration</h2>\n<p>metvox " METVOX_VERSION ", study " + config_hash(config) +
+         "</p>\n<details><summary>study.json</summary>\n<pre class=\"wide\">" + html::escape(json_text(config)) +
+         "</pre></details>\n";
 }
 
 }  // namespace metvox

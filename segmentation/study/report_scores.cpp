@@ -68,7 +68,8 @@ std::string dice_figure(const StudyResults& r) {
         }));
   }
   return side_by_side(plots) +
-         "<p class=\"soft\">Mean Dice and its 95 % BCa interval over the held-out cases. The axis need not begin at "
+         "<p class=\"soft\">Mean Dice and its 95 % BCa interval over the held-out cases (figure 1 of the paper). The "
+         "axis need not begin at "
          "0.</p>\n";
 }
 
@@ -85,7 +86,8 @@ std::string distance_figure(const StudyResults& r) {
                              }));
   }
   return side_by_side(plots) +
-         "<p class=\"soft\">HD95 case by case: median, quartiles, whiskers to the last case within 1.5 quartile "
+         "<p class=\"soft\">HD95 case by case (figure 2 of the paper): median, quartiles, whiskers to the last case "
+         "within 1.5 quartile "
          "distances, circles beyond. Infinite distances (one mask empty) are not drawn; the table counts them.</p>\n";
 }
 
@@ -195,7 +197,8 @@ std::string recall_figure(const StudyResults& r) {
 
 std::string scores_section(const StudyResults& r) {
   return "<h2>Scores of the held-out cases</h2>\n" + dice_figure(r) + distance_figure(r) + score_table(r) +
-         "<p class=\"soft\">Mean ± standard deviation (population) [95 % BCa interval]. Specificity depends on how much "
+         "<p class=\"soft\">Mean ± standard deviation (population) [95 % BCa interval]. Specificity depends on how "
+         "much "
          "background an image has, so it compares with no other data set.</p>\n";
 }
 

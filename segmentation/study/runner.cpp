@@ -86,26 +86,47 @@ int run_job(const Job& job, const Path& study, const Path& program) {
 
 }  // namespace
 
+namespace {
+
+// Runs the job and leaves its notes in jobs/.
+JobResult run_noted(const Job& job, const Path& study, const Path& program) {
+  for (const Path& note : {study_paths::done(job.name), study_paths::partial(job.name)})
+    std::filesystem::remove(study / note);
+  note_time(study / study_paths::begun(job.name));
+  const auto start = std::chrono::steady_clock::now();
+  JobResult result;
+  result.exit_code = run_job(job, study, program);
+  result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const bool written = std::filesystem::exists(study / job.output);
+  const bool partial = job.may_be_partial && result.exit_code == static_cast<int>(Fault::partial);
+  result.state = !written || (result.exit_code != 0 && !partial) ? JobState::failed
+                 : partial                                       ? JobState::partial
+                                                                 : JobState::done;
+  if (result.state == JobState::partial) note_time(study / study_paths::partial(job.name));
+  if (result.state != JobState::failed) note_time(study / study_paths::done(job.name));
+  return result;
+}
+
+}  // namespace
+
 std::vector<JobResult> run_jobs(const std::vector<Job>& jobs, const Path& study, const Path& program,
                                 const RunEvents& events) {
   const Lock lock(study);
   std::vector<JobResult> results;
-  std::set<std::string> undone;
+  std::set<std::string> undone, anew;
   for (const Job& job : jobs) {
+    const auto needs_any = [&](const std::set<std::string>& names) {
+      return std::any_of(job.needs.begin(), job.needs.end(), [&](const auto& need) { return names.contains(need); });
+    };
     JobResult& result = results.emplace_back();
-    const bool kept = job_done(job, study);
-    for (const std::string& need : job.needs)
-      if (undone.contains(need) && !kept) result.state = JobState::left_out;
-    if (!kept && result.state != JobState::left_out) {
-      events.begin(job);
-      std::filesystem::remove(study / study_paths::done(job.name));
-      note_time(study / study_paths::begun(job.name));
-      const auto start = std::chrono::steady_clock::now();
-      result.exit_code = run_job(job, study, program);
-      result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-      const bool ok = result.exit_code == 0 && std::filesystem::exists(study / job.output);
-      if (ok) note_time(study / study_paths::done(job.name));
-      result.state = ok ? JobState::done : JobState::failed;
+    if (!job_done(job, study) || needs_any(anew)) {
+      if (needs_any(undone)) {
+        result.state = JobState::left_out;
+      } else {
+        events.begin(job);
+        result = run_noted(job, study, program);
+        anew.insert(job.name);
+      }
     }
     if (result.state == JobState::failed || result.state == JobState::left_out) undone.insert(job.name);
     events.end(job, result);

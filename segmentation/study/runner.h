@@ -8,7 +8,9 @@
 
 namespace metvox {
 
-enum class JobState { kept, done, failed, left_out };  // done before; now; exit code not 0; a need is not done
+// Done before; now; now but for some cases (exit code 5, where a job may leave them out); exit code not 0; a need is
+// not done.
+enum class JobState { kept, done, partial, failed, left_out };
 
 struct JobResult {
   JobState state = JobState::kept;
@@ -21,8 +23,9 @@ struct RunEvents {
   std::function<void(const Job&, const JobResult&)> end;
 };
 
-// Runs what is not done, in order; a job's messages go to jobs/NAME.log. A job that fails leaves only those that need
-// it. One run at a time in a folder, else an Error (Fault::usage). When this process ends, so does its job.
+// Runs what is not done, and what needs a job that was run now, in order; a job's messages go to jobs/NAME.log. A job
+// that fails leaves only those that need it. One run at a time in a folder, else an Error (Fault::usage). When this
+// process ends, so does its job.
 std::vector<JobResult> run_jobs(const std::vector<Job>& jobs, const Path& study, const Path& program,
                                 const RunEvents& events);
 

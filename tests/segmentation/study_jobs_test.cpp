@@ -64,6 +64,8 @@ TEST(study_jobs, the_published_design_has_45_trainings) {
   EXPECT_EQ(of_verb("predict"), 6);
   EXPECT_EQ(of_verb("evaluate"), 6);
   EXPECT_EQ(of_verb("compare"), 2);
+  EXPECT_EQ(of_verb("explain"), 6);
+  EXPECT_EQ(of_verb("experts"), 1);
   EXPECT_EQ(jobs.back().name, "report");
   std::set<std::string> names;
   std::set<Path> outputs;
@@ -163,7 +165,9 @@ TEST(study_jobs, slurm_waits_for_stages_or_for_the_like_number) {
       << submit;
   const std::string tuning = read_text(study / "slurm/fine-tune.sbatch");
   EXPECT_NE(tuning.find("#SBATCH --array=0-14\n"), std::string::npos);
-  EXPECT_NE(tuning.find("  7) run fine-tune-tverskybce-2 train preprocessed/private --fold 2"), std::string::npos);
+  EXPECT_NE(tuning.find("  7) needs='preprocess-private pretrain-tverskybce-2' run fine-tune-tverskybce-2 train "
+                        "preprocessed/private --fold 2"),
+            std::string::npos);
   write_slurm(study_jobs(phantoms({{"pretraining", {{"fold", "all"}}}}), {}), study, "/opt/metvox");
   submit = read_text(study / "slurm/submit.sh");
   EXPECT_NE(submit.find("afterok:$preprocess,afterok:$pretrain"), std::string::npos) << submit;
@@ -184,6 +188,62 @@ TEST(study_jobs, a_failure_leaves_only_what_needs_it) {
   EXPECT_EQ(states(jobs, study), (std::vector<JobState>{kept, done, done, kept, done, done}));
   fs::remove(study / "d.txt");  // the note alone is no output
   EXPECT_EQ(states(jobs, study), (std::vector<JobState>{kept, kept, kept, done, kept, kept}));
+}
+
+TEST(study_jobs, one_fold_has_nobody_to_differ_from) {
+  const std::vector<Job> jobs = study_jobs(phantoms({{"folds", {"all"}}}), {});
+  EXPECT_TRUE(std::none_of(jobs.begin(), jobs.end(), [](const Job& j) { return j.arguments[0] == "explain"; }));
+}
+
+TEST(study_jobs, what_leaves_out_cases_serves_those_that_need_it_and_is_tried_again) {
+  using enum JobState;
+  const Path study = fresh("partial");
+  make_folder(study / "jobs");
+  std::vector<Job> jobs{shell("a", "echo a > a.txt; exit 5", {}), shell("b", "cat a.txt >> b.txt", {"a"}),
+                        shell("c", "echo c > c.txt; exit 5", {})};
+  jobs[0].may_be_partial = true;
+  EXPECT_EQ(states(jobs, study), (std::vector<JobState>{partial, done, failed}));
+  EXPECT_TRUE(fs::exists(study / "jobs/a.partial"));
+  EXPECT_EQ(states(jobs, study), (std::vector<JobState>{partial, done, failed}));
+  jobs[0].arguments[1] = "echo mended > a.txt";
+  jobs[2].arguments[1] = "echo c > c.txt";
+  EXPECT_EQ(states(jobs, study), (std::vector<JobState>{done, done, done}));
+  EXPECT_FALSE(fs::exists(study / "jobs/a.partial"));
+  EXPECT_EQ(read_text(study / "b.txt"), "a\na\nmended\n");
+  EXPECT_EQ(states(jobs, study), (std::vector<JobState>{kept, kept, kept}));
+  write_text(study / "jobs/b.done", "1\n");  // as if a run had been killed between a and b
+  EXPECT_EQ(states(jobs, study), (std::vector<JobState>{kept, done, kept}));
+}
+
+TEST(study_jobs, make_and_slurm_take_what_left_out_cases_too) {
+  const Path study = fresh("partial-files");
+  make_folder(study / "jobs");
+  std::vector<Job> jobs{shell("a", "echo a > a.txt; exit 5", {}), shell("b", "cat a.txt >> b.txt", {"a"})};
+  jobs[0].may_be_partial = true;
+  jobs[1].stage = "after";
+  write_makefile(jobs, study, "/bin/sh");
+  write_slurm({jobs[0]}, study, "/bin/sh");
+  const std::string folder = shell_quoted(study);
+  const auto run = [&](const std::string& command) { return std::system((command + " > /dev/null 2>&1").c_str()); };
+  for (const char* expected : {"a\n", "a\na\n"}) {
+    EXPECT_EQ(run("make -C " + folder), 0);
+    EXPECT_TRUE(fs::exists(study / "jobs/a.partial"));
+    EXPECT_EQ(read_text(study / "b.txt"), expected);  // tried again, and what needs it too
+  }
+  const std::string task = "cd " + folder + " && SLURM_SUBMIT_DIR=. SLURM_ARRAY_TASK_ID=0 bash slurm/shell.sbatch";
+  fs::remove(study / "jobs/a.done");
+  EXPECT_EQ(run(task), 0);
+  EXPECT_TRUE(fs::exists(study / "jobs/a.done"));
+  EXPECT_TRUE(fs::exists(study / "jobs/a.partial"));
+  jobs[0].arguments[1] = "echo a > a.txt";
+  write_makefile(jobs, study, "/bin/sh");
+  EXPECT_EQ(run("make -C " + folder), 0);
+  EXPECT_FALSE(fs::exists(study / "jobs/a.partial"));
+  jobs[0].arguments[1] = "exit 4";
+  write_slurm({jobs[0]}, study, "/bin/sh");
+  fs::remove(study / "jobs/a.done");
+  EXPECT_NE(run(task), 0);
+  EXPECT_FALSE(fs::exists(study / "jobs/a.done"));
 }
 
 TEST(study_jobs, one_run_at_a_time) {

@@ -71,6 +71,18 @@ TEST(explain, writes_maps_on_the_images_grid_and_a_page) {
   const Outcome some = metvox_run(and_more(call, {"--disable-tta", "--what", "errors"}));
   EXPECT_EQ(some.code, 5);
   EXPECT_TRUE(says(some.err, "case two: no truth in"));
+
+  const Path list = out / "cases.csv", few = fresh_folder("few");
+  write_text(list, "sample,marks\ntwo,5\nthree,2\none,1\n");
+  const std::vector<std::string> of_list{"explain",       "-i",     images,    "-m",      model, "-o", few,
+                                         "--disable-tta", "--what", "entropy", "--cases", list};
+  EXPECT_EQ(metvox_run(and_more(of_list, {"--at-most", "1"})).code, 0);
+  EXPECT_TRUE(fs::exists(few / "two"));
+  EXPECT_FALSE(fs::exists(few / "one"));
+  const Outcome absent = metvox_run(of_list);
+  EXPECT_EQ(absent.code, 5);
+  EXPECT_TRUE(says(absent.err, "case three: " + list.string() + " names it")) << absent.err;
+  EXPECT_TRUE(fs::exists(few / "one"));
 }
 
 TEST(explain, options_that_cannot_be_are_usage) {
@@ -88,6 +100,7 @@ TEST(explain, options_that_cannot_be_are_usage) {
   refused({"--what", "disagreement"}, "two folds or more");
   refused({"--region", "XX"}, "it has WT, TC, ET");
   refused({"--at", "1,2,3"}, "--at is a point in one case");
+  refused({"--at-most", "1"}, "--at-most goes with --cases");
   EXPECT_EQ(count_files(out, ".nii.gz"), 0);
 }
 

@@ -28,7 +28,7 @@ const char* const kConfig = R"({
   "training": {"epochs": 2},
   "iterations": 2,
   "val_iterations": 1,
-  "prediction": {"mirroring": false}
+  "prediction": {"mirroring": false, "probabilities": true}
 })";
 
 // A folder to be made, beside its configuration.
@@ -97,9 +97,9 @@ class study : public testing::Test {
 
 TEST_F(study, ends_in_a_report) {
   const std::string page = read_text(undisturbed() / "report" / "index.html");
-  for (const char* part :
-       {"Phantoms are not patients", "not a medical device", "tversky-fine-tuned", "segresnet-scratch", "0.001",
-        "Lesions found, by size", "Learning curves", "Plans moved", "Mann-Whitney", "<svg"})
+  for (const char* part : {"Phantoms are not patients", "not a medical device", "tversky-fine-tuned",
+                           "segresnet-scratch", "0.001", "Lesions found, by size", "Learning curves", "Calibration",
+                           "folds of each ensemble differ", "Plans moved", "Mann-Whitney", "<svg"})
     EXPECT_TRUE(says(page, part)) << part;
   EXPECT_EQ(page.find("src=\"http"), std::string::npos);
   EXPECT_EQ(page.find("<script"), std::string::npos);
@@ -110,6 +110,10 @@ TEST_F(study, ends_in_a_report) {
   EXPECT_TRUE(says(again.err, "was done before"));
   EXPECT_FALSE(says(again.err, "done in"));
   EXPECT_EQ(Json::parse(again.out)["failed"], 0);
+
+  EXPECT_TRUE(fs::exists(undisturbed() / "explained/segresnet-scratch/index.html"));
+  EXPECT_EQ(read_csv(undisturbed() / "statistics/paper/challenging.csv").rows.size(), 3u);
+  EXPECT_EQ(read_csv(undisturbed() / "experts/form/form.csv").rows.size(), 3 * 2u);
 
   std::vector<std::string> other = arguments(undisturbed(), {"--scale", "demo"});
   EXPECT_EQ(metvox_run(other).code, 2);
@@ -151,7 +155,7 @@ TEST_F(study, slurm_scripts_are_sound) {
     EXPECT_EQ(shell("bash -n '" + entry.path().string() + "'"), 0) << entry.path();
     ++scripts;
   }
-  EXPECT_EQ(scripts, 12);
+  EXPECT_EQ(scripts, 14);
   // An sbatch that says what it was given, and numbers its jobs.
   write_text(bin / "sbatch", "#!/usr/bin/env bash\necho \"$*\" >> submitted\nwc -l < submitted\n");
   fs::permissions(bin / "sbatch", fs::perms::owner_all);
@@ -177,7 +181,7 @@ TEST_F(study, dry_run_estimates_and_writes_nothing) {
   ASSERT_EQ(o.code, 0) << o.err;
   EXPECT_FALSE(fs::exists(out));
   const Json plan = Json::parse(o.out);
-  ASSERT_EQ(plan["jobs"].size(), 3 + 4 + 2 + 8 + 4 + 4 + 2 + 1u);
+  ASSERT_EQ(plan["jobs"].size(), 3 + 4 + 2 + 8 + 4 + 4 + 2 + 4 + 1 + 1u);
   for (const Json& job : plan["jobs"]) {
     const std::string name = job["name"];
     if (name.starts_with("scratch") || name.starts_with("predict") || name.starts_with("data")) {
@@ -200,6 +204,69 @@ TEST_F(study, a_failed_job_is_named_and_the_others_run) {
   EXPECT_TRUE(says(o.err, "fine-tune-segresnet-0: left out, since it needs one that failed"));
   EXPECT_TRUE(says(read_text(out / "jobs/pretrain-segresnet-all.log"), "not finite"));
   EXPECT_EQ(metvox_run(arguments(out, {"--report"})).code, 3);  // nothing to report
+}
+
+TEST_F(study, a_damaged_case_is_left_out_and_named) {
+  const Path out = fresh_study("damaged");
+  fs::copy(undisturbed(), out, fs::copy_options::recursive);
+  const Path image = out / "data/held-out/imagesTr" / "phantom_0002_0000.nii.gz";
+  ASSERT_TRUE(fs::exists(image));
+  const Bytes whole = read_bytes(image);
+  write_text(image, "torn");
+  for (const auto& entry : fs::directory_iterator(out / "predictions")) {
+    fs::remove(entry.path() / "phantom_0002.nii.gz");
+    fs::remove(out / "jobs" / ("predict-" + entry.path().filename().string() + ".done"));
+  }
+  const Outcome o = metvox_run(arguments(out));
+  EXPECT_EQ(o.code, 5) << o.err;
+  EXPECT_TRUE(says(o.err, "predict-segresnet-scratch done in")) << o.err;
+  EXPECT_TRUE(says(o.err, "without some cases"));
+  EXPECT_EQ(read_csv(out / "scores/segresnet-scratch/scores.csv").rows.size(), 2u);
+  const std::string page = read_text(out / "report/index.html");
+  EXPECT_TRUE(says(page, "Cases are left out"));
+  EXPECT_TRUE(says(page, "the 2 held-out cases"));
+
+  write_bytes(image, whole);  // mended
+  const Outcome again = metvox_run(arguments(out));
+  EXPECT_EQ(again.code, 0) << again.err;
+  EXPECT_EQ(read_csv(out / "scores/segresnet-scratch/scores.csv").rows.size(), 3u);
+  EXPECT_FALSE(says(read_text(out / "report/index.html"), "Cases are left out"));
+}
+
+TEST_F(study, experts_judge_without_knowing_whom) {
+  const Path out = fresh_study("judged"), answers = out.parent_path() / "answers.csv";
+  fs::copy(undisturbed(), out, fs::copy_options::recursive);
+  const CsvTable key = read_csv(out / "experts/key.csv");
+  const std::string page = read_text(out / "experts/form/form.html");
+  EXPECT_TRUE(says(page, "not a medical device"));
+  EXPECT_TRUE(says(page, key.rows[0][0]));
+  for (const char* name : {"tversky", "segresnet", "src=\"http", "href=\"http"}) EXPECT_FALSE(says(page, name)) << name;
+  EXPECT_TRUE(fs::exists(out / "experts/form/phantom_0001_B.nii.gz"));
+
+  CsvTable form = read_csv(out / "experts/form/form.csv");
+  for (size_t i = 0; i < form.rows.size(); ++i) {
+    form.rows[i][form.column("expert", "")] = "Dr <b>A</b>";
+    form.rows[i][form.column("overall", "")] = key.rows[i][3] == key.rows[0][3] ? "5" : "2";
+  }
+  write_csv(answers, form);
+  const Outcome o = metvox_run({"experts", out, "--answers", answers, "--json"});
+  ASSERT_EQ(o.code, 0) << o.err;
+  EXPECT_EQ(Json::parse(o.out)["judgements"], 6);
+  const std::string report = read_text(out / "report/index.html");
+  EXPECT_TRUE(says(report, "<td>" + key.rows[0][3] + "</td><td>3</td><td>5.00</td>")) << report.size();
+  EXPECT_FALSE(says(report, "<b>A</b>"));
+  EXPECT_EQ(read_csv(out / "experts/ratings.csv").rows.size(), 6u);
+  // The same form again; another one only where the first is taken away.
+  EXPECT_EQ(metvox_run({"experts", out, "--quiet"}).code, 0);
+  EXPECT_EQ(read_csv(out / "experts/key.csv").rows, key.rows);
+  const Outcome other = metvox_run({"experts", out, "--systems", "segresnet-scratch"});
+  EXPECT_EQ(other.code, 2);
+  EXPECT_TRUE(says(other.err, "another form was handed out")) << other.err;
+  EXPECT_EQ(metvox_run({"experts", out, "--systems", "nobody"}).code, 2);
+  form.rows[1][form.column("overall", "")] = "6";
+  write_csv(answers, form);
+  EXPECT_EQ(metvox_run({"experts", out, "--answers", answers}).code, 3);
+  EXPECT_EQ(metvox_run({"experts", out, "--answers", answers, "--seed", "1"}).code, 2);
 }
 
 TEST_F(study, wrong_usage) {
