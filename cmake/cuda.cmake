@@ -48,6 +48,8 @@ function(metvox_kgpu)
   set(hopper_files ${files})
   list(FILTER files EXCLUDE REGEX "_sm90a\\.cu$")
   list(FILTER hopper_files INCLUDE REGEX "_sm90a\\.cu$")
+  # Sums of windows are the same bits wherever they are kept, on the GPU or on the host.
+  set_source_files_properties(${CMAKE_SOURCE_DIR}/kernels/cuda/window.cu PROPERTIES COMPILE_OPTIONS -fmad=false)
   metvox_kgpu_objects(metvox_kgpu ${files})
   set(objects $<TARGET_OBJECTS:metvox_kgpu>)
   if(hopper_files)

@@ -18,7 +18,8 @@ struct WindowWeights {
 };
 
 void cut_window(Stream&, View volume, const WindowPlace&, View x);
-// volume += weight * y; the volume may also be f16, and each sum is then rounded to it
-void blend_window(Stream&, View y, const WindowPlace&, const WindowWeights&, View volume);
+// sums += weight * y. sums f32, or f16 to which each is rounded, (C, planes, y, x) may keep fewer planes than the
+// volume has: plane z lies at z % planes, and no two of the window's may meet.
+void blend_window(Stream&, View y, const WindowPlace&, const WindowWeights&, View sums);
 
 }  // namespace metvox

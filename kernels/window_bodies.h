@@ -53,8 +53,8 @@ struct CutWindowBody {
 template <class T, class V>
 struct BlendWindowBody {
   const T* y;
-  V* volume;
-  int64_t channels;
+  V* sums;
+  int64_t channels, planes;
   const float* weights;
   float share;
   WindowPlace at;
@@ -78,7 +78,7 @@ struct BlendWindowBody {
     const bool inside = within(z, at.size[0]) && within(v, at.size[1]);
     const int64_t first = at.start[2] < 0 ? -at.start[2] : 0, room = at.size[2] - at.start[2];
     const T* from = y + (mirrored(d, D, at.flips & 1) * H + mirrored(h, H, at.flips & 2)) * W * channels + r;
-    V* to = volume + ((r * at.size[0] + z) * at.size[1] + v) * at.size[2] + at.start[2];
+    V* to = sums + ((r * planes + z % planes) * at.size[1] + v) * at.size[2] + at.start[2];
     return {from,
             to,
             first,

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <optional>
 
 #include "segmentation/data/case_fault.h"
 #include "segmentation/data/config_hash.h"
-#include "segmentation/data/resample.h"
 #include "segmentation/data/system_memory.h"
-#include "segmentation/inference/predict_cases.h"
+#include "segmentation/inference/predict_memory.h"
+#include "tools/byte_size.h"
 #include "tools/cli.h"
 #include "tools/predictions.h"
 #include "tools/progress.h"
@@ -21,6 +22,7 @@ struct Request {
   std::string sums = "auto";
   PredictorOptions predictor;
   PredictOptions cases;
+  std::optional<ByteSize> max_ram, max_vram;
 };
 
 bool parse(CommandLine& line, Request& r) {
@@ -40,11 +42,16 @@ bool parse(CommandLine& line, Request& r) {
       "how windows are summed; f16 as nnU-Net does it; auto: so where a model of nnU-Net is to write labels only");
   line.option("save-probabilities", r.cases.probabilities, "also write CASE_probabilities.safetensors");
   line.option("overwrite", r.cases.overwrite, "predict finished cases again and replace them");
+  line.option("max-ram", r.max_ram, "SIZE", "keep the process below this much memory, such as 4G; same result, slower");
+  line.option("max-vram", r.max_vram, "SIZE", "take no more of a GPU's memory, such as 6G; same result, slower");
   line.common({Common::device, Common::engine, Common::precision, Common::threads, Common::json, Common::quiet,
                Common::dry_run});
   if (!line.parse()) return false;
   r.predictor.mirror = !r.no_mirror;
   r.predictor.target = line.target();
+  if (r.max_vram && r.predictor.target.device.is_cpu())
+    fail(Fault::usage, "--max-vram: ", name_of(r.predictor.target.device), " is no GPU; --max-ram bounds the process");
+  if (r.max_vram) r.predictor.max_device_bytes = r.max_vram->bytes;
   return true;
 }
 
@@ -84,90 +91,64 @@ Json resolved_config(const Request& r, const ModelFolder& model) {
 
 int64_t mib(size_t bytes) { return static_cast<int64_t>((bytes + (1 << 19)) >> 20); }
 
-// What a case needs at most: it may be cropped before it is resampled.
-struct CaseNeeds {
-  std::string id;
-  Int3 voxels{};
-  int64_t runs = 0;
-  size_t bytes = 0;
-};
-
-CaseNeeds needs_of(const CaseFiles& files, const Predictor& predictor, const ModelFolder& model, bool probabilities) {
-  const Geometry g = read_sequence_header(files.images.front()).geometry;
-  for (size_t c = 1; c < files.images.size(); ++c) read_sequence_header(files.images[c]);  // refuses what reading would
-  const auto& spacing = model.config().spacing_mm;
-  Int3 shape{};
-  Double3 from{}, to{};
-  for (int a = 0; a < 3; ++a) {
-    const int axis = 2 - model.plans.transpose_forward[a];
-    shape[a] = g.shape[axis];
-    from[a] = g.spacing_mm[axis];
-    to[a] = spacing.size() == 3 ? spacing[a] : a == 0 ? from[a] : spacing[a - 1];
-  }
-  CaseNeeds needs;
-  needs.id = files.id;
-  needs.voxels = resampled_shape(shape, from, to);
-  needs.runs = predictor.runs(needs.voxels);
-  // Reading holds every sequence twice; then come the data and the logits; at last the logits and what is written.
-  const size_t channels = files.images.size(), inputs = input_channels(model.dataset, model.config()),
-               heads = predictor.heads(), raw = volume(shape), kept = volume(needs.voxels);
-  const size_t restored = sizeof(float) * heads * kept + raw + (probabilities ? sizeof(float) * heads * raw : 0);
-  needs.bytes =
-      std::max(sizeof(float) * std::max(channels * (raw + std::max(raw, kept)), (inputs + heads) * kept), restored);
-  return needs;
-}
-
-// Of every case whose header can be read; the others are faults, told at once or when it is their turn.
-struct Needs {
-  std::vector<CaseNeeds> cases;
-  std::vector<std::string> faults;
-  CaseNeeds largest;
-};
-
-Needs needs_of(const std::vector<CaseFiles>& cases, const Request& r, const Predictor& predictor,
-               const ModelFolder& model) {
-  Needs needs;
+// Of every case that is to be predicted and whose header can be read; the others are faults, told at once or when it is
+// their turn.
+PredictNeeds needs_of(const std::vector<CaseFiles>& cases, const Request& r, const Predictor& predictor,
+                      const ModelFolder& model, std::vector<std::string>& faults) {
+  PredictNeeds needs;
+  const PredictorMemory m = predictor.memory();
+  needs.there = resident_bytes().now;
+  needs.ever = resident_bytes().most;
+  if (r.predictor.target.device.is_cpu()) needs.arena = m.arena + m.packed;
   for (const CaseFiles& files : cases) {
+    if (!r.cases.overwrite && finished(prediction_files(r.output, files.id), r.cases.probabilities)) continue;
     const auto fault =
         try_case(files.id, [&] { needs.cases.push_back(needs_of(files, predictor, model, r.cases.probabilities)); });
-    if (fault) needs.faults.push_back(fault->text);
-    else if (needs.cases.back().bytes > needs.largest.bytes) needs.largest = needs.cases.back();
+    if (fault) faults.push_back(fault->text);
   }
   return needs;
 }
 
-size_t bytes_of(const PredictorMemory& m) { return m.arena + m.weights + m.packed; }
-
-void look_for_memory(const CommandLine& line, const Predictor& predictor, const Needs& needs) {
-  const size_t own = bytes_of(predictor.memory());
+void look_for_memory(const CommandLine& line, const PredictNeeds& needs, bool one_by_one) {
   const SystemMemory memory = system_memory();
-  if (!line.values().dry_run) require_memory("the model", own, memory);
-  const std::string warning =
-      memory_warning(sentence("the model with case ", needs.largest.id), own + needs.largest.bytes, memory);
+  if (!line.values().dry_run) require_memory("the model", needs.there + needs.arena, memory);
+  if (!needs.largest()) return;
+  const std::string warning = memory_warning(sentence("the model with case ", needs.largest()->id),
+                                             needs.peak(one_by_one) - needs.there, memory);
   if (!warning.empty()) line.warn("warning: ", warning);
 }
 
-int dry_run(const CommandLine& line, const Predictor& predictor, const Needs& needs, std::vector<std::string> faults) {
-  faults.insert(faults.end(), needs.faults.begin(), needs.faults.end());
+// The most of one case.
+size_t bytes_of(const CaseNeeds& c, bool one_by_one) {
+  return std::max({one_by_one ? c.one_by_one_bytes : c.at_once_bytes, c.running_bytes, c.writing_bytes});
+}
+
+int dry_run(const CommandLine& line, const Predictor& predictor, const PredictNeeds& needs, bool one_by_one,
+            const std::vector<std::string>& faults) {
   Json list = Json::array();
   for (const CaseNeeds& c : needs.cases) {
-    list.push_back(
-        {{"case", c.id}, {"voxels_at_most", c.voxels}, {"network_runs_at_most", c.runs}, {"bytes_at_most", c.bytes}});
+    const size_t bytes = bytes_of(c, one_by_one);
+    list.push_back({{"case", c.id},
+                    {"voxels_at_most", c.voxels},
+                    {"network_runs_at_most", c.runs},
+                    {"bytes_at_most", bytes},
+                    {"device_bytes_at_most", predictor.device_case_bytes(c.voxels)}});
     line.say(c.id, ": at most ", c.voxels[0], "x", c.voxels[1], "x", c.voxels[2], " voxels, ", counted(c.runs, "run"),
-             " of the network, ", mib(c.bytes), " MiB");
+             " of the network, ", mib(bytes), " MiB");
   }
   for (const std::string& fault : faults) line.warn(fault);
   const PredictorMemory m = predictor.memory();
-  const size_t sum = bytes_of(m) + needs.largest.bytes;
-  line.say("arena ", mib(m.arena), " MiB, weights ", mib(m.weights), ", packed copies ", mib(m.packed),
-           ", largest case ", mib(needs.largest.bytes), "; ", mib(sum), " MiB in all");
+  const size_t weights = m.weights + m.waiting, sum = needs.peak(one_by_one);
+  line.say("arena ", mib(m.arena), " MiB, weights ", mib(weights), ", packed copies ", mib(m.packed), ", ",
+           one_by_one ? "sequences read one by one" : "sequences read at once", "; the process at most ", mib(sum),
+           " MiB, at least ", mib(needs.peak(true)), " with --max-ram");
   if (line.values().json)
     print_json({{"cases", list},
                 {"arena_bytes", m.arena},
-                {"weights_bytes", m.weights},
+                {"weights_bytes", weights},
                 {"packed_bytes", m.packed},
-                {"largest_case_bytes", needs.largest.bytes},
                 {"sum_bytes", sum},
+                {"least_bytes", needs.peak(true)},
                 {"faults", faults}});
   return faults.empty() ? 0 : code(list.empty() ? Fault::input : Fault::partial);
 }
@@ -175,6 +156,7 @@ int dry_run(const CommandLine& line, const Predictor& predictor, const Needs& ne
 int run(CommandLine& line) {
   Request r;
   if (!parse(line, r)) return 0;
+  give_back_what_is_freed();
   const ModelFolder model = open_model(r.model, r.checkpoint, r.folds);
   require_previous_stage(r, model);
   if (r.folds.empty()) r.folds = model.folds;
@@ -184,9 +166,14 @@ int run(CommandLine& line) {
   const std::vector<CaseFiles> cases = find_inputs(r.input, model.dataset.channel_names, &faults);
   if (cases.empty()) return report_predictions(line, r.output, {}, faults);
   Predictor predictor(model, r.folds, r.checkpoint, r.predictor);
-  const Needs needs = needs_of(cases, r, predictor, model);
-  if (r.predictor.target.device.kind == Device::Kind::cpu) look_for_memory(line, predictor, needs);
-  if (line.values().dry_run) return dry_run(line, predictor, needs, std::move(faults));
+  std::vector<std::string> unread;
+  const PredictNeeds needs = needs_of(cases, r, predictor, model, unread);
+  if (r.max_ram) r.cases.one_by_one = must_read_one_by_one(needs, r.max_ram->bytes);
+  if (r.predictor.target.device.is_cpu()) look_for_memory(line, needs, r.cases.one_by_one);
+  if (line.values().dry_run) {
+    faults.insert(faults.end(), unread.begin(), unread.end());
+    return dry_run(line, predictor, needs, r.cases.one_by_one, faults);
+  }
   r.cases.note = write_config(line, r.output, resolved_config(r, model));
   Predictions done;
   {

@@ -35,14 +35,14 @@ void cut_window(Stream& stream, View volume, const WindowPlace& at, View x) {
   });
 }
 
-void blend_window(Stream& stream, View y, const WindowPlace& at, const WindowWeights& w, View volume) {
+void blend_window(Stream& stream, View y, const WindowPlace& at, const WindowWeights& w, View sums) {
   dispatch_type(y.dtype, [&]<class T>() {
-    const auto blend = [&]<class V>(V* sums) {
-      for_each_voxel(stream,
-                     BlendWindowBody<T, V>{y.as<T>(), sums, volume.shape[0], w.voxels.as<float>(), w.share, at});
+    const auto blend = [&]<class V>(V* to) {
+      for_each_voxel(stream, BlendWindowBody<T, V>{y.as<T>(), to, sums.shape[0], sums.shape[1], w.voxels.as<float>(),
+                                                   w.share, at});
     };
-    if (volume.dtype == DType::f16) blend(volume.as<f16>());
-    else blend(volume.as<float>());
+    if (sums.dtype == DType::f16) blend(sums.as<f16>());
+    else blend(sums.as<float>());
   });
 }
 

@@ -95,17 +95,25 @@ void fill_holes(uint8_t* mask, const Int3& n) {
 }  // namespace
 
 Tensor nonzero_mask(const Tensor& data) {
-  check(data.shape().rank() == 4, "nonzero_mask: the data are ", data.shape(), ", expected (C, z, y, x)");
-  const Int3 n{data.shape()[1], data.shape()[2], data.shape()[3]};
-  Tensor mask = Tensor::empty({n[0], n[1], n[2]}, DType::u8);
+  const Shape& n = data.shape();
+  check(n.rank() == 4, "nonzero_mask: the data are ", n, ", expected (C, z, y, x)");
+  Geometry grid;
+  grid.shape = {n[3], n[2], n[1]};
+  return nonzero_mask(sequences_of({data, grid, {}}));
+}
+
+Tensor nonzero_mask(const SequenceSource& sequences) {
+  const auto& shape = sequences.geometry.shape;
+  const Int3 n{shape[2], shape[1], shape[0]};
+  Tensor mask = Tensor::zeros({n[0], n[1], n[2]}, DType::u8);
   uint8_t* m = mask.data<uint8_t>();
-  const int64_t voxels = mask.size();
-  parallel_for(voxels, 1 << 16, [&](int64_t first, int64_t last) {
-    for (int64_t c = 0; c < data.shape()[0]; ++c) {
-      const float* x = data.data<float>() + c * voxels;
-      for (int64_t i = first; i < last; ++i) m[i] = static_cast<uint8_t>((c > 0 && m[i]) | (x[i] != 0));
-    }
-  });
+  for (int64_t c = 0; c < sequences.count; ++c) {
+    const Tensor sequence = sequences.sequence(c);
+    const float* x = sequence.data<float>();
+    parallel_for(mask.size(), 1 << 16, [&](int64_t first, int64_t last) {
+      for (int64_t i = first; i < last; ++i) m[i] = static_cast<uint8_t>(m[i] | (x[i] != 0));
+    });
+  }
   fill_holes(m, n);
   return mask;
 }

@@ -9,6 +9,8 @@ namespace metvox {
 
 // Axis k of the result is axis order[k] of `volume` (three axes); the same memory when nothing moves.
 Tensor permute(const Tensor& volume, const std::array<int, 3>& order);
+// The same of a part: `out` is filled with what begins at `first`, an index into `volume`.
+void permute_part(const Tensor& volume, const Int3& first, const std::array<int, 3>& order, const Tensor& out);
 std::array<int, 3> inverse(const std::array<int, 3>& order);
 
 // v[order[0]], v[order[1]], v[order[2]].

@@ -15,18 +15,6 @@ namespace {
 
 Int3 size_of(const CropBox& b) { return {b.last[0] - b.first[0], b.last[1] - b.first[1], b.last[2] - b.first[2]}; }
 
-Tensor permute_channels(const Tensor& data, const std::array<int, 3>& order) {
-  if (order == std::array<int, 3>{0, 1, 2}) return data;
-  const Shape& n = data.shape();
-  const Int3 to = permute(Int3{n[1], n[2], n[3]}, order);
-  Tensor out = Tensor::empty({n[0], to[0], to[1], to[2]}, data.dtype());
-  for (int64_t c = 0; c < n[0]; ++c) {
-    const Tensor channel = permute(data.slice(c, 1).reshape({n[1], n[2], n[3]}), order);
-    std::memcpy(out.slice(c, 1).data<float>(), channel.data<float>(), channel.bytes());
-  }
-  return out;
-}
-
 // f(offset in the volume, offset in the crop) for each row of the crop.
 template <class F>
 void for_each_row(const Shape& n, const CropBox& box, F&& f) {
@@ -36,19 +24,6 @@ void for_each_row(const Shape& n, const CropBox& box, F&& f) {
       for (int64_t y = 0; y < size[1]; ++y)
         f(((z + box.first[0]) * n[1] + y + box.first[1]) * n[2] + box.first[2], (z * size[1] + y) * size[2]);
   });
-}
-
-Tensor crop(const Tensor& data, const Shape& grid, const CropBox& box) {
-  const Int3 size = size_of(box);
-  Tensor out = Tensor::empty({data.shape()[0], size[0], size[1], size[2]}, DType::f32);
-  for (int64_t c = 0; c < data.shape()[0]; ++c) {
-    const float* in = data.data<float>() + c * grid.size();
-    float* to = out.data<float>() + c * volume(size);
-    for_each_row(grid, box, [&](int64_t i, int64_t o) {
-      std::memcpy(to + o, in + i, sizeof(float) * static_cast<size_t>(size[2]));
-    });
-  }
-  return out;
 }
 
 // Labels in the box; background outside the mask is -1.
@@ -99,6 +74,19 @@ std::vector<Tensor> class_locations(const Tensor& seg, const std::vector<LabelTa
   return out;
 }
 
+bool uses_mask(const Configuration& configuration) {
+  const auto& all = configuration.use_mask_for_norm;
+  return std::find(all.begin(), all.end(), true) != all.end();
+}
+
+// Of the raw case, after transpose_forward.
+Double3 spacing_of(const Geometry& g, const Plans& plans) {
+  return permute(Double3{g.spacing_mm[2], g.spacing_mm[1], g.spacing_mm[0]}, plans.transpose_forward);
+}
+Int3 transposed_shape(const Geometry& g, const Plans& plans) {
+  return permute(Int3{g.shape[2], g.shape[1], g.shape[0]}, plans.transpose_forward);
+}
+
 }  // namespace
 
 Double3 target_spacing_mm(const CaseProperties& properties, const Configuration& configuration) {
@@ -106,50 +94,80 @@ Double3 target_spacing_mm(const CaseProperties& properties, const Configuration&
   return mm.size() == 2 ? Double3{properties.spacing_mm[0], mm[0], mm[1]} : Double3{mm[0], mm[1], mm[2]};
 }
 
-PreprocessedCase preprocess_case(const std::string& id, const CaseImages& images, const Tensor& labels,
+PreprocessedCase preprocess_case(const std::string& id, const SequenceSource& sequences, const Tensor& labels,
                                  const Plans& plans, const Configuration& configuration, const Labels& names,
                                  uint64_t seed) {
-  const int64_t channels = images.data.shape()[0];
+  const int64_t channels = sequences.count;
   if (static_cast<size_t>(channels) != configuration.normalization_schemes.size())
     fail(Fault::input, "case ", id, " has ", channels, " sequences, but the plans are for ",
          configuration.normalization_schemes.size());
   PreprocessedCase out;
   CaseProperties& p = out.properties;
   p.id = id;
-  p.geometry = images.geometry;
-  const auto& mm = images.geometry.spacing_mm;
-  p.spacing_mm = permute(Double3{mm[2], mm[1], mm[0]}, plans.transpose_forward);
+  p.geometry = sequences.geometry;
+  p.spacing_mm = spacing_of(p.geometry, plans);
 
-  const Tensor data = permute_channels(images.data, plans.transpose_forward);
-  const Tensor mask = nonzero_mask(data);
+  Tensor mask = permute(nonzero_mask(sequences), plans.transpose_forward);
   const CropBox box = bounding_box(mask);
   p.shape_before_cropping = {mask.shape()[0], mask.shape()[1], mask.shape()[2]};
   p.bbox_first = box.first;
   p.bbox_last = box.last;
-  p.shape_after_cropping = size_of(box);
-  if (volume(p.shape_after_cropping) == 0) fail(Fault::input, "case ", id, ": every voxel of every sequence is 0");
-
-  out.data = crop(data, mask.shape(), box);
-  const Tensor seg = crop_seg(labels ? permute(labels, plans.transpose_forward) : Tensor{}, mask, box);
-  const Int3& size = p.shape_after_cropping;
-  for (int64_t c = 0; c < channels; ++c) {
-    const auto k = static_cast<size_t>(c);
-    Tensor channel = out.data.slice(c, 1).reshape({size[0], size[1], size[2]});
-    normalize(channel, configuration.normalization_schemes[k], configuration.use_mask_for_norm[k] ? seg : Tensor{},
-              k < plans.intensities.size() ? plans.intensities[k] : IntensityProperties{});
-  }
+  const Int3 size = p.shape_after_cropping = size_of(box);
+  if (volume(size) == 0) fail(Fault::input, "case ", id, ": every voxel of every sequence is 0");
   const Double3 target = target_spacing_mm(p, configuration);
   const Int3 shape = resampled_shape(size, p.spacing_mm, target);
   for (int64_t e : shape)
     if (e < 1)
       fail(Fault::input, "case ", id, ": nothing is left of ", size[0], "x", size[1], "x", size[2],
            " voxels at the plan's spacing");
-  out.data = resample_data(out.data, shape, p.spacing_mm, target, 3);
+
+  Tensor seg;
+  if (labels || uses_mask(configuration))
+    seg = crop_seg(labels ? permute(labels, plans.transpose_forward) : Tensor{}, mask, box);
+  mask = Tensor();
+  out.data = Tensor::empty({channels, shape[0], shape[1], shape[2]}, DType::f32);
+  const Int3 first = permute(box.first, plans.transpose_backward);
+  Tensor cropped;  // a channel at a time; where nothing is resampled it is the result
+  for (int64_t c = 0; c < channels; ++c) {
+    const auto k = static_cast<size_t>(c);
+    const Tensor to = out.data.slice(c, 1).reshape({shape[0], shape[1], shape[2]});
+    if (shape == size) cropped = to;
+    else if (!cropped) cropped = Tensor::empty({size[0], size[1], size[2]}, DType::f32);
+    permute_part(sequences.sequence(c), first, plans.transpose_forward, cropped);
+    normalize(cropped, configuration.normalization_schemes[k], configuration.use_mask_for_norm[k] ? seg : Tensor{},
+              k < plans.intensities.size() ? plans.intensities[k] : IntensityProperties{});
+    if (shape != size) resample_channel(cropped, to, p.spacing_mm, target, 3);
+  }
   if (labels) {
     out.seg = resample_labels(seg, shape, p.spacing_mm, target);
     out.locations = class_locations(out.seg, names.foreground(), seed);
   }
   return out;
+}
+
+Int3 preprocessed_shape(const Geometry& geometry, const Plans& plans, const Configuration& configuration) {
+  CaseProperties p;
+  p.spacing_mm = spacing_of(geometry, plans);
+  return resampled_shape(transposed_shape(geometry, plans), p.spacing_mm, target_spacing_mm(p, configuration));
+}
+
+size_t preprocess_bytes(const Geometry& geometry, const Plans& plans, const Configuration& configuration,
+                        int64_t held) {
+  CaseProperties p;
+  p.spacing_mm = spacing_of(geometry, plans);
+  const Int3 size = transposed_shape(geometry, plans), shape = preprocessed_shape(geometry, plans, configuration);
+  const auto raw = static_cast<size_t>(volume(size)), kept = static_cast<size_t>(volume(shape));
+  const size_t channels = configuration.normalization_schemes.size(), channel = raw * sizeof(float);
+  const size_t sequences = static_cast<size_t>(held) * channel;
+  const size_t reading = sequences + (held > 1 ? static_cast<size_t>(std::min<int64_t>(held, threads())) * channel : 0);
+  const bool moved = plans.transpose_forward != std::array<int, 3>{0, 1, 2};
+  const size_t masking = sequences + raw * (moved || uses_mask(configuration) ? 2 : 1);
+  const size_t resampling =
+      shape == size ? 0
+                    : channel + resample_scratch_bytes(size, shape, p.spacing_mm, target_spacing_mm(p, configuration));
+  const size_t filling =
+      sequences + channels * kept * sizeof(float) + resampling + (uses_mask(configuration) ? raw : 0);
+  return std::max({reading, masking, filling});
 }
 
 }  // namespace metvox

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// From a raw case to what the network sees, and the way back: nnU-Net 2.8.1,
-// preprocessing/preprocessors/default_preprocessor.py and inference/export_prediction.py.
+// From a raw case to what the network sees (nnU-Net 2.8.1, preprocessing/preprocessors/default_preprocessor.py).
 // A preprocessed case is one file, CASE.safetensors: tensors data f32 (C, z, y, x) and, with labels, seg i8 (z, y, x)
 // (-1 outside the non-zero mask) and locations_0, 1, ... i32 (n, 3), one for each of Labels::foreground(); metadata
 // "properties". data and locations lie at addresses that 4 divides.
 #pragma once
 #include "segmentation/data/plans.h"
+#include "segmentation/data/sequences.h"
 
 namespace metvox {
 
@@ -31,12 +31,24 @@ struct CropBox {
 };
 // Mask: any channel non-zero, holes filled (6-connected background). Returns u8 (z, y, x).
 Tensor nonzero_mask(const Tensor& data);
+Tensor nonzero_mask(const SequenceSource& sequences);  // in file order
 CropBox bounding_box(const Tensor& mask);
 
-// Labels u8 (z, y, x) as read, or empty (prediction). `seed` draws class locations.
-PreprocessedCase preprocess_case(const std::string& id, const CaseImages& images, const Tensor& labels,
+// Asks for each sequence twice, one at a time. Labels u8 (z, y, x) as read, or empty (prediction). `seed` draws class
+// locations.
+PreprocessedCase preprocess_case(const std::string& id, const SequenceSource& sequences, const Tensor& labels,
                                  const Plans& plans, const Configuration& configuration, const Labels& names,
                                  uint64_t seed);
+inline PreprocessedCase preprocess_case(const std::string& id, const CaseImages& images, const Tensor& labels,
+                                        const Plans& plans, const Configuration& configuration, const Labels& names,
+                                        uint64_t seed) {
+  return preprocess_case(id, sequences_of(images), labels, plans, configuration, names, seed);
+}
+// The data's grid where nothing is cropped, the largest there can be. Throws Error (Fault::input) beyond 2^31 voxels.
+Int3 preprocessed_shape(const Geometry& geometry, const Plans& plans, const Configuration& configuration);
+// The most that preprocessing without labels holds at once, its result and the sequences included, of which so many
+// are in memory at a time.
+size_t preprocess_bytes(const Geometry& geometry, const Plans& plans, const Configuration& configuration, int64_t held);
 
 Json to_json(const CaseProperties& properties);
 CaseProperties properties_from_json(const Json& json, const Path& where);
@@ -46,15 +58,5 @@ Double3 target_spacing_mm(const CaseProperties& properties, const Configuration&
 void write_preprocessed(const Path& path, const PreprocessedCase& c);
 PreprocessedCase read_preprocessed(const Path& path);
 CaseProperties read_properties(const Path& path);
-
-// Logits (R, z, y, x) f32 or f16 as preprocess_case shaped the case, to u8 labels on the raw file's grid (z, y, x in
-// file order), slab by slab; of f16 ones, what is interpolated is rounded to f16, as nnU-Net has it. When
-// `probabilities` is given it becomes f32 (R, ...) on that grid: sigmoid or softmax; outside the crop 0, but 1 for the
-// background of a softmax.
-Tensor restore_labels(const Tensor& logits, const CaseProperties& properties, const Plans& plans,
-                      const Configuration& configuration, const Labels& labels, Tensor* probabilities = nullptr);
-// Any maps (R, z, y, x) f32 of such a case on the raw file's grid, interpolated as logits are; 0 outside the crop.
-Tensor restore_maps(const Tensor& maps, const CaseProperties& properties, const Plans& plans,
-                    const Configuration& configuration);
 
 }  // namespace metvox

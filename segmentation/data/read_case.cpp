@@ -6,7 +6,7 @@
 
 #include "io/nifti.h"
 #include "segmentation/data/case_fault.h"
-#include "segmentation/data/dataset.h"
+#include "segmentation/data/sequences.h"
 #include "tensor/threads.h"
 
 namespace metvox {
@@ -67,16 +67,57 @@ Volume read_sequence(const Path& path) {
   return v;
 }
 
+namespace {
+
+[[noreturn]] void fail_grids(const std::string& id, const std::vector<Path>& paths,
+                             const std::vector<Geometry>& geometries) {
+  std::string grids;
+  for (size_t k = 0; k < paths.size(); ++k) grids += "\n  " + paths[k].string() + ": " + describe(geometries[k]);
+  fail(Fault::input, "case ", id, ": the sequences lie on different grids; register and resample them to one:", grids);
+}
+
+// The voxels on the grid of the first sequence; empty where they do not lie on it. What is to be said of them is added.
+Tensor join(const Volume& v, const Path& path, const Geometry& grid, const Path& first,
+            std::vector<std::string>& warnings) {
+  const Tensor voxels = onto_lattice(v, grid);
+  if (voxels && voxels.data<float>() != v.voxels.data<float>())
+    warnings.push_back(sentence(path.string(), ": its axes, ", v.geometry.axes(), ", are turned to ", grid.axes(),
+                                " as in ", first.string()));
+  for (const std::string& w : v.warnings) warnings.push_back(path.string() + ": " + w);
+  return voxels;
+}
+
+std::vector<Geometry> geometries_of(const std::vector<Path>& paths) {
+  std::vector<Geometry> all;
+  for (const Path& path : paths) all.push_back(read_sequence_header(path).geometry);
+  return all;
+}
+
+void copy_voxels(const Tensor& from, const Tensor& to) { std::memcpy(to.view().data, from.view().data, from.bytes()); }
+
+}  // namespace
+
+// Each is copied to its place as soon as it is read, so that no two copies of all of them are held.
 CaseImages read_case(const CaseFiles& files) {
   check(!files.images.empty(), "read_case: case ", files.id, " has no images");
   const size_t channels = files.images.size();
-  std::vector<Volume> volumes(channels);
   return naming_case(files.id, [&] {
+    CaseImages out;
+    out.geometry = read_sequence_header(files.images.front()).geometry;
+    const auto& n = out.geometry.shape;
+    out.data = Tensor::empty({static_cast<int64_t>(channels), n[2], n[1], n[0]}, DType::f32);
+    std::vector<std::vector<std::string>> warnings(channels);
     parallel_for(static_cast<int64_t>(channels), 1, [&](int64_t first, int64_t last) {
-      for (int64_t c = first; c < last; ++c)
-        volumes[static_cast<size_t>(c)] = read_sequence(files.images[static_cast<size_t>(c)]);
+      for (int64_t c = first; c < last; ++c) {
+        const Path& path = files.images[static_cast<size_t>(c)];
+        const Tensor voxels =
+            join(read_sequence(path), path, out.geometry, files.images.front(), warnings[static_cast<size_t>(c)]);
+        if (!voxels) fail_grids(files.id, files.images, geometries_of(files.images));
+        copy_voxels(voxels, out.data.slice(c, 1));
+      }
     });
-    return join_sequences(files.id, files.images, std::move(volumes));
+    for (const auto& of_one : warnings) out.warnings.insert(out.warnings.end(), of_one.begin(), of_one.end());
+    return out;
   });
 }
 
@@ -87,21 +128,42 @@ CaseImages join_sequences(const std::string& id, const std::vector<Path>& paths,
   const Shape& grid = volumes[0].voxels.shape();
   out.data = Tensor::empty({static_cast<int64_t>(channels), grid[0], grid[1], grid[2]}, DType::f32);
   for (size_t c = 0; c < channels; ++c) {
-    const Tensor voxels = onto_lattice(volumes[c], out.geometry);
+    const Tensor voxels = join(volumes[c], paths[c], out.geometry, paths[0], out.warnings);
     if (!voxels) {
-      std::string grids;
-      for (size_t k = 0; k < channels; ++k) grids += "\n  " + paths[k].string() + ": " + describe(volumes[k].geometry);
-      fail(Fault::input, "case ", id,
-           ": the sequences lie on different grids; register and resample them to one:", grids);
+      std::vector<Geometry> geometries;
+      for (const Volume& v : volumes) geometries.push_back(v.geometry);
+      fail_grids(id, paths, geometries);
     }
-    if (voxels.data<float>() != volumes[c].voxels.data<float>())
-      out.warnings.push_back(sentence(paths[c].string(), ": its axes, ", volumes[c].geometry.axes(), ", are turned to ",
-                                      out.geometry.axes(), " as in ", paths[0].string()));
-    for (const std::string& w : volumes[c].warnings) out.warnings.push_back(paths[c].string() + ": " + w);
-    std::memcpy(out.data.slice(static_cast<int64_t>(c), 1).data<float>(), voxels.data<float>(), voxels.bytes());
-    if (c > 0) volumes[c].voxels = {};
+    copy_voxels(voxels, out.data.slice(static_cast<int64_t>(c), 1));
+    volumes[c].voxels = {};
   }
   return out;
+}
+
+SequenceSource sequences_of(const CaseImages& images) {
+  const auto& n = images.geometry.shape;
+  return {images.geometry, images.data.shape()[0], [data = images.data, n](int64_t c) {
+            return data.slice(c, 1).reshape({n[2], n[1], n[0]});
+          }};
+}
+
+SequenceSource sequences_of(const CaseFiles& files, std::vector<std::string>& warnings) {
+  check(!files.images.empty(), "sequences_of: case ", files.id, " has no images");
+  const auto geometries = naming_case(files.id, [&] { return geometries_of(files.images); });
+  std::vector<bool> told(files.images.size());
+  return {geometries.front(), static_cast<int64_t>(files.images.size()),
+          [files, geometries, told, &warnings](int64_t c) mutable {
+            const auto k = static_cast<size_t>(c);
+            std::vector<std::string> of_one;
+            const Tensor voxels = naming_case(files.id, [&] {
+              return join(read_sequence(files.images[k]), files.images[k], geometries.front(), files.images.front(),
+                          of_one);
+            });
+            if (!voxels) fail_grids(files.id, files.images, geometries);
+            if (!told[k]) warnings.insert(warnings.end(), of_one.begin(), of_one.end());
+            told[k] = true;
+            return voxels;
+          }};
 }
 
 Tensor read_case_labels(const CaseFiles& files, const Geometry& grid, const Labels& labels) {

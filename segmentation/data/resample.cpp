@@ -128,11 +128,12 @@ Int3 extents(const Tensor& t) {
   return {t.shape()[lead], t.shape()[lead + 1], t.shape()[lead + 2]};
 }
 
+std::array<int, 3> axis_first(int axis) { return {axis, axis == 0 ? 1 : 0, axis == 2 ? 1 : 2}; }
+
 // In plane slice by slice, each limited to its own range; then the nearest slice.
-Tensor resize_slices(const Tensor& volume, const Int3& shape, int axis, int order) {
-  const std::array<int, 3> axis_first{axis, axis == 0 ? 1 : 0, axis == 2 ? 1 : 2};
-  const Tensor in = permute(volume, axis_first);
-  const Int3 from = extents(in), to = permute(shape, axis_first);
+void resize_slices(const Tensor& volume, const Tensor& result, int axis, int order) {
+  const Tensor in = permute(volume, axis_first(axis));
+  const Int3 from = extents(in), to = permute(extents(result), axis_first(axis));
   const int64_t plane = to[1] * to[2];
   Tensor slices = Tensor::empty({from[0], to[1], to[2]}, DType::f32);
   const Resizer resizer({1, from[1], from[2]}, {1, to[1], to[2]}, order);
@@ -144,11 +145,18 @@ Tensor resize_slices(const Tensor& volume, const Int3& shape, int axis, int orde
     }
   });
   const AxisTaps nearest = nearest_taps(from[0], to[0]);
-  Tensor out = Tensor::empty({to[0], to[1], to[2]}, DType::f32);
+  const Tensor out = axis == 0 ? result : Tensor::empty({to[0], to[1], to[2]}, DType::f32);
   for (int64_t k = 0; k < to[0]; ++k)
     std::memcpy(out.data<float>() + k * plane, slices.data<float>() + nearest.first[static_cast<size_t>(k)] * plane,
                 sizeof(float) * static_cast<size_t>(plane));
-  return permute(out, inverse(axis_first));
+  if (axis != 0) permute_part(out, {0, 0, 0}, inverse(axis_first(axis)), result);
+}
+
+// Between volumes of two shapes.
+void resize_into(const Tensor& from, const Tensor& to, int order, bool clip) {
+  const float* in = from.data<float>();
+  const bool limited = clip && order == 3;  // a linear result never leaves the range
+  Resizer(extents(from), extents(to), order).run(in, to.data<float>(), limited ? range_of(in, from.size()) : Limits{});
 }
 
 }  // namespace
@@ -186,9 +194,7 @@ Tensor resize(const Tensor& volume, const Int3& shape, int order, bool clip) {
   const Int3 from = extents(volume);
   if (from == shape) return volume;
   Tensor out = Tensor::empty({shape[0], shape[1], shape[2]}, DType::f32);
-  const float* in = volume.data<float>();
-  const bool limited = clip && order == 3;  // a linear result never leaves the range
-  Resizer(from, shape, order).run(in, out.data<float>(), limited ? range_of(in, volume.size()) : Limits{});
+  resize_into(volume, out, order, clip);
   return out;
 }
 
@@ -242,17 +248,35 @@ Tensor resample_data(const Tensor& data, const Int3& shape, const Double3& curre
   if (!data.device().is_cpu()) return resample_on_device(data, shape, separate_z(current_mm, target_mm), order);
   check(data.shape().rank() == 4, "resample_data: the data are ", data.shape(), ", expected (C, z, y, x)");
   if (extents(data) == shape) return data;
-  const SeparateZ rule = separate_z(current_mm, target_mm);
+  const Int3 n = extents(data);
   const int64_t channels = data.shape()[0];
   Tensor out = Tensor::empty({channels, shape[0], shape[1], shape[2]}, DType::f32);
-  for (int64_t c = 0; c < channels; ++c) {
-    const Int3 n = extents(data);
-    const Tensor channel = data.slice(c, 1).reshape({n[0], n[1], n[2]});
-    const Tensor resampled =
-        rule.separate ? resize_slices(channel, shape, rule.axis, order) : resize(channel, shape, order);
-    std::memcpy(out.slice(c, 1).data<float>(), resampled.data<float>(), resampled.bytes());
-  }
+  for (int64_t c = 0; c < channels; ++c)
+    resample_channel(data.slice(c, 1).reshape({n[0], n[1], n[2]}),
+                     out.slice(c, 1).reshape({shape[0], shape[1], shape[2]}), current_mm, target_mm, order);
   return out;
+}
+
+void resample_channel(const Tensor& from, const Tensor& to, const Double3& current_mm, const Double3& target_mm,
+                      int order) {
+  check(from.shape().rank() == 3 && to.shape().rank() == 3, "resample_channel: from ", from.shape(), " to ",
+        to.shape());
+  const SeparateZ rule = separate_z(current_mm, target_mm);
+  if (extents(from) == extents(to)) std::memcpy(to.view().data, from.view().data, from.bytes());
+  else if (rule.separate) resize_slices(from, to, rule.axis, order);
+  else resize_into(from, to, order, true);
+}
+
+size_t resample_scratch_bytes(const Int3& from, const Int3& to, const Double3& current_mm, const Double3& target_mm) {
+  const auto floats = [](const Int3& n) { return static_cast<size_t>(volume(n)) * sizeof(float); };
+  if (from == to) return 0;
+  const SeparateZ rule = separate_z(current_mm, target_mm);
+  if (!rule.separate)
+    return from[0] != to[0] && (from[1] != to[1] || from[2] != to[2]) ? floats({from[0], to[1], to[2]}) : 0;
+  const auto axis = static_cast<size_t>(rule.axis);
+  Int3 slices = to;
+  slices[axis] = from[axis];
+  return floats(slices) + (axis == 0 ? 0 : floats(from) + floats(to));
 }
 
 }  // namespace metvox

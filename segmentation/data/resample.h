@@ -27,6 +27,11 @@ Tensor resample_data(const Tensor& data, const Int3& shape, const Double3& curre
                      int order);
 // What the former is on a GPU.
 Tensor resample_on_device(const Tensor& data, const Int3& shape, const SeparateZ& rule, int order);
+// One channel (z, y, x) into another of its shape.
+void resample_channel(const Tensor& from, const Tensor& to, const Double3& current_mm, const Double3& target_mm,
+                      int order);
+// What that holds beside the two.
+size_t resample_scratch_bytes(const Int3& from, const Int3& to, const Double3& current_mm, const Double3& target_mm);
 // i8 labels (z, y, x), -1 allowed: label by label, ascending, linear mask >= 0.5.
 Tensor resample_labels(const Tensor& labels, const Int3& shape, const Double3& current_mm, const Double3& target_mm);
 

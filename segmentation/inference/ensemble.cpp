@@ -8,7 +8,7 @@
 
 #include "io/nifti.h"
 #include "io/safetensors.h"
-#include "segmentation/inference/decide.h"
+#include "segmentation/data/decide.h"
 #include "tensor/threads.h"
 
 namespace metvox {
@@ -115,16 +115,19 @@ void ensemble_case(const std::string& id, const std::vector<PredictionFiles>& fi
   const Tensor voxels = Tensor::empty(shape, DType::u8);
   Tensor kept;
   if (options.probabilities) kept = Tensor::empty({heads, shape[0], shape[1], shape[2]}, DType::f32);
+  const LabelDecision decide(labels, 0.5f);
   std::vector<char> sound(static_cast<size_t>(shape[0]));
   parallel_for(shape[0], 1, [&](int64_t first, int64_t last) {
     std::vector<float> one(static_cast<size_t>(area)), plane(static_cast<size_t>(heads * area));
+    std::vector<const float*> rows;
+    for (int64_t h = 0; h < heads; ++h) rows.push_back(plane.data() + h * area);
     for (int64_t z = first; z < last; ++z) {
       for (int64_t h = 0; h < heads; ++h) {
         average(members, (h * shape[0] + z) * area, area, one, plane.data() + h * area);
         if (kept) std::copy_n(plane.data() + h * area, area, kept.data<float>() + (h * shape[0] + z) * area);
       }
       sound[static_cast<size_t>(z)] = all_probabilities(plane);
-      decide_labels(plane.data(), area, labels, 0.5f, voxels.data<uint8_t>() + z * area);
+      decide(rows.data(), area, voxels.data<uint8_t>() + z * area);
     }
   });
   if (std::find(sound.begin(), sound.end(), 0) != sound.end())

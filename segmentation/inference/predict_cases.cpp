@@ -51,12 +51,23 @@ bool keeps(const PredictionFiles& files, const CaseFiles& inputs, const ModelFol
 
 PreprocessedCase prepare(const CaseFiles& files, const ModelFolder& model, const PredictOptions& options,
                          std::vector<std::string>& warnings) {
-  const CaseImages images = read_case(files);
-  for (const std::string& w : images.warnings) warnings.push_back(named_case(files.id, w));
-  const Tensor previous = read_previous_stage(files.id, model, images.geometry, options.previous_stage);
-  PreprocessedCase c =
-      preprocess_case(files.id, images, previous, model.plans, model.config(), model.dataset.labels, 0);
-  if (previous) c.data = with_previous_labels(c.data, c.seg, previous_labels(model.dataset, model.config()));
+  std::vector<std::string> said;
+  PreprocessedCase c;
+  {
+    SequenceSource sequences;
+    if (options.one_by_one) {
+      sequences = sequences_of(files, said);
+    } else {
+      const CaseImages images = read_case(files);
+      said = images.warnings;
+      sequences = sequences_of(images);
+    }
+    const Tensor previous = read_previous_stage(files.id, model, sequences.geometry, options.previous_stage);
+    c = preprocess_case(files.id, sequences, previous, model.plans, model.config(), model.dataset.labels, 0);
+  }
+  for (const std::string& w : said) warnings.push_back(named_case(files.id, w));
+  const int64_t masks = previous_labels(model.dataset, model.config());
+  if (masks > 0) c.data = with_previous_labels(c.data, c.seg, masks);
   return c;
 }
 
@@ -64,9 +75,13 @@ void predict_case(Predictor& predictor, const ModelFolder& model, const CaseFile
                   const PredictOptions& options, const std::function<void(int64_t, int64_t)>& progress,
                   std::vector<std::string>& warnings) {
   PreprocessedCase c = prepare(files, model, options, warnings);
-  const Tensor logits = predictor.logits(c.data, progress);
-  c.data = Tensor();  // restoring needs room for probabilities on the raw grid
-  write_prediction(dir, logits, c.properties, model, options.probabilities, options.note);
+  const Shape& n = c.data.shape();
+  LabelRestorer restorer(file_grid(c.properties, model.plans, model.config()), {n[1], n[2], n[3]}, model.dataset.labels,
+                         options.probabilities);
+  predictor.predict(
+      c.data, [&](const LogitPlanes& planes) { restorer.add(planes); }, progress);
+  c.data = Tensor();  // writing needs room
+  write_prediction(dir, restorer, c.properties, model.dataset.labels, options.note);
 }
 
 }  // namespace
@@ -106,13 +121,10 @@ void write_probabilities(const Path& dir, const std::string& id, const Tensor& p
                     {{"heads", head_names(labels)}, {"axes", "head z y x"}});
 }
 
-void write_prediction(const Path& dir, const Tensor& logits, const CaseProperties& properties, const ModelFolder& model,
-                      bool probabilities, const std::string& note) {
-  Tensor p;
-  const Tensor labels = restore_labels(logits, properties, model.plans, model.config(), model.dataset.labels,
-                                       probabilities ? &p : nullptr);
-  if (probabilities) write_probabilities(dir, properties.id, p, model.dataset.labels);
-  write_segmentation(dir, properties.id, labels, properties.geometry, model.dataset.labels, note);
+void write_prediction(const Path& dir, const LabelRestorer& restored, const CaseProperties& properties,
+                      const Labels& labels, const std::string& note) {
+  if (restored.probabilities()) write_probabilities(dir, properties.id, restored.probabilities(), labels);
+  write_segmentation(dir, properties.id, restored.labels(), properties.geometry, labels, note);
 }
 
 Predictions write_cases(const std::vector<std::string>& ids, const std::function<bool(int64_t)>& write) {

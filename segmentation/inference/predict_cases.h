@@ -2,7 +2,6 @@
 // From image files to segmentations on the images' own grid: CASE.nii.gz a case, one case after the other, each written
 // whole before the next begins.
 #pragma once
-#include "segmentation/data/preprocess.h"
 #include "segmentation/inference/predictor.h"
 
 namespace metvox {
@@ -29,15 +28,16 @@ void write_segmentation(const Path& dir, const std::string& id, const Tensor& vo
 // f32 (heads, z, y, x), before the labels: where these are, the case is finished.
 void write_probabilities(const Path& dir, const std::string& id, const Tensor& probabilities, const Labels& labels);
 
-// Logits of a preprocessed case as labels on the raw file's grid, geometry bit for bit; `probabilities`: these too.
-void write_prediction(const Path& dir, const Tensor& logits, const CaseProperties& properties, const ModelFolder& model,
-                      bool probabilities, const std::string& note = "");
+// What was restored onto the raw file's grid, geometry bit for bit; its probabilities too, where it has them.
+void write_prediction(const Path& dir, const LabelRestorer& restored, const CaseProperties& properties,
+                      const Labels& labels, const std::string& note = "");
 
 struct PredictOptions {
   bool overwrite = false;  // else a case is kept whose files are there, whole, on its grid and with the model's labels
   bool probabilities = false;
-  Path previous_stage{};  // of a cascade: the folder of what `predict` with the previous stage wrote, CASE.nii.gz
-  std::string note{};     // such as the configuration's hash
+  bool one_by_one = false;  // sequences are read twice, one at a time, which takes less memory
+  Path previous_stage{};    // of a cascade: the folder of what `predict` with the previous stage wrote, CASE.nii.gz
+  std::string note{};       // such as the configuration's hash
 };
 
 struct Predictions {

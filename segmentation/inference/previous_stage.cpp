@@ -3,9 +3,6 @@
 
 #include <algorithm>
 
-#include "segmentation/data/resample.h"
-#include "segmentation/inference/decide.h"
-
 namespace metvox {
 
 Tensor with_previous_labels(const Tensor& data, const Tensor& seg, int64_t count) {
@@ -19,15 +16,9 @@ Tensor with_previous_labels(const Tensor& data, const Tensor& seg, int64_t count
   return out;
 }
 
-Tensor labels_for_next_stage(const Tensor& logits, const Int3& shape, const CaseProperties& properties,
-                             const Configuration& configuration, const Labels& labels) {
-  // The reference gives its own spacing as the target's too, so that alone decides whether z is apart.
-  const Double3 spacing_mm = target_spacing_mm(properties, configuration);
-  const Tensor resampled = resample_data(logits, shape, spacing_mm, spacing_mm, 1);
-  const Tensor decided = Tensor::empty({shape[0], shape[1], shape[2]}, DType::u8);
-  decide_labels(resampled.data<float>(), decided.size(), labels, 0, decided.data<uint8_t>());
-  Tensor out = Tensor::empty(decided.shape(), DType::i8);
-  std::copy_n(decided.data<uint8_t>(), decided.size(), out.data<int8_t>());
+Tensor labels_for_next_stage(const Tensor& labels) {
+  const Tensor out = Tensor::empty(labels.shape(), DType::i8);
+  std::copy_n(labels.data<uint8_t>(), labels.size(), out.data<int8_t>());
   return out;
 }
 

@@ -9,8 +9,7 @@ namespace metvox {
 // data f32 (C, z, y, x) with a mask behind it for each label 1, 2, ... `count` of `seg` i8 (z, y, x).
 Tensor with_previous_labels(const Tensor& data, const Tensor& seg, int64_t count);
 
-// Logits of a case on this configuration's grid as labels i8 on a grid of `shape`, the next stage's.
-Tensor labels_for_next_stage(const Tensor& logits, const Int3& shape, const CaseProperties& properties,
-                             const Configuration& configuration, const Labels& labels);
+// Labels u8 that a LabelRestorer brought onto the next stage's grid, as i8.
+Tensor labels_for_next_stage(const Tensor& labels);
 
 }  // namespace metvox

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "segmentation/inference/sliding_window.h"
 
-#include <algorithm>
+#include <atomic>
 #include <cmath>
 
 #include "kernels/pointwise.h"
@@ -83,8 +83,8 @@ void SlidingWindows::cut(Stream& stream, View data, int64_t window, int flips, V
   cut_window(stream, data, window_place(window, flips), x);
 }
 
-void SlidingWindows::blend(Stream& stream, View y, int64_t window, int flips, float share, View logits) const {
-  blend_window(stream, y, window_place(window, flips), {there_.view(), share}, logits);
+void SlidingWindows::blend(Stream& stream, View y, int64_t window, int flips, float share, View sums) const {
+  blend_window(stream, y, window_place(window, flips), {there_.view(), share}, sums);
 }
 
 WindowMean::WindowMean(Stream& stream, int64_t heads, const Int3& patch, Device device)
@@ -99,46 +99,61 @@ void WindowMean::add(Stream& stream, View y, int flips, float share) {
   blend_window(stream, y, {patch, patch, {}, flips}, {ones_.view(), share}, sum_.view());
 }
 
-void SlidingWindows::blend(Stream& stream, WindowMean& mean, int64_t window, View logits) const {
-  for (int64_t r = 0; r < logits.shape[0]; ++r) {  // of one channel, channels first and channels last are the same
+void SlidingWindows::blend(Stream& stream, WindowMean& mean, int64_t window, View sums) const {
+  for (int64_t r = 0; r < sums.shape[0]; ++r) {  // of one channel, channels first and channels last are the same
     View one = channel(mean.sum_.view(), r);
     one.shape = {1, 1, one.shape[1], one.shape[2], one.shape[3]};
-    blend_window(stream, one, window_place(window, 0), {there_.view(), 1}, channel(logits, r));
+    blend_window(stream, one, window_place(window, 0), {there_.view(), 1}, channel(sums, r));
   }
   fill_bytes(stream, mean.sum_.view(), 0);
 }
 
-void SlidingWindows::finish(const Tensor& logits) const {
-  if (logits.dtype() == DType::f16) divide(logits, logits.data<f16>());
-  else divide(logits, logits.data<float>());
+int64_t SlidingWindows::planes_done(int64_t layers) const {
+  return layers < this->layers() ? std::max<int64_t>(0, axes_[0].starts[layers]) : axes_[0].size;
 }
 
 template <class T>
-void SlidingWindows::divide(const Tensor& logits, T* x) const {
-  const int64_t R = logits.shape()[0], H = axes_[1].patch, W = axes_[2].patch;
-  const int64_t nz = axes_[0].size, ny = axes_[1].size, nx = axes_[2].size;
-  check(logits.shape() == Shape{R, nz, ny, nx}, "SlidingWindows::finish: ", logits.shape());
-  const auto rounded = [](float v) { return static_cast<float>(static_cast<T>(v)); };
-  parallel_for(nz * ny, 64, [&](int64_t first, int64_t last) {
-    std::vector<float> sum(static_cast<size_t>(nx));
-    for (int64_t row = first; row < last; ++row) {
-      std::fill(sum.begin(), sum.end(), 0.f);
-      for (int64_t z : axes_[0].starts)
-        for (int64_t y : axes_[1].starts) {
-          const int64_t d = row / ny - z, h = row % ny - y;
-          if (d < 0 || d >= axes_[0].patch || h < 0 || h >= H) continue;
-          const float* weight = weights_.data<float>() + (d * H + h) * W;
-          for (int64_t start : axes_[2].starts)
-            for (int64_t w = std::max<int64_t>(0, -start); w < std::min(W, nx - start); ++w)
-              sum[start + w] = rounded(sum[start + w] + weight[w]);
-        }
-      for (int64_t r = 0; r < R; ++r)
-        for (int64_t i = 0; i < nx; ++i) {
-          T& v = x[(r * nz * ny + row) * nx + i];
-          v = static_cast<T>(static_cast<float>(v) / sum[static_cast<size_t>(i)]);
-        }
+void SlidingWindows::sum_weights(int64_t z, int64_t y, std::vector<float>& row) const {
+  const int64_t H = axes_[1].patch, W = axes_[2].patch, nx = axes_[2].size;
+  std::fill(row.begin(), row.end(), 0.f);
+  for (int64_t z0 : axes_[0].starts)
+    for (int64_t y0 : axes_[1].starts) {
+      const int64_t d = z - z0, h = y - y0;
+      if (d < 0 || d >= axes_[0].patch || h < 0 || h >= H) continue;
+      const float* weight = weights_.data<float>() + (d * H + h) * W;
+      for (int64_t start : axes_[2].starts)
+        for (int64_t w = std::max<int64_t>(0, -start); w < std::min(W, nx - start); ++w)
+          row[start + w] = static_cast<float>(static_cast<T>(row[start + w] + weight[w]));
     }
+}
+
+bool SlidingWindows::finish(const Tensor& sums, int64_t first, int64_t last) const {
+  return sums.dtype() == DType::f16 ? divide<f16>(sums, first, last) : divide<float>(sums, first, last);
+}
+
+template <class T>
+bool SlidingWindows::divide(const Tensor& sums, int64_t first, int64_t last) const {
+  const int64_t R = sums.shape()[0], planes = sums.shape()[1], ny = axes_[1].size, nx = axes_[2].size;
+  check(sums.shape() == Shape{R, planes, ny, nx} && first >= 0 && last <= axes_[0].size && last - first <= planes,
+        "SlidingWindows::finish: planes ", first, " to ", last, " of ", sums.shape());
+  T* x = sums.data<T>();
+  std::atomic<bool> finite = true;
+  parallel_for((last - first) * ny, 64, [&](int64_t first_row, int64_t last_row) {
+    std::vector<float> weights(static_cast<size_t>(nx)), flaws(static_cast<size_t>(nx));
+    for (int64_t i = first_row; i < last_row; ++i) {
+      const int64_t z = first + i / ny, y = i % ny;
+      sum_weights<T>(z, y, weights);
+      for (int64_t r = 0; r < R; ++r) {
+        T* row = x + ((r * planes + z % planes) * ny + y) * nx;
+        for (int64_t k = 0; k < nx; ++k) {
+          row[k] = static_cast<T>(static_cast<float>(row[k]) / weights[static_cast<size_t>(k)]);
+          flaws[static_cast<size_t>(k)] += 0 * static_cast<float>(row[k]);  // stays 0 for finite values only
+        }
+      }
+    }
+    if (std::any_of(flaws.begin(), flaws.end(), [](float flaw) { return flaw != 0; })) finite = false;
   });
+  return finite;
 }
 
 }  // namespace metvox

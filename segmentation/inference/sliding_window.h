@@ -2,6 +2,7 @@
 // Sliding windows over a case: where they start, how they are cut out, and how their answers are blended
 // (nnU-Net 2.8.1, inference/sliding_window_prediction.py).
 #pragma once
+#include <algorithm>
 #include <array>
 #include <vector>
 
@@ -25,6 +26,9 @@ class WindowMean {
   WindowMean(Stream&, int64_t heads, const Int3& patch, Device device = {});
   // += share * y mirrored back, y (1, R, D, H, W), channels last.
   void add(Stream&, View y, int flips, float share);
+  static size_t bytes(int64_t heads, const Int3& patch) {
+    return sizeof(float) * static_cast<size_t>((heads + 1) * volume(patch));
+  }
 
  private:
   friend class SlidingWindows;
@@ -32,26 +36,34 @@ class WindowMean {
 };
 
 // The windows of one case. A case smaller than the patch is padded with zeros on both sides, the odd voxel behind it.
-// Blending sums weighted answers; finish() divides by the sums of the weights, which it works out row by row, so that
-// no volume of them is kept. Volumes and windows lie on the device.
+// Windows that begin on one plane are a layer; layers follow each other, so that planes before the next layer have got
+// all they will get, and only as many need be kept as a window has. Blending sums weighted answers; finish() divides by
+// the sums of the weights, which it works out row by row, so that no volume of them is kept. Volumes and windows lie on
+// the device.
 class SlidingWindows {
  public:
   // step_size in (0, 1]: throws Error (Fault::usage) otherwise.
   SlidingWindows(const Int3& size, const Int3& patch, double step_size, Device device = {});
 
-  int64_t count() const {
-    return static_cast<int64_t>(axes_[0].starts.size() * axes_[1].starts.size() * axes_[2].starts.size());
-  }
+  int64_t count() const { return layers() * windows_a_layer(); }
+  int64_t layers() const { return static_cast<int64_t>(axes_[0].starts.size()); }
+  int64_t windows_a_layer() const { return static_cast<int64_t>(axes_[1].starts.size() * axes_[2].starts.size()); }
+  // Planes that windows after these layers do not touch.
+  int64_t planes_done(int64_t layers) const;
+  // Planes that must be kept while one layer after the other is blended.
+  int64_t planes_kept() const { return std::min(axes_[0].size, axes_[0].patch); }
+
   // Cuts window out of data f32 (C, z, y, x) into x (1, C, D, H, W), channels last, mirrored along axis a where bit a
   // of `flips` is set.
   void cut(Stream&, View data, int64_t window, int flips, View x) const;
-  // logits f32 (R, z, y, x) += share * weight * y, y (1, R, D, H, W), channels last, mirrored back.
-  void blend(Stream&, View y, int64_t window, int flips, float share, View logits) const;
-  // The same of all mirror images at once, to logits that may also be f16; the mean begins anew.
-  void blend(Stream&, WindowMean& mean, int64_t window, View logits) const;
-  // After all windows, on the host: logits /= the sum of the weights at each voxel. With f16 logits that sum, too, is
-  // rounded to f16 with every window.
-  void finish(const Tensor& logits) const;
+  // sums f32 (R, planes, y, x) += share * weight * y, y (1, R, D, H, W), channels last, mirrored back. Plane z of the
+  // case is kept at z % planes, planes_kept() <= planes <= z's extent.
+  void blend(Stream&, View y, int64_t window, int flips, float share, View sums) const;
+  // The same of all mirror images at once, to sums that may also be f16; the mean begins anew.
+  void blend(Stream&, WindowMean& mean, int64_t window, View sums) const;
+  // After all windows that touch planes [first, last), on the host: divides them by the sum of the weights at each
+  // voxel; with f16 sums that one, too, is rounded to f16 with every window. False where a quotient is not finite.
+  bool finish(const Tensor& sums, int64_t first, int64_t last) const;
 
  private:
   struct Axis {
@@ -62,7 +74,9 @@ class SlidingWindows {
   Int3 place(int64_t window) const;  // index into starts along each axis
   WindowPlace window_place(int64_t window, int flips) const;
   template <class T>
-  void divide(const Tensor& logits, T* x) const;
+  void sum_weights(int64_t z, int64_t y, std::vector<float>& row) const;
+  template <class T>
+  bool divide(const Tensor& sums, int64_t first, int64_t last) const;
   std::array<Axis, 3> axes_;
   Tensor weights_, there_;  // of a window's voxels f32 (z, y, x), on the host and on the device
 };

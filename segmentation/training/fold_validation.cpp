@@ -25,19 +25,40 @@ std::vector<const Configuration*> next_stages(const FoldValidation& fold, const 
   return next;
 }
 
-void write_for_next_stages(const FoldValidation& fold, const ModelFolder& model,
-                           const std::vector<const Configuration*>& stages, const Tensor& logits,
-                           const CaseProperties& properties) {
-  for (const Configuration* next : stages) {
-    const Path file = case_file(fold, *next, properties.id);
-    const auto specs = read_safetensors_header(file).specs;
-    const auto data = specs.find("data");
-    if (data == specs.end() || data->second.shape.rank() != 4)
-      fail(Fault::input, file.string(), ": holds no data (C, z, y, x); preprocess it again");
-    const Shape& n = data->second.shape;
-    const Tensor seg =
-        labels_for_next_stage(logits, {n[1], n[2], n[3]}, properties, model.config(), model.dataset.labels);
-    const Path out = next_stage_file(model.path, next->name, properties.id);
+// Logits of a case become labels on the raw grid, and on that of every next stage, as they come.
+struct Restorers {
+  LabelRestorer raw;
+  std::vector<LabelRestorer> next;
+
+  Restorers(const FoldValidation& fold, const ModelFolder& model, const std::vector<const Configuration*>& stages,
+            const PreprocessedCase& c)
+      : raw(file_grid(c.properties, model.plans, model.config()), size_of(c), model.dataset.labels,
+            fold.probabilities) {
+    for (const Configuration* stage : stages) {
+      const Path file = case_file(fold, *stage, c.properties.id);
+      const auto specs = read_safetensors_header(file).specs;
+      const auto data = specs.find("data");
+      if (data == specs.end() || data->second.shape.rank() != 4)
+        fail(Fault::input, file.string(), ": holds no data (C, z, y, x); preprocess it again");
+      const Shape& n = data->second.shape;
+      next.emplace_back(next_stage_grid({n[1], n[2], n[3]}, c.properties, model.config()), size_of(c),
+                        model.dataset.labels);
+    }
+  }
+  void add(const LogitPlanes& planes) {
+    raw.add(planes);
+    for (LabelRestorer& stage : next) stage.add(planes);
+  }
+
+ private:
+  static Int3 size_of(const PreprocessedCase& c) { return {c.data.shape()[1], c.data.shape()[2], c.data.shape()[3]}; }
+};
+
+void write_for_next_stages(const ModelFolder& model, const std::vector<const Configuration*>& stages,
+                           const Restorers& restored, const std::string& id) {
+  for (size_t k = 0; k < stages.size(); ++k) {
+    const Tensor seg = labels_for_next_stage(restored.next[k].labels());
+    const Path out = next_stage_file(model.path, stages[k]->name, id);
     make_folder(out.parent_path());
     write_safetensors(out, {{"seg", seg.view()}}, {});
   }
@@ -93,9 +114,11 @@ std::vector<std::string> validate_fold(const FoldValidation& fold,
     if (case_done(fold, next, id)) continue;
     const auto fault = try_case(id, [&] {
       const PreprocessedCase c = read_inputs(fold, model, id);
-      const Tensor logits = predictor.logits(c.data, [](int64_t, int64_t) {});
-      write_for_next_stages(fold, model, next, logits, c.properties);
-      write_prediction(out, logits, c.properties, model, fold.probabilities);
+      Restorers restored(fold, model, next, c);
+      predictor.predict(
+          c.data, [&](const LogitPlanes& planes) { restored.add(planes); }, [](int64_t, int64_t) {});
+      write_for_next_stages(model, next, restored, id);
+      write_prediction(out, restored.raw, c.properties, model.dataset.labels);
     });
     if (!fault) continue;
     faults.push_back("validation: " + fault->text);

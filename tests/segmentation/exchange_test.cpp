@@ -150,7 +150,7 @@ void expect_prediction(const Json& golden, int64_t step) {
   PreprocessedCase c =
       preprocess_case(files.id, images, previous, model.plans, model.config(), model.dataset.labels, 0);
   if (previous) c.data = with_previous_labels(c.data, c.seg, previous_labels(model.dataset, model.config()));
-  Predictor predictor(model, {"0"}, "final", {.5, true, {}, DType::f16});
+  Predictor predictor(model, {"0"}, "final", {.5, true, {}, SIZE_MAX, DType::f16});
   const Tensor logits = predictor.logits(c.data, [](int64_t, int64_t) {});
   const auto bits = golden.at("logits").get<std::string>();
   ASSERT_EQ(static_cast<int64_t>(bits.size() / 4), (logits.size() + step - 1) / step);

@@ -35,10 +35,11 @@ inline Configuration fake_configuration(const Int3& patch) {
   return c;
 }
 
-// Four sequences, regions WT TC ET; fold k has the weights of seed k. Returns the model folder in `results`.
-inline Path write_fake_model(const Path& results, const Int3& patch, int folds) {
+// Four sequences, regions WT TC ET unless said; fold k has the weights of seed k. Returns the model folder in
+// `results`.
+inline Path write_fake_model(const Path& results, const Int3& patch, int folds,
+                             const DatasetDescription& dataset = brats_description("Dataset001_Fake")) {
   const Path dir = results / model_folder_name("nnunet", "dice-bce", "3d_fullres");
-  const DatasetDescription dataset = brats_description("Dataset001_Fake");
   Plans plans;
   plans.dataset_name = "Dataset001_Fake";
   plans.original_median_spacing_mm = {1, 1, 1};
@@ -50,7 +51,8 @@ inline Path write_fake_model(const Path& results, const Int3& patch, int folds) 
   write_json(dir / "dataset.json", dataset.json);
   for (int fold = 0; fold < folds; ++fold) {
     ParameterStore store;
-    const auto network = find_network("nnunet").make(store, plans.configurations[0], 4, 3);
+    const auto network =
+        find_network("nnunet").make(store, plans.configurations[0], 4, static_cast<int>(dataset.labels.heads().size()));
     store.initialize(static_cast<uint64_t>(fold));
     std::vector<NamedView> tensors;
     for (const Parameter& p : store.parameters()) tensors.push_back({p.name, store.value(p)});

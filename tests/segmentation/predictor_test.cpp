@@ -8,7 +8,7 @@
 #include "io/nifti.h"
 #include "kernels/sim/capture.h"
 #include "kernels/sim/memory.h"
-#include "segmentation/inference/predict_cases.h"
+#include "segmentation/inference/predict_memory.h"
 #include "tensor/random.h"
 
 namespace metvox {
@@ -102,11 +102,11 @@ TEST(predictor, sums_in_f16_round_at_every_fold) {
   const Tensor data = random_data({4, 11, 8, 19}, 4);
   const auto logits = [&](const std::vector<std::string>& folds) {
     int64_t last = 0, total = 0;
-    const Tensor t =
-        Predictor(model, folds, "final", {.5, true, {}, DType::f16}).logits(data, [&](int64_t done, int64_t runs) {
-          EXPECT_EQ(done, ++last);
-          total = runs;
-        });
+    const Tensor t = Predictor(model, folds, "final", {.5, true, {}, SIZE_MAX, DType::f16})
+                         .logits(data, [&](int64_t done, int64_t runs) {
+                           EXPECT_EQ(done, ++last);
+                           total = runs;
+                         });
     EXPECT_EQ(last, total);
     EXPECT_EQ(t.dtype(), DType::f16);
     return t;
@@ -185,8 +185,8 @@ TEST(predictor, answers_alike_on_the_simulated_gpu) {
   }
   EXPECT_LT(std::sqrt(apart / whole), 1e-5);
   EXPECT_LT(std::sqrt(half_apart / whole), 1e-2);
-  // All runs of a fold but its first: 4 windows, 8 flips, 2 folds.
-  EXPECT_EQ(simt::counts().replayed - before, 2 * 2 * (4 * 8 - 1));
+  // All 64 runs but those that pack a fold's weights, one a layer and fold, and the first after the first of these.
+  EXPECT_EQ(simt::counts().replayed - before, 2 * (4 * 8 * 2 - 2 * 2 - 1));
 }
 
 TEST(predictor, keeps_a_case_on_the_host_where_the_device_is_full) {
@@ -198,6 +198,48 @@ TEST(predictor, keeps_a_case_on_the_host_where_the_device_is_full) {
   const Tensor here = predictor.logits(data, silent);
   simt::limit_device_memory(SIZE_MAX);
   expect_same(here, {there.data<float>(), there.data<float>() + there.size()}, kTolerance);
+}
+
+// What a device takes stays within what it may, and says nothing else: the case there, or on the host; 20 classes and
+// regions, one fold and several, mirrored.
+TEST(predictor, same_bits_within_less_of_the_devices_memory) {
+  Json json = brats_description("x").json;
+  json.erase("regions_class_order");
+  json["labels"] = {{"background", 0}};
+  for (int k = 1; k < 20; ++k) json["labels"]["class" + std::to_string(k)] = k;
+  const Target sim{{Device::Kind::sim}};
+  const Tensor data = random_data({4, 11, 7, 12}, 7);
+  for (const bool classes : {false, true}) {
+    const DType sums = classes ? DType::f16 : DType::f32;
+    const DatasetDescription dataset = classes ? description_from_json(json, "test") : brats_description("x");
+    const ModelFolder model = open_model(write_fake_model(fresh_dir("results"), kPatch, 2, dataset));
+    const Predictor predictor(model, model.folds, "final", {.5, true, sim, SIZE_MAX - 1, sums});
+    const size_t before = simt::device_memory_taken();
+    size_t most = 0;
+    const auto watch = [&](int64_t, int64_t) { most = std::max(most, simt::device_memory_taken() - before); };
+    const auto logits = [&](size_t limit) {
+      most = 0;
+      return Predictor(model, model.folds, "final", {.5, true, sim, limit, sums}).logits(data, watch);
+    };
+    const Tensor free = logits(SIZE_MAX);
+    const PredictorMemory m = predictor.memory();
+    const size_t least = m.arena + m.packed + m.weights, whole = least + predictor.device_case_bytes({11, 7, 12});
+    EXPECT_TRUE(m.waiting_on_host);
+    EXPECT_GT(most, whole);  // the other fold waits there too
+    for (const size_t limit : {whole, least}) {
+      const Tensor limited = logits(limit);
+      EXPECT_EQ(std::memcmp(free.view().data, limited.view().data, free.bytes()), 0) << limit;
+      EXPECT_LE(most, limit);
+      EXPECT_EQ(most > least, limit == whole);  // else the case is on the host
+    }
+    try {
+      logits(least - 1);
+      ADD_FAILURE() << "a limit that cannot be kept";
+    } catch (const Error& e) {
+      EXPECT_EQ(e.fault(), Fault::memory);
+      EXPECT_NE(std::string(e.what()).find(std::to_string((least + (1 << 20) - 1) >> 20) + " MiB"), std::string::npos);
+    }
+  }
 }
 
 TEST(predictor, refuses_what_it_cannot_do) {
@@ -293,6 +335,51 @@ TEST(predictor, writes_cases_on_their_own_grid_and_goes_on_after_a_bad_one) {
   EXPECT_EQ(again.written, 0);
   std::filesystem::remove(out / "good_probabilities.safetensors");
   EXPECT_EQ(predict_cases(predictor, model, {cases[1]}, out, {false, true}, quiet).written, 1);
+}
+
+TEST(predictor, sequences_read_one_by_one_give_the_same_files) {
+  const ModelFolder model = open_model(write_fake_model(fresh_dir("results"), kPatch, 2));
+  const Path in = fresh_dir("in");
+  write_images(in, "a");
+  const auto cases = find_inputs(in, model.dataset.channel_names, nullptr);
+  Predictor predictor = make(model, {"0", "1"}, true);
+  const auto run = [&](bool one_by_one) {
+    PredictOptions options;
+    options.probabilities = true;
+    options.one_by_one = one_by_one;
+    const Path out = fresh_dir(one_by_one ? "one" : "all");
+    EXPECT_EQ(predict_cases(predictor, model, cases, out, options, [](int64_t, int64_t, double) {}).written, 1);
+    const PredictionFiles files = prediction_files(out, "a");
+    return std::pair(read_bytes(files.labels), read_bytes(files.probabilities));
+  };
+  EXPECT_EQ(run(true), run(false));
+}
+
+TEST(predictor, needs_are_the_sum_of_what_is_held) {
+  const ModelFolder model = open_model(write_fake_model(fresh_dir("results"), kPatch, 1));
+  const Path in = fresh_dir("in");
+  write_images(in, "a");
+  const auto cases = find_inputs(in, model.dataset.channel_names, nullptr);
+  const Predictor predictor = make(model, {"0"}, true);
+  const CaseNeeds n = needs_of(cases[0], predictor, model, false);
+  EXPECT_EQ(n.voxels, (Int3{18, 13, 21}));
+  EXPECT_EQ(n.runs, 4 * 3 * 3 * 8);
+  const size_t raw = 9 * 13 * 14, kept = 18 * 13 * 21, channel = 4 * raw;
+  // One sequence, all results, one cropped, and what lies between two axes that change.
+  EXPECT_EQ(n.one_by_one_bytes, channel + 4 * 4 * kept + channel + 4 * 9 * 13 * 21);
+  EXPECT_EQ(n.at_once_bytes - n.one_by_one_bytes, 3 * channel);
+  EXPECT_GT(n.running_bytes, 4 * (4 * kept + 3 * 8 * 13 * 21));
+
+  PredictNeeds all{{n, n}, 1000 << 20, 900 << 20, 50 << 20};
+  const size_t room = all.peak(true) - (1050 << 20) - std::max(n.one_by_one_bytes, n.running_bytes);
+  EXPECT_EQ(all.peak(false), all.peak(true) - std::max(n.one_by_one_bytes, n.running_bytes) +
+                                 std::max(n.at_once_bytes, n.running_bytes));
+  EXPECT_LT(room, size_t{64} << 20);
+  EXPECT_FALSE(must_read_one_by_one(all, all.peak(false)));
+  EXPECT_EQ(must_read_one_by_one(all, all.peak(true)), all.peak(false) > all.peak(true));
+  EXPECT_THROW(must_read_one_by_one(all, all.peak(true) - (5 << 20)), Error);
+  EXPECT_GT(resident_bytes().now, 0u);
+  EXPECT_GE(resident_bytes().most, resident_bytes().now);
 }
 
 TEST(predictor, keeps_only_what_is_a_whole_prediction_of_the_case) {

@@ -11,6 +11,7 @@
 
 #include "segmentation/data/permute.h"
 #include "segmentation/data/resample.h"
+#include "segmentation/data/restore.h"
 #include "tensor/random.h"
 #include "tensor/threads.h"
 

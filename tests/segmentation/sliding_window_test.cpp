@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 #include "io/json.h"
 #include "tensor/random.h"
@@ -76,10 +77,49 @@ TEST(sliding_window, blending_the_cut_windows_restores_the_case) {
         windows.cut(host, data.view(), w, flips, window.view());
         windows.blend(host, window.view(), w, flips, 1.f / 8, sum.view());
       }
-    windows.finish(sum);
+    EXPECT_TRUE(windows.finish(sum, 0, size[0]));
     // At most 8 windows x 8 flips a voxel, each a rounded product of three, and as many weights in the sum.
     for (int64_t i = 0; i < data.size(); ++i)
       ASSERT_NEAR(sum.data<float>()[i], data.data<float>()[i], 80 * 6e-8 * std::abs(data.data<float>()[i])) << i;
+  }
+}
+
+// A ring of as many planes as a window has, emptied layer by layer, gives the bits of the whole volume.
+TEST(sliding_window, a_ring_of_planes_is_enough) {
+  const Int3 patch{4, 4, 6};
+  Stream host;
+  for (const Int3& size : {Int3{15, 7, 12}, Int3{9, 3, 5}, Int3{3, 8, 5}}) {
+    const SlidingWindows windows(size, patch, .3);
+    const int64_t planes = windows.planes_kept(), area = size[1] * size[2];
+    EXPECT_EQ(planes, std::min(size[0], patch[0]));
+    const Tensor whole = Tensor::zeros({2, size[0], size[1], size[2]}, DType::f32),
+                 ring = Tensor::zeros({2, planes, size[1], size[2]}, DType::f32),
+                 window = Tensor::empty({1, 2, 4, 4, 6}, DType::f32);
+    Random random(1, 2);
+    int64_t w = 0, rows = 0;
+    std::vector<float> collected(static_cast<size_t>(whole.size()));
+    for (int64_t layer = 0; layer < windows.layers(); ++layer) {
+      for (; w < (layer + 1) * windows.windows_a_layer(); ++w) {
+        for (int64_t i = 0; i < window.size(); ++i) window.data<float>()[i] = static_cast<float>(random.normal());
+        windows.blend(host, window.view(), w, 2, 1, whole.view());
+        windows.blend(host, window.view(), w, 2, 1, ring.view());
+      }
+      const int64_t first = windows.planes_done(layer), last = windows.planes_done(layer + 1);
+      EXPECT_EQ(first, rows);
+      EXPECT_TRUE(windows.finish(ring, first, last));
+      for (rows = first; rows < last; ++rows)
+        for (int64_t r = 0; r < 2; ++r) {
+          float* plane = ring.data<float>() + (r * planes + rows % planes) * area;
+          std::copy_n(plane, area, collected.data() + (r * size[0] + rows) * area);
+          std::fill_n(plane, area, 0.f);
+        }
+    }
+    EXPECT_EQ(w, windows.count());
+    EXPECT_EQ(rows, size[0]);
+    EXPECT_TRUE(windows.finish(whole, 0, size[0]));
+    EXPECT_EQ(std::memcmp(whole.data<float>(), collected.data(), whole.bytes()), 0);
+    whole.data<float>()[whole.size() - 1] = std::nanf("");
+    EXPECT_FALSE(windows.finish(whole, 0, size[0]));
   }
 }
 

@@ -28,6 +28,7 @@ inline Path fresh_folder(const std::string& name) {
 struct Outcome {
   int code = -1;  // exit code; 128 + signal when a signal ended it
   std::string out, err;
+  size_t peak_bytes = 0;  // of its memory
 };
 
 struct Subprocess {
@@ -46,9 +47,11 @@ struct Subprocess {
   }
   Outcome wait() {
     int status = 0;
-    EXPECT_EQ(waitpid(pid, &status, 0), pid);
+    rusage usage{};
+    EXPECT_EQ(wait4(pid, &status, 0, &usage), pid);
     return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status),
-            out_to.empty() ? read_text(folder / "out") : "", read_text(folder / "err")};
+            out_to.empty() ? read_text(folder / "out") : "", read_text(folder / "err"),
+            static_cast<size_t>(usage.ru_maxrss) * 1024};
   }
 
  private:
