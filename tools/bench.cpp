@@ -308,8 +308,9 @@ int run(CommandLine& line) {
   line.positional(
       "OP", r.op,
       "an op, such as conv3d, or a workload: step (training, batch of 2; \"+ loader\": with new augmented batches), "
-      "forward (nnU-Net's largest network), resample (order 3, f32; on a CPU one thread), evaluate (all scores of a "
-      "case, one thread), or ceilings (what products and copies reach); without it, everything but ceilings",
+      "forward (nnU-Net's largest network), resample (order 3, f32; on a CPU one thread), augment (a patch, one thread), "
+      "export (logits of 20 classes to labels, one thread), evaluate (all scores of a case, one thread), or ceilings "
+      "(what products and copies reach); without it, everything but ceilings",
       Need::optional);
   line.positional("CASE", r.name, "one of its cases, such as '32>32 64^3' or '8-16-32-64 48^3'", Need::optional);
   line.option("engine", r.engine, "NAME|all",

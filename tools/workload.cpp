@@ -5,7 +5,7 @@
 #include <chrono>
 #include <limits>
 
-#include "segmentation/data/resample.h"
+#include "segmentation/data/restore.h"
 #include "segmentation/evaluation/case_scores.h"
 #include "segmentation/training/learner.h"
 #include "tensor/threads.h"
@@ -216,17 +216,49 @@ WorkloadTime time_forward(const Planned& planned, const Target& target, int runs
   return time;
 }
 
+template <class F>
+WorkloadTime time_on_one_thread(int runs, F&& once) {
+  const int before = threads();
+  set_threads(1);
+  const WorkloadTime time = time_runs(runs, once);
+  set_threads(before);
+  return time;
+}
+
 WorkloadTime time_resample(Device device, int runs, uint64_t seed) {
   const Tensor volume = noise({1, 155, 240, 240}, Random(seed, 0)).to(device);
   const Int3 shape{186, 288, 288};
-  const int before = threads();
-  set_threads(1);
-  const WorkloadTime time = time_runs(runs, [&] {
+  return time_on_one_thread(runs, [&] {
     if (device.is_cpu()) resize(volume.reshape({155, 240, 240}), shape, 3);
     else resample_on_device(volume, shape, {}, 3);
   });
-  set_threads(before);
+}
+
+// A patch as training takes it, cut and augmented; the mean of a few, since what is done to each is drawn.
+WorkloadTime time_augment(int runs, uint64_t seed) {
+  constexpr int kPatches = 12;
+  const Planned planned{"nnunet", u_net({8, 16}, 128, 1)};
+  const BallCase ball({155, 240, 240}, Random(seed, 0));
+  const LoaderPlan plan = loader_plan(planned.config, ball.get(), {}, seed);
+  Patch patch(kChannels, plan.patch);
+  Batch batch{Tensor::empty({1, kChannels, 128, 128, 128}, DType::f32), Tensor::empty({1, 128, 128, 128}, DType::u8)};
+  WorkloadTime time = time_on_one_thread(runs, [&] {
+    for (int i = 0; i < kPatches; ++i) make_batch(plan, i, patch, batch);
+  });
+  time.ms_min /= kPatches;
+  time.ms_median /= kPatches;
   return time;
+}
+
+// Logits of 20 classes at 1.25 mm to labels at 1 mm.
+WorkloadTime time_export(int runs, uint64_t seed) {
+  Json json{{"background", 0}};
+  for (int k = 1; k < 20; ++k) json["class" + std::to_string(k)] = k;
+  const Labels labels = Labels::from_json({{"labels", json}}, "bench");
+  const Int3 from{124, 192, 192}, to{155, 240, 240};
+  const Tensor logits = noise({20, from[0], from[1], from[2]}, Random(seed, 0));
+  const RestoreGrid grid{to, {}, to, 0, {to[1] * to[2], to[2], 1}};
+  return time_on_one_thread(runs, [&] { LabelRestorer(grid, from, labels).add({logits, 0, from[0]}); });
 }
 
 // Core, ring and oedema of a lesion, as balls around one voxel.
@@ -259,11 +291,7 @@ WorkloadTime time_evaluate(int runs, uint64_t seed) {
   }
   paint_lesion(prediction, place(), 4);
   const Geometry grid = make_geometry({240, 240, 155}, Affine{});
-  const int before = threads();
-  set_threads(1);
-  const WorkloadTime time = time_runs(runs, [&] { score_case("pair", prediction, truth, grid); });
-  set_threads(before);
-  return time;
+  return time_on_one_thread(runs, [&] { score_case("pair", prediction, truth, grid); });
 }
 
 std::vector<Workload> make_workloads() {
@@ -295,6 +323,12 @@ std::vector<Workload> make_workloads() {
                  }});
   all.push_back({"resample", "155x240x240>186x288x288", {}, [](const Target& target, int runs, uint64_t seed) {
                    return time_resample(target.device, runs, seed);
+                 }});
+  all.push_back({"augment", "4x128x128x128", {}, [](const Target&, int runs, uint64_t seed) {
+                   return time_augment(runs, seed);
+                 }});
+  all.push_back({"export", "20 classes 124x192x192>155x240x240", {}, [](const Target&, int runs, uint64_t seed) {
+                   return time_export(runs, seed);
                  }});
   all.push_back({"evaluate", "155x240x240 10 lesions", {}, [](const Target&, int runs, uint64_t seed) {
                    return time_evaluate(runs, seed);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Workloads: whole pieces of this program's work, which `metvox bench` times beside the single ops: a training step, a
-// network's forward pass, the resampling of a channel, the scores of a case. All on synthetic data, made anew from the
-// seed.
+// network's forward pass, the resampling of a channel, the augmentation of a patch, the export of logits, the scores of
+// a case. All on synthetic data, made anew from the seed.
 #pragma once
 #include <functional>
 #include <string>
