@@ -41,10 +41,6 @@ const DataType& data_type(int code, const Path& path) {
 template <class Real>
 using Convert = void (*)(std::byte* x, Real* y, int64_t n, bool swapped, double slope, double inter);
 
-uint16_t byte_swapped(uint16_t x) { return __builtin_bswap16(x); }
-uint32_t byte_swapped(uint32_t x) { return __builtin_bswap32(x); }
-uint64_t byte_swapped(uint64_t x) { return __builtin_bswap64(x); }
-
 template <class T, class Bits, class Real>
 void convert(std::byte* bytes, Real* y, int64_t n, bool swapped, double slope, double inter) {
   T* x = reinterpret_cast<T*>(bytes);
@@ -128,6 +124,14 @@ void check_backed(Opened& o, uint64_t offset) {
   o.count = count;
 }
 
+// After what was wanted of the file: reads on, so that the checksum of a gzip file is checked.
+void finish(InputFile& file) {
+  constexpr uint64_t kMostTrailing = uint64_t{1} << 26;
+  if (file.skip(kMostTrailing) == kMostTrailing)
+    fail(Fault::input, file.path().string(), ": more than ", kMostTrailing,
+         " bytes follow what the header promises; it is damaged, export it again");
+}
+
 Opened open_nifti(const Path& given) {
   const Path header_path = is_pair(given, ".img") ? partner(given, ".img", ".hdr") : given;
   Opened o;
@@ -148,7 +152,10 @@ Opened open_nifti(const Path& given) {
     o.volume.warnings.push_back(sentence("scl_slope is ", h.scl_slope, "; the voxels are taken as they are stored"));
   o.volume.geometry = nifti_geometry(h, header_path, o.volume.warnings);
   const uint64_t offset = data_offset(h, header_path);
-  if (pair) o.file = std::make_unique<InputFile>(partner(header_path, ".hdr", ".img"));
+  if (pair) {
+    finish(*o.file);
+    o.file = std::make_unique<InputFile>(partner(header_path, ".hdr", ".img"));
+  }
   check_backed(o, offset);
   o.file->skip(pair ? offset : offset - nifti_header_bytes(h.version));
   return o;
@@ -164,14 +171,6 @@ int64_t count_non_finite(Real* y, int64_t n, NonFinite treatment) {
     std::replace_if(
         y, y + n, [](Real v) { return !std::isfinite(v); }, Real{0});
   return found;
-}
-
-// After the voxels: reads on, so that the checksum of a gzip file is checked.
-void finish(InputFile& file) {
-  constexpr uint64_t kMostTrailing = uint64_t{1} << 26;
-  if (file.skip(kMostTrailing) == kMostTrailing)
-    fail(Fault::input, file.path().string(), ": more than ", kMostTrailing,
-         " bytes follow the voxels that the header promises; the header is damaged, export it again");
 }
 
 bool is_scaled(const NiftiHeader& h) { return std::isfinite(h.scl_slope) && h.scl_slope != 0; }

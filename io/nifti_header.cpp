@@ -12,13 +12,6 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "safetensors and NIfTI are written as they lie in memory");
 
-template <class T>
-T byte_swapped(T value) {
-  auto bytes = std::bit_cast<std::array<std::byte, sizeof(T)>>(value);
-  std::reverse(bytes.begin(), bytes.end());
-  return std::bit_cast<T>(bytes);
-}
-
 // The two ways through a header: each field is named once, below, for both.
 struct Loader {
   const std::byte* bytes;

@@ -2,6 +2,8 @@
 // The fields of a NIfTI-1 or NIfTI-2 header, from and to bytes. Only nifti.cpp includes this.
 // Source of the offsets: nifti1.h and nifti2.h (NIMH).
 #pragma once
+#include <algorithm>
+#include <bit>
 #include <string>
 
 #include "io/files.h"
@@ -22,6 +24,13 @@ struct NiftiHeader {
   std::array<double, 12> srow{};
   std::string description;
 };
+
+template <class T>
+T byte_swapped(T value) {
+  auto bytes = std::bit_cast<std::array<std::byte, sizeof(T)>>(value);
+  std::reverse(bytes.begin(), bytes.end());
+  return std::bit_cast<T>(bytes);
+}
 
 constexpr size_t nifti_header_bytes(int version) { return version == 1 ? 348 : 540; }
 

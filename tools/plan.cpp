@@ -72,7 +72,10 @@ int run(CommandLine& line) {
   for (const auto& fault : faults) line.warn(fault);
   line.say("reading ", counted(static_cast<int64_t>(dataset.training.size()), "case"), " of ",
            dataset.description.name);
-  const Fingerprint fingerprint = make_fingerprint(dataset, line.values().seed);
+  std::vector<std::string> unreadable;
+  const Fingerprint fingerprint = make_fingerprint(dataset, line.values().seed, &unreadable);
+  for (const auto& fault : unreadable) line.warn(fault);
+  faults.insert(faults.end(), unreadable.begin(), unreadable.end());
   const Plans plans = r.like.empty() ? make_plans(fingerprint, dataset.description, r.planner)
                                      : move_plans(read_plans(r.like), dataset.description);
   const bool write = !line.values().dry_run;
@@ -83,7 +86,7 @@ int run(CommandLine& line) {
     write_json(r.out / "plans.json", to_json(plans));
   }
   if (line.values().json) {
-    print_json(summary(plans, r.out, dataset.training.size(), write));
+    print_json(summary(plans, r.out, dataset.training.size() - unreadable.size(), write));
   } else {
     for (const Configuration& c : plans.configurations)
       std::printf("%s: patch %s, batch %d, spacing %s mm, median image %s voxels, features %s\n", c.name.c_str(),

@@ -21,12 +21,12 @@ size_t ending_length(const std::string& name) {
   return 0;
 }
 
-// An empty folder with the name of an image counts as one: whoever reads it says what it is.
+// All that has the name of an image counts as one, also an empty folder in a case's and a link that leads nowhere:
+// whoever reads it says what it is.
 void add_images(const Path& dir, const std::string& folder, std::vector<ImageFile>& out) {
   for (const auto& entry : std::filesystem::directory_iterator(dir)) {
     const std::string name = entry.path().filename().string();
-    const bool inner_folder = !folder.empty() && entry.is_directory();
-    if (name.front() == '.' || !(entry.is_regular_file() || inner_folder)) continue;
+    if (name.front() == '.' || (folder.empty() && entry.is_directory())) continue;
     if (const size_t ending = ending_length(name))
       out.push_back({entry.path(), name.substr(0, name.size() - ending), folder});
   }

@@ -123,6 +123,20 @@ CheckReport check_folder(const Path& dir, const CheckProgress& progress) {
   return report;
 }
 
+// Names among known ones that no file's name can match: BraTS-named inputs of such a model are not found.
+void warn_of_channel_names(const Path& dir, const std::vector<std::string>& names, CheckReport& report) {
+  std::map<std::string, int> uses;
+  for (const std::string& name : names) ++uses[sequence_key(name)];
+  const auto is_known = [](const std::string& name) { return sequence_names(name).size() > 1; };
+  const bool any_known = std::any_of(names.begin(), names.end(), is_known);
+  for (size_t c = 0; c < names.size(); ++c)
+    if (any_known && (!is_known(names[c]) || uses[sequence_key(names[c])] > 1))
+      report.warnings.push_back(sentence((dir / "dataset.json").string(), ": channel ", c, " is called ", names[c],
+                                         is_known(names[c]) ? ", as another is" : ", which is no sequence's name",
+                                         "; its files are found as CASE_000", c, " only, not by names such as ",
+                                         "CASE-t1c, -t1n, -t2f, -t2w"));
+}
+
 }  // namespace
 
 bool is_dataset(const Path& dir) {
@@ -134,6 +148,7 @@ bool is_dataset(const Path& dir) {
 CheckReport check_dataset(const Path& dir, const CheckProgress& progress) {
   CheckReport report;
   const RawDataset dataset = look_through_dataset(dir, &report.faults);
+  warn_of_channel_names(dir, dataset.description.channel_names, report);
   const auto complete = static_cast<int64_t>(dataset.training.size());
   if (complete != dataset.description.num_training)
     report.faults.push_back(sentence((dir / "dataset.json").string(), ": numTraining is ",

@@ -96,27 +96,27 @@ struct Gathered {
 
 }  // namespace
 
-Fingerprint make_fingerprint(const RawDataset& dataset, uint64_t seed) {
+Fingerprint make_fingerprint(const RawDataset& dataset, uint64_t seed, std::vector<std::string>* faulty) {
   check(!dataset.training.empty(), "make_fingerprint: the data set has no cases");
-  constexpr size_t kMostFaults = 20;  // sentences that a reader still reads
   Fingerprint f;
   const auto cases = static_cast<int64_t>(dataset.training.size());
   const int64_t share = std::max<int64_t>(1, kPooled / cases);
   Gathered gathered{.samples = std::vector<std::vector<Sample>>(dataset.description.channel_names.size()),
                     .relative_sizes = {}};
   std::vector<CaseFault> faults;
-  for (int64_t k = 0; k < cases && faults.size() < kMostFaults; ++k) {
+  for (int64_t k = 0; k < cases; ++k) {
     const CaseFiles& files = dataset.training[static_cast<size_t>(k)];
     if (auto fault = try_case(files.id, [&] {
           gathered.add(files, dataset.description.labels, share, Random(seed, static_cast<uint64_t>(k)), f);
         }))
       faults.push_back(std::move(*fault));
   }
-  if (!faults.empty()) {
+  if (!faults.empty() && (!faulty || faults.size() == dataset.training.size())) {
     std::string text;
     for (const CaseFault& fault : faults) text += (text.empty() ? "" : "\n") + fault.text;
     fail(faults.front().fault, text);
   }
+  for (CaseFault& fault : faults) faulty->push_back(std::move(fault.text));
   for (std::vector<Sample>& s : gathered.samples) f.intensities.push_back(intensity_properties(s));
   f.median_relative_size_after_cropping = median(gathered.relative_sizes);
   return f;

@@ -22,7 +22,9 @@ struct Fingerprint {
   std::vector<IntensityProperties> intensities;  // a channel
   double median_relative_size_after_cropping = 1;
 };
-Fingerprint make_fingerprint(const RawDataset& dataset, uint64_t seed);
+// Cases that cannot be used are left out and named in `faulty`; without it, or where no case is left, they are refused,
+// all of them named.
+Fingerprint make_fingerprint(const RawDataset& dataset, uint64_t seed, std::vector<std::string>* faulty = nullptr);
 Json to_json(const Fingerprint& fingerprint);
 Fingerprint fingerprint_from_json(const Json& json, const Path& where);
 

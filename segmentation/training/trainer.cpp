@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <set>
 
 #include "kernels/cpu/isa.h"
 #include "segmentation/data/config_hash.h"
@@ -248,7 +249,7 @@ struct Trainer::Impl {
       return read_checkpoint(checkpoint(name.c_str()), *learner);
     } catch (const Error& damaged) {
       std::string advice = "train the fold anew with --overwrite";
-      if (name == "latest" && fs::exists(checkpoint("best"))) try {
+      if (name != "best" && fs::exists(checkpoint("best"))) try {
           const int64_t epoch = read_checkpoint(checkpoint("best"), *learner).state.epoch();
           advice = sentence("remove that file and --resume goes on from ", checkpoint("best").string(),
                             ", which can be read, after epoch ", epoch, "; or ", advice);
@@ -275,12 +276,29 @@ struct Trainer::Impl {
     begin(events);
   }
 
+  // Facts by which this run differs from the one that made a checkpoint, but `without`: "KEY is X there and Y here".
+  std::vector<std::string> differences(const Json& before, const std::set<std::string>& without) const {
+    std::vector<std::string> out;
+    for (const auto& [key, value] : facts.facts.items())
+      if (const Json was = before.value(key, Json()); was != value && key != "config_hash" && !without.contains(key))
+        out.push_back(sentence(key, " is ", was.dump(), " there and ", value.dump(), " here"));
+    return out;
+  }
+
   void tell_differences(const Json& before, const TrainEvents& events) const {
-    for (const char* key : {"seed", "device", "engine", "isa", "threads", "precision", "epochs", "iterations",
-                            "val_iterations", "lr", "version"})
-      if (before.value(key, Json()) != facts.facts.at(key))
-        events.say(sentence(key, " is ", facts.facts.at(key).dump(), ", the checkpoint was made with ",
-                            before.value(key, Json()).dump(), ": what follows will not be the same bits"));
+    for (const std::string& difference : differences(before, {"pretrained"}))  // which only the beginning depends on
+      events.say(difference + ": what follows will not be the same bits");
+  }
+
+  // The final checkpoint is whole, and is what is asked for, wherever it was computed.
+  void require_this_run() const {
+    const ResumedRun run = read_or_advise("final");
+    const auto other = differences(run.facts, {"device", "engine", "precision", "isa", "threads", "version"});
+    if (other.empty()) return;
+    std::string text;
+    for (const std::string& difference : other) text += (text.empty() ? "" : ", ") + difference;
+    fail(Fault::usage, "fold ", request.fold, " is finished, but not as asked for: of ", checkpoint("final").string(),
+         " ", text, "; train to another --out, or replace it with --overwrite");
   }
 
   void require_finite(double value, const char* what, int64_t epoch, int64_t step) const {
@@ -404,6 +422,7 @@ std::vector<std::string> Trainer::run(const TrainEvents& events) {
   s.keep_folds(events);
   s.remove_leftovers();
   const bool trained = s.request.resume && fs::exists(s.checkpoint("final"));
+  if (trained) s.require_this_run();
   if (trained && fold_validated(s.validation())) {
     events.say("fold " + s.request.fold + " is finished: " + s.folder().string());
     return {};

@@ -64,6 +64,26 @@ TEST_F(check, compares_the_grids_of_what_can_be_read) {
   expect_mentions(r.faults[1], {"case a", "grids", "a-t2w.nii.gz"});
 }
 
+TEST_F(check, a_link_that_leads_nowhere_is_a_file_that_cannot_be_read) {
+  write_brats("", "a");
+  std::filesystem::remove(root / "a-t2w.nii.gz");
+  std::filesystem::create_symlink("nowhere", root / "a-t2w.nii.gz");
+  const CheckReport r = check_inputs({root});
+  ASSERT_EQ(r.faults.size(), 1u);
+  expect_mentions(r.faults[0], {"case a", "a-t2w.nii.gz"});
+}
+
+TEST_F(check, warns_of_names_that_no_file_can_have) {
+  write_description(1, R"({"0": "T1C", "1": "T2FLAIRR"})");
+  write_case("a");
+  const CheckReport r = check_dataset(root);
+  EXPECT_TRUE(r.faults.empty()) << first(r.faults);
+  ASSERT_EQ(r.warnings.size(), 1u);
+  expect_mentions(r.warnings[0], {"channel 1 is called T2FLAIRR", "no sequence's name"});
+  write_description(1, R"({"0": "T1C", "1": "T1CE"})");
+  EXPECT_EQ(check_dataset(root).warnings.size(), 2u);
+}
+
 TEST_F(check, accepts_a_sound_set) {
   write_brats("", "a");
   write_label("a-seg.nii.gz", 3);

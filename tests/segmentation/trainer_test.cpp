@@ -208,6 +208,27 @@ TEST(trainer, resuming_a_finished_run_does_nothing_and_a_missing_one_starts) {
   EXPECT_EQ(std::filesystem::last_write_time(fold / "checkpoint_final.safetensors"), before);
 }
 
+TEST(trainer, a_finished_run_is_whole_and_as_asked_for) {
+  const Path data = preprocessed("asked_data");
+  TrainRequest request = request_for(data, "asked");
+  const Path final = run_to_the_end(request) / "checkpoint_final.safetensors";
+  const auto refused = [&](const TrainRequest& r) -> std::string {
+    try {
+      run_to_the_end(r);
+    } catch (const Error& e) {
+      return e.what();
+    }
+    return "";
+  };
+  request.resume = true;
+  TrainRequest longer = request;
+  longer.epochs += 3;
+  const std::string text = sentence("epochs is ", request.epochs, " there and ", longer.epochs, " here");
+  EXPECT_NE(refused(longer).find(text), std::string::npos) << refused(longer);
+  std::filesystem::resize_file(final, std::filesystem::file_size(final) / 2);
+  EXPECT_NE(refused(request).find("checkpoint_final.safetensors"), std::string::npos) << refused(request);
+}
+
 TEST(trainer, resume_says_what_differs) {
   const Path data = preprocessed("differs_data");
   TrainRequest request = request_for(data, "differs");
@@ -216,7 +237,7 @@ TEST(trainer, resume_says_what_differs) {
   request.seed = 18;
   std::string said;
   run_to_the_end(request, &said);
-  EXPECT_NE(said.find("seed is 18, the checkpoint was made with 17"), std::string::npos) << said;
+  EXPECT_NE(said.find("seed is 17 there and 18 here: what follows"), std::string::npos) << said;
 }
 
 TEST(trainer, exclusive_labels_train_with_softmax) {
