@@ -163,7 +163,8 @@ void Block::fiber_main() {
 void Block::exit(Thread& t) {
   checked_thread_exits(t);
   if (!t.copies.empty()) fail("exited with cp.async copies that it never waited for");
-  if (products_under_way(t)) fail("exited with wgmma products that it never waited for");
+  if (const void* pc = product_under_way(t))
+    fail(metvox::sentence("exited with wgmma products that it never waited for, the first of ", source_of(pc)));
   t.state = State::exited;
   warps[t.warp].alive &= ~(1u << t.lane());
   --alive;
@@ -178,8 +179,9 @@ void Block::dispatch(Thread* from) {
   std::mt19937_64* seeded = how.schedule == Schedule::seeded ? &random_ : nullptr;
   Thread* next = ready_.pop(seeded);
   for (; !next && !jobs_.empty(); next = ready_.pop(seeded)) {  // as late as legal: nobody else can run
-    const auto job = std::move(jobs_.front());
-    jobs_.pop_front();
+    if (how.async == Async::seeded) std::swap(jobs_[random_() % jobs_.size()], jobs_.back());
+    const auto job = std::move(jobs_.back());  // nothing orders them: last issued, first done
+    jobs_.pop_back();
     job();
   }
   if (!next && alive) error_ = deadlock();
@@ -212,13 +214,8 @@ void Block::give_way(Site at) {
 
 void Block::add_job(std::function<void()> job) {
   const Async mode = how.async;
-  if (mode == Async::eager || (mode == Async::seeded && toss())) {
-    for (const auto& earlier : jobs_) earlier();
-    jobs_.clear();
-    job();
-  } else {
-    jobs_.push_back(std::move(job));
-  }
+  if (mode == Async::eager || (mode == Async::seeded && toss())) job();
+  else jobs_.push_back(std::move(job));
 }
 
 void Block::fail(const std::string& what) {

@@ -2,7 +2,6 @@
 // Inside the executor: the block that an operating-system thread runs now, its threads as fibers, and how they wait.
 #pragma once
 #include <bit>
-#include <deque>
 #include <functional>
 #include <memory>
 #include <random>
@@ -155,12 +154,12 @@ class Block {
   Fiber home_;
   Thread* current_ = nullptr;
   ReadyQueue ready_;
-  std::deque<std::function<void()>> jobs_;
+  std::vector<std::function<void()>> jobs_;
   std::mt19937_64 random_;
   std::string error_;
 };
 
-bool products_under_way(const Thread& t);  // of its warpgroup
+const void* product_under_way(const Thread& t);  // the first of its warpgroup, where it was issued; or null
 
 // Of this OS thread, while it runs a launch.
 extern thread_local constinit Block* running_block;

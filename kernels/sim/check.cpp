@@ -2,7 +2,8 @@
 // The checked build's judge of every access. Each byte of shared and device memory has a shadow cell: its last writer,
 // two of its readers, whether it was ever written. Each thread has a vector clock, which barriers, __syncwarp,
 // mbarriers and fenced atomics advance: an earlier access that the clock does not cover is a race (as in FastTrack,
-// Flanagan and Freund 2009). Blocks run one after another here, but count as concurrent.
+// Flanagan and Freund 2009). Bulk copies count as actors beside the threads, one for each mbarrier. Blocks run one
+// after another here, but count as concurrent.
 #include "kernels/sim/check.h"
 
 #if defined(SIMT_CHECK)
@@ -22,10 +23,10 @@ extern "C" const char __executable_start[], _end[];
 namespace simt {
 namespace {
 
-constexpr uint32_t kMostThreads = 1024;
+constexpr uint32_t kMostMBarriers = 256, kMostActors = 1024 + kMostMBarriers;  // threads of a block, then mbarriers
 
 struct Event {
-  uint32_t who = 0;  // 0: nobody; else 1 + block * kMostThreads + thread
+  uint32_t who = 0;  // 0: nobody; else 1 + block * kMostActors + actor
   uint32_t clock = 0;
   uint32_t pc = 0;  // from the start of the program
   bool operator==(const Event&) const = default;
@@ -37,7 +38,8 @@ struct Cell {
   bool operator==(const Cell&) const = default;
 };
 
-using Clock = std::vector<uint32_t>;  // by thread of a block
+using Clock = std::vector<uint32_t>;  // by actor of a block, as far as it goes: zeros follow
+bool covers(const Clock& clock, uint32_t actor, uint32_t at) { return actor < clock.size() && at <= clock[actor]; }
 
 // Another block's past that came to this one through a fence and an atomic.
 struct Acquired {
@@ -53,6 +55,8 @@ struct Checker {
   std::vector<Clock> proxy_fences;                   // and its last fence.proxy.async
   std::map<uint32_t, Acquired> acquired;             // by block
   std::map<const void*, std::map<uint32_t, std::shared_ptr<const Clock>>> released;  // at atomics, by block
+  std::vector<std::vector<uint32_t>> copies;  // by mbarrier: which threads issued them
+  Copy copy;                                  // in whose name accesses happen now; serial 0: in a thread's
   std::vector<Cell> arena = std::vector<Cell>(Block::kArenaBytes);
   std::vector<std::optional<std::string>> left_indices;  // by thread
   // The first read of what nobody had written. Told at the end of the block, or before any other report: it may turn
@@ -90,7 +94,7 @@ struct Attempt {
   bool writes() const { return access == Access::write || access == Access::async_write || access == Access::atomic; }
   bool async() const { return access == Access::async_read || access == Access::async_write; }
   std::string describe() const {
-    return metvox::sentence("\n  ", running_block->name(thread),
+    return metvox::sentence("\n  ", checker().copy.serial ? "a copy by " : "", running_block->name(thread),
                             access == Access::atomic ? " updates "
                             : writes()               ? " writes "
                                                      : " reads ",
@@ -104,36 +108,51 @@ struct Attempt {
   running_block->fail_as_told(earlier.empty() || race ? metvox::sentence(what, a.describe(), other) : earlier);
 }
 
-std::string name_of(uint32_t who) {
-  const uint32_t block = (who - 1) / kMostThreads;
-  const std::string thread = running_block->name_of_thread((who - 1) % kMostThreads);
-  if (block == checker().block) return thread;
+std::string name_of(const Event& e) {
+  const uint32_t block = (e.who - 1) / kMostActors, actor = (e.who - 1) % kMostActors;
+  const auto threads = static_cast<uint32_t>(running_block->count);
+  const bool copy = actor >= threads, here = block == checker().block;
+  std::string thread = copy ? "a copy" : running_block->name_of_thread(actor);
+  if (copy && here)
+    thread += metvox::sentence(" by ", running_block->name_of_thread(checker().copies[actor - threads][e.clock - 1]));
+  if (here) return thread;
   const dim3 g = running_block->launch->grid;
   return metvox::sentence("block (", block % g.x, ",", block / g.x % g.y, ",", block / g.x / g.y, ") ", thread);
 }
 
+// Who accesses now: thread t, or a copy in its name.
+Event acting(const Thread& t, const void* pc) {
+  const Checker& s = checker();
+  const uint32_t first = s.block * kMostActors + 1;
+  if (!s.copy.serial) return {first + t.linear, s.clocks[t.linear][t.linear], relative(pc)};
+  return {first + static_cast<uint32_t>(running_block->count) + s.copy.engine, s.copy.serial, relative(pc)};
+}
+
 bool happened_before(const Event& e, const Thread& t) {
   const Checker& s = checker();
-  const uint32_t block = (e.who - 1) / kMostThreads, thread = (e.who - 1) % kMostThreads;
+  const uint32_t block = (e.who - 1) / kMostActors, actor = (e.who - 1) % kMostActors;
   const Clock& mine = s.clocks[t.linear];
-  if (block == s.block) return thread == t.linear || e.clock <= mine[thread];
+  if (block == s.block) {
+    const bool own =
+        s.copy.serial ? actor == running_block->count + s.copy.engine && e.clock == s.copy.serial : actor == t.linear;
+    return own || covers(mine, actor, e.clock);
+  }
   const auto it = s.acquired.find(block);
   return it != s.acquired.end() && (it->second.by == t.linear || it->second.at <= mine[it->second.by]) &&
-         e.clock <= (*it->second.past)[thread];
+         covers(*it->second.past, actor, e.clock);
 }
 
 // The writer, or the thread on whose behalf the async proxy reads, fenced after an ordinary write.
 bool proxy_fenced(const Event& write, const Thread& t) {
   const Checker& s = checker();
-  const uint32_t thread = (write.who - 1) % kMostThreads;
-  const auto covers = [&](const Clock& fence) { return !fence.empty() && write.clock <= fence[thread]; };
-  return covers(s.proxy_fences[thread]) || covers(s.proxy_fences[t.linear]);
+  const uint32_t thread = (write.who - 1) % kMostActors;
+  return covers(s.proxy_fences[thread], thread, write.clock) || covers(s.proxy_fences[t.linear], thread, write.clock);
 }
 
 [[noreturn]] void report_race(const char* kind, const Event& other, const char* did, const Place& place, const char* p,
                               const Attempt& a) {
   report(metvox::sentence("race (", kind, ") on ", place.describe(p)), a,
-         metvox::sentence("\n  ", name_of(other.who), did, source_at(other.pc)));
+         metvox::sentence("\n  ", name_of(other), did, source_at(other.pc)));
 }
 
 void judge(Cell& c, const Place& place, const char* p, const Attempt& a) {
@@ -151,8 +170,8 @@ void judge(Cell& c, const Place& place, const char* p, const Attempt& a) {
     report_race(writes ? "write after write" : "read after write", c.write, " wrote at ", place, p, a);
   if (a.access == Access::async_read && c.write.who && !c.async && !proxy_fenced(c.write, t))
     report(metvox::sentence("missing fence_proxy_async before the async proxy reads ", place.describe(p)), a,
-           metvox::sentence("\n  ", name_of(c.write.who), " wrote at ", source_at(c.write.pc)));
-  const Event now{checker().block * kMostThreads + t.linear + 1, checker().clocks[t.linear][t.linear], relative(a.pc)};
+           metvox::sentence("\n  ", name_of(c.write), " wrote at ", source_at(c.write.pc)));
+  const Event now = acting(t, a.pc);
   if (!writes) {
     const bool first = !c.reads[0].who || c.reads[0].who == now.who || happened_before(c.reads[0], t);
     c.reads[first ? 0 : 1] = now;
@@ -305,6 +324,8 @@ void checked_block_begins(Block& b) {
   s.proxy_fences.assign(b.count, {});
   s.left_indices.assign(b.count, std::nullopt);
   s.acquired.clear();
+  s.copies.clear();
+  s.copy = {};
   s.uninitialised.clear();
 }
 
@@ -329,13 +350,10 @@ void join_clocks(Thread* const* threads, size_t n) {
   Checker& s = checker();
   static Clock joint;
   joint.assign(running_block->count, 0);
-  for (size_t i = 0; i < n; ++i) {
-    const Clock& c = s.clocks[threads[i]->linear];
-    for (size_t k = 0; k < joint.size(); ++k) joint[k] = std::max(joint[k], c[k]);
-  }
+  for (size_t i = 0; i < n; ++i) merge_clock(joint, s.clocks[threads[i]->linear]);
   for (size_t i = 0; i < n; ++i) {
     Clock& c = s.clocks[threads[i]->linear];
-    std::copy(joint.begin(), joint.end(), c.begin());
+    c = joint;
     ++c[threads[i]->linear];
   }
 }
@@ -353,10 +371,30 @@ void merge_clock(std::vector<uint32_t>& to, const std::vector<uint32_t>& from) {
   for (size_t k = 0; k < from.size(); ++k) to[k] = std::max(to[k], from[k]);
 }
 
-AsIssued::AsIssued(Thread& t, const std::vector<uint32_t>& clock) : thread_(t), now_(checker().clocks[t.linear]) {
-  checker().clocks[t.linear] = clock;
+Copy begin_copy(uint32_t engine, const Thread& issuer) {
+  auto& copies = checker().copies;
+  if (engine >= kMostMBarriers)
+    running_block->fail(metvox::sentence("the checked build knows ", kMostMBarriers, " mbarriers in a block"));
+  copies.resize(std::max<size_t>(copies.size(), engine + 1));
+  copies[engine].push_back(issuer.linear);
+  return {engine, static_cast<uint32_t>(copies[engine].size())};
 }
-AsIssued::~AsIssued() { std::swap(checker().clocks[thread_.linear], now_); }
+
+void release_copy(std::vector<uint32_t>& to, const Copy& copy) {
+  const size_t actor = running_block->count + copy.engine;
+  to.resize(std::max(to.size(), actor + 1));
+  to[actor] = std::max(to[actor], copy.serial);
+}
+
+AsIssued::AsIssued(Thread& t, const std::vector<uint32_t>& clock, const Copy& copy)
+    : thread_(t), now_(checker().clocks[t.linear]) {
+  checker().clocks[t.linear] = clock;
+  checker().copy = copy;
+}
+AsIssued::~AsIssued() {
+  std::swap(checker().clocks[thread_.linear], now_);
+  checker().copy = {};
+}
 
 }  // namespace simt
 

@@ -37,10 +37,18 @@ void join_clocks(Thread* const* threads, size_t n);  // all of them are ordered 
 void release_clock(std::vector<uint32_t>& to, Thread& from);
 void acquire_clock(const std::vector<uint32_t>& from, Thread& by);
 void merge_clock(std::vector<uint32_t>& to, const std::vector<uint32_t>& from);
-// While one lives, the thread has the clock that it had when it issued an asynchronous operation.
+// A bulk copy is ordered as a thread of its own: after what its issuer had seen, and before nobody but those who wait
+// for its mbarrier's phase. `engine` counts mbarriers, `serial` the copies that announce themselves to one, from 1.
+struct Copy {
+  uint32_t engine = 0, serial = 0;
+};
+Copy begin_copy(uint32_t engine, const Thread& issuer);
+void release_copy(std::vector<uint32_t>& to, const Copy& copy);  // it has landed
+// While one lives, the thread has the clock that it had when it issued an asynchronous operation; a copy's accesses are
+// the copy's, not the thread's.
 class AsIssued {
  public:
-  AsIssued(Thread& t, const std::vector<uint32_t>& clock);
+  AsIssued(Thread& t, const std::vector<uint32_t>& clock, const Copy& copy = {});
   ~AsIssued();
 
  private:
@@ -77,8 +85,11 @@ inline void join_clocks(Thread* const*, size_t) {}
 inline void release_clock(std::vector<uint32_t>&, Thread&) {}
 inline void acquire_clock(const std::vector<uint32_t>&, Thread&) {}
 inline void merge_clock(std::vector<uint32_t>&, const std::vector<uint32_t>&) {}
+struct Copy {};
+inline Copy begin_copy(uint32_t, const Thread&) { return {}; }
+inline void release_copy(std::vector<uint32_t>&, const Copy&) {}
 struct AsIssued {
-  AsIssued(Thread&, const std::vector<uint32_t>&) {}
+  AsIssued(Thread&, const std::vector<uint32_t>&, const Copy& = {}) {}
 };
 struct InRuntime {};
 

@@ -15,6 +15,7 @@ namespace simt {
 struct MBarrier {
   uint32_t arrivals = 0, pending = 0, phase = 0;
   int64_t bytes = 0;                         // still to come in this phase
+  uint32_t engine = 0;                       // its number among the block's, for the copies that it waits for
   std::vector<uint32_t> arriving, complete;  // clocks of the checked build: of this phase, of those before
   std::vector<Thread*> waiting;
 };
@@ -22,8 +23,9 @@ struct MBarrier {
 struct Product {
   WarpgroupProduct what;
   std::array<float*, 128> d{};
-  std::vector<std::array<uint32_t, 4>> a;  // by thread, where A comes from registers
-  std::array<Thread*, 4> leaders{};        // of the four warps, for the checked build
+  std::vector<std::array<uint32_t, 4>> a;  // by thread, where A comes from registers: what they held, and which
+  std::vector<const uint32_t*> a_registers;
+  std::array<Thread*, 4> leaders{};  // of the four warps, for the checked build
   std::array<std::vector<uint32_t>, 4> clocks;
   const void* pc = nullptr;
 };

@@ -42,6 +42,7 @@ struct Load {
   Thread* thread;
   std::vector<uint32_t> clock;
   const void* pc;
+  Copy copy;
 };
 
 uint32_t box_bytes(const metvox::sim::TensorMap& m) {
@@ -79,12 +80,13 @@ void copy_box(const Load& l) {
 
 void finish(const Load& l) {
   {
-    [[maybe_unused]] const AsIssued past(*l.thread, l.clock);
+    [[maybe_unused]] const AsIssued past(*l.thread, l.clock, l.copy);
     copy_box(l);
   }
   MBarrier& m = find(l.barrier);
   m.bytes -= box_bytes(l.map);
   merge_clock(m.arriving, l.clock);
+  release_copy(m.arriving, l.copy);
   complete_if_due(m);
 }
 
@@ -93,9 +95,12 @@ void finish(const Load& l) {
 void mbarrier_init(uint64_t* barrier, uint32_t arrivals) {
   [[maybe_unused]] InRuntime guard;
   check_access(barrier, 8, Access::write, __builtin_return_address(0), *running_block->current());
+  auto& all = hopper_state().barriers;
+  const auto [it, fresh] = all.try_emplace(shared_address(barrier));
   MBarrier m;
   m.arrivals = m.pending = arrivals;
-  hopper_state().barriers[shared_address(barrier)] = m;
+  m.engine = fresh ? static_cast<uint32_t>(all.size() - 1) : it->second.engine;
+  it->second = m;
 }
 
 void mbarrier_arrive(uint64_t* barrier, uint32_t expected_bytes) {
@@ -128,16 +133,18 @@ void tma_load(void* to, const metvox::sim::TensorMap& map, uint64_t* barrier, co
   [[maybe_unused]] InRuntime guard;
   Block& b = *running_block;
   const void* pc = __builtin_return_address(0);
-  Load load{static_cast<char*>(to), map, barrier, {}, b.current(), {}, pc};
+  Load load{static_cast<char*>(to), map, barrier, {}, b.current(), {}, pc, {}};
   const uint32_t alignment = map.swizzle_bytes ? 1024 : 128, bytes = box_bytes(map);
   if (shared_address(to) % alignment)
     b.fail(metvox::sentence("misaligned access: TMA to shared address ", shared_address(to), ", not a multiple of ",
                             alignment, ", at ", source_of(pc)));
   std::memcpy(load.coordinates, coordinates, sizeof(int) * static_cast<size_t>(map.rank));
-  find(barrier);
-  // From now on the box may be written.
-  for (uint32_t i = 0; i < bytes; i += 16) check_access(load.to + i, 16, Access::async_write, pc, *load.thread);
+  load.copy = begin_copy(find(barrier).engine, *load.thread);
   release_clock(load.clock, *load.thread);
+  {  // From now on the box may be written.
+    [[maybe_unused]] const AsIssued as_copy(*load.thread, load.clock, load.copy);
+    for (uint32_t i = 0; i < bytes; i += 16) check_access(load.to + i, 16, Access::async_write, pc, *load.thread);
+  }
   if (options().async != Async::eager) {
     std::memset(to, 0xFF, bytes);
     mark_initialised(to, bytes, false);

@@ -82,6 +82,17 @@ void a_from_registers(const Product& p, float* a) {
     }
 }
 
+// The tensor cores may read A's registers until the product is done. `at` is the wait that ended it.
+void check_registers_kept(const Product& p, Site at) {
+  for (size_t t = 0; t < p.a.size(); ++t) {
+    if (std::equal(p.a[t].begin(), p.a[t].end(), p.a_registers[t])) continue;
+    const Thread& owner = *running_block->threads[p.leaders[0]->linear + t];
+    running_block->fail_as_told(metvox::sentence("registers of A were changed while a wgmma product read them\n  ",
+                                                 running_block->name(owner), " issued the product at ", source_of(p.pc),
+                                                 "\n  and it was under way until ", describe(at)));
+  }
+}
+
 template <class F>
 void for_each_register(int n, F&& f) {  // f(thread, register, row, column) of D
   for (int t = 0; t < 128; ++t)
@@ -156,6 +167,7 @@ Product collect(Warpgroup& w) {
     if (!other.a_registers) continue;
     p.a.emplace_back();
     std::copy_n(other.a_registers, 4, p.a.back().begin());
+    p.a_registers.push_back(other.a_registers);
   }
   for (size_t warp = 0; warp < 4; ++warp) {
     p.leaders[warp] = running_block->threads[first + warp * 32].get();
@@ -194,17 +206,21 @@ void wgmma_commit(Site at) {
 }
 
 void wgmma_wait(int groups_left, Site at) {
-  meet("wgmma_wait", nullptr, at, [groups_left](Warpgroup& w) {
+  meet("wgmma_wait", nullptr, at, [groups_left, at](Warpgroup& w) {
     while (w.groups.size() > static_cast<size_t>(groups_left)) {
-      for (const Product& p : w.groups.front()) execute(w, p);
+      for (const Product& p : w.groups.front()) check_registers_kept(p, at), execute(w, p);
       w.groups.pop_front();
     }
   });
 }
 
-bool products_under_way(const Thread& t) {
+const void* product_under_way(const Thread& t) {
   const auto& state = running_block->hopper;
-  return state && !state->warpgroups[t.linear / 128].accumulators.empty();
+  if (!state) return nullptr;
+  const Warpgroup& w = state->warpgroups[t.linear / 128];
+  for (const auto& group : w.groups)
+    if (!group.empty()) return group.front().pc;
+  return w.open.empty() ? nullptr : w.open.front().pc;
 }
 
 }  // namespace simt

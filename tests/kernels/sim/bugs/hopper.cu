@@ -85,13 +85,75 @@ __global__ void product_never_waited(const __grid_constant__ TensorMap, float* y
   float d[16] = {};
   const uint64_t cores = descriptor_cores(operand, kBoxBytes, 128);
   wgmma_fence();
-  wgmma<bf16, 32>(d, cores, cores);
+  wgmma<bf16, 32>(d, cores, cores);  // bug: product_never_waited
   wgmma_commit();
   if (right) wgmma_wait<0>();
   y[threadIdx.x] = d[0];
 #endif
 }
 METVOX_HOPPER_BUG(product_never_waited, "exited with wgmma products that it never waited for");
+
+template <bool right>
+__global__ void registers_changed_under_wgmma(const __grid_constant__ TensorMap, float* y) {
+#if METVOX_HOPPER
+  METVOX_SHARED(bf16, operand, [kBox]);
+  for (int i = threadIdx.x; i < kBox; i += 128) operand[i] = from_float<bf16>(1.f);
+  fence_proxy_async();
+  __syncthreads();
+  float d[16] = {};
+  uint32_t a[4] = {1, 2, 3, 4};
+  const uint64_t b = descriptor_cores(operand, kBoxBytes / 2, 128);
+  wgmma_fence();
+  wgmma<bf16, 32>(d, a, b);  // bug: registers_changed_under_wgmma
+  wgmma_commit();
+  if (right) wgmma_wait<0>();
+  for (uint32_t& pair : a) ++pair;
+  wgmma_fence();
+  wgmma<bf16, 32>(d, a, b);
+  wgmma_commit();
+  wgmma_wait<0>();  // bug: registers_changed_under_wgmma
+  y[threadIdx.x] = d[0];
+#endif
+}
+METVOX_HOPPER_BUG(registers_changed_under_wgmma, "registers of A were changed while a wgmma product read them");
+
+// The copy asked for first need not land first, and what its issuer does later does not wait for it.
+template <bool right>
+__global__ void copy_of_another_mbarrier(const __grid_constant__ TensorMap x, float* y) {
+#if METVOX_HOPPER
+  METVOX_SHARED(bf16, boxes, [2 * kBox]);
+  METVOX_SHARED(uint64_t, full, [2]);
+  prepare(&full[0]);
+  prepare(&full[1]);
+  if (threadIdx.x == 0) {
+    mbarrier_arrive_expect(&full[0], kBoxBytes);
+    tma_load<2>(boxes, x, &full[0], {0, 0});  // bug: copy_of_another_mbarrier
+    mbarrier_arrive_expect(&full[1], kBoxBytes);
+    tma_load<2>(boxes + kBox, x, &full[1], {0, kRows});
+  }
+  if (right) mbarrier_wait(&full[0], 0);
+  mbarrier_wait(&full[1], 0);
+  y[threadIdx.x] = to_float(boxes[threadIdx.x]);  // bug: copy_of_another_mbarrier
+#endif
+}
+METVOX_HOPPER_BUG(copy_of_another_mbarrier, "race \\(read after write\\) on shared `boxes`");
+
+// Its issuer has no more right to a copy's bytes than others have.
+template <bool right>
+__global__ void issuer_reads_its_own_copy(const __grid_constant__ TensorMap x, float* y) {
+#if METVOX_HOPPER
+  METVOX_SHARED(bf16, tile, [kBox]);
+  METVOX_SHARED(uint64_t, full, );
+  prepare(&full);
+  if (threadIdx.x == 0) {
+    mbarrier_arrive_expect(&full, kBoxBytes);
+    tma_load<2>(tile, x, &full, {0, 0});  // bug: issuer_reads_its_own_copy
+    if (right) mbarrier_wait(&full, 0);
+    y[0] = to_float(tile[0]);  // bug: issuer_reads_its_own_copy
+  }
+#endif
+}
+METVOX_HOPPER_BUG(issuer_reads_its_own_copy, "race \\(read after write\\) on shared `tile`");
 
 template <bool right>
 __global__ void expects_too_much(const __grid_constant__ TensorMap x, float* y) {
