@@ -298,13 +298,22 @@ int columns_of_tile(const PlanePass& p) {
   return p.to_c[0] % 32 == 0 && p.to_c[1] % 32 == 0 && p.channels() <= 64 ? 32 : 16;
 }
 
-// Planes of a block: enough blocks for the processors of an H100, each of which reads two planes more than it writes.
-int64_t segment_of(int64_t columns, int64_t depth) {
-  constexpr int64_t kProcessors = 132, kLeast = 8;
+// Streaming multiprocessors; of the simulated device those of an H100.
+int64_t processors_of([[maybe_unused]] Device device) {
+  int processors = 132;
+#if defined(__CUDACC__)
+  check_cuda(cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device.index), "processors_of");
+#endif
+  return processors;
+}
+
+// Planes of a block: enough blocks for the processors, each of which reads two planes more than it writes.
+int64_t segment_of(int64_t columns, int64_t depth, int64_t processors) {
+  constexpr int64_t kLeast = 8;
   int64_t best = depth, least = 0;
   for (int64_t segments = 1; segments <= std::max<int64_t>(1, depth / kLeast); ++segments) {
     const int64_t planes = divided_up(depth, segments);
-    const int64_t cost = divided_up(columns * divided_up(depth, planes), kProcessors) * (planes + 2);
+    const int64_t cost = divided_up(columns * divided_up(depth, planes), processors) * (planes + 2);
     if (!least || cost < least) least = cost, best = planes;
   }
   return best;
@@ -350,7 +359,7 @@ void PlaneMarch::run_as(Stream& stream, View x, View x2, const void* packed, Vie
   }
   a.tiles_w = static_cast<int>(divided_up(p_.extent[2], kTile)), a.tiles_k = static_cast<int>(p_.columns()) / columns;
   const int64_t tiles = divided_up(p_.extent[1], kTile) * a.tiles_w * a.tiles_k;
-  a.segment = static_cast<int>(segment_of(tiles * p_.n, p_.extent[0]));
+  a.segment = static_cast<int>(segment_of(tiles * p_.n, p_.extent[0], processors_of(stream.device())));
   a.bias = bias_in(packed);
   a.to[0] = static_cast<T*>(y.data), a.to[1] = static_cast<T*>(y2.data), a.grad[0] = grad, a.grad[1] = grad2;
   const TensorMap from = plane_map(x, kHalo, chunk), from2 = p_.from_c[1] ? plane_map(x2, kHalo, chunk) : from;

@@ -253,7 +253,9 @@ __global__ void __launch_bounds__(256) add_parts(const __grid_constant__ AddArgs
 
 // ---- the host's side ----
 
-constexpr int64_t kProcessors = 132, kLeastPlanes = 4;  // of an H100; of a block
+// Blocks for the processors of an H100. Not for those of the device: how the sums are split decides their last bits,
+// which must be the same on each GPU that runs this kernel.
+constexpr int64_t kProcessors = 132, kLeastPlanes = 4;  // kLeastPlanes: of a block
 
 }  // namespace
 
