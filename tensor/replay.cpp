@@ -23,16 +23,18 @@ bool Replay::record(Stream& stream, const std::function<void()>& work) {
   device_ = stream.device();
   const AsyncDriver& d = async_driver(device_);
   std::string reason;
-  d.begin_capture(stream.handle());
-  try {
-    work();
-  } catch (const Error& error) {
-    reason = error.what();
-  }
-  try {
-    graph_ = d.end_capture(stream.handle());
-  } catch (const Error& error) {
-    if (reason.empty()) reason = error.what();
+  const auto attempt = [&](const auto& step) {
+    try {
+      step();
+      return true;
+    } catch (const Error& error) {
+      if (reason.empty()) reason = error.what();
+      return false;
+    }
+  };
+  if (attempt([&] { d.begin_capture(stream.handle()); })) {
+    attempt(work);
+    attempt([&] { graph_ = d.end_capture(stream.handle()); });
   }
   if (reason.empty()) return true;
   if (graph_) d.release_graph(std::exchange(graph_, nullptr));

@@ -97,7 +97,9 @@ class CudaDriver final : public DeviceDriver, public AsyncDriver {
 
   // Other threads may take memory meanwhile.
   void begin_capture(void* stream) const override {
-    check_cuda(cudaStreamBeginCapture(stream_of(stream), cudaStreamCaptureModeThreadLocal), "cudaStreamBeginCapture");
+    const cudaError_t began = cudaStreamBeginCapture(stream_of(stream), cudaStreamCaptureModeThreadLocal);
+    if (began != cudaSuccess) cudaGetLastError();  // the work is then done without, and its launches ask for errors
+    check_cuda(began, "cudaStreamBeginCapture");
   }
   void* end_capture(void* stream) const override {
     cudaGraph_t recorded = nullptr;

@@ -70,6 +70,21 @@ TEST(replay, goes_on_without_where_memory_is_taken_or_the_host_waits) {
   }
 }
 
+// A stream that is being recorded already cannot be recorded once more.
+TEST(replay, goes_on_without_where_recording_cannot_begin) {
+  if (!test::kSimulated) GTEST_SKIP() << "on a GPU the test's own recording would have to take the work";
+  Stream stream(kGpu);
+  Replay replay;
+  int calls = 0;
+  const auto count = [&] { ++calls; };
+  replay.run(stream, count);
+  simt::begin_capture();
+  replay.run(stream, count);
+  delete simt::end_capture();
+  replay.run(stream, count);
+  EXPECT_EQ(calls, 3);
+}
+
 TEST(replay, does_the_work_each_time_on_the_cpu) {
   Stream host;
   Replay replay;
