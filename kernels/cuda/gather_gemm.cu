@@ -61,8 +61,9 @@ struct Args {
   Part part[kMaxParts];
 };
 
-// Sum (row, column) of a tile in shared memory: pairs written by the lanes of a warp, and pieces, fall in different
-// banks.
+// Sum (row, column) of a tile in shared memory: pairs written by the lanes of a warp fall in different banks, and so do
+// the pieces that are read of f32. A piece of a 16-bit type is two reads 32 bytes apart from the next lane's: two lanes
+// share each bank.
 template <int kBlockN>
 METVOX_DEVICE int tile_index(int row, int column) {
   constexpr int kMask = kBlockN / 8 >= 4 ? 3 : kBlockN / 8 - 1;
