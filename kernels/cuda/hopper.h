@@ -19,7 +19,7 @@
 #else
 #include "kernels/sim/hopper.h"
 #define METVOX_HOPPER (METVOX_ARCH >= 900)
-#define METVOX_SHARED_DYN_1024(T, name) T* const name = static_cast<T*>(::simt::shared_dynamic(1024))
+#define METVOX_SHARED_DYN_1024(T, name) T* const name = static_cast<T*>(::simt::shared_dynamic(1024, #name))
 #endif
 
 namespace metvox::METVOX_KERNEL_NS {

@@ -41,7 +41,7 @@
   static const char name##_key = 0;                             \
   auto& name = *static_cast<std::add_pointer_t<T __VA_ARGS__>>( \
       ::simt::shared_static(&name##_key, sizeof(T __VA_ARGS__), alignof(T), #name))
-#define METVOX_SHARED_DYN(T, name) T* const name = static_cast<T*>(::simt::shared_dynamic(16))
+#define METVOX_SHARED_DYN(T, name) T* const name = static_cast<T*>(::simt::shared_dynamic(16, #name))
 #endif
 
 #define METVOX_DEVICE __device__ __forceinline__

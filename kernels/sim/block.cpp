@@ -263,12 +263,12 @@ std::string Block::name_of_thread(unsigned l) const {
   return metvox::sentence("thread (", l % b.x, ",", l / b.x % b.y, ",", l / b.x / b.y, ")");
 }
 
-void* Block::shared_dynamic(size_t alignment) {
+void* Block::shared_dynamic(size_t alignment, const char* variable) {
   for (const auto& v : variables)
     if (!v.key) return arena_ + v.offset;
   // A part that was not declared with 1,024-byte alignment does not get it by chance.
-  return place({nullptr, kDynamicOffset + (alignment < 1024 ? 16u : 0u), static_cast<uint32_t>(launch->shared_bytes),
-                "dynamic shared memory"});
+  return place(
+      {nullptr, kDynamicOffset + (alignment < 1024 ? 16u : 0u), static_cast<uint32_t>(launch->shared_bytes), variable});
 }
 
 void* Block::shared_static(const void* key, size_t bytes, size_t alignment, const char* variable) {

@@ -113,7 +113,7 @@ class Block {
   bool in_arena(const void* p) const { return p >= arena_ && p < arena_ + kArenaBytes; }
   uint32_t offset_of(const void* p) const { return static_cast<uint32_t>(static_cast<const char*>(p) - arena_); }
   char* arena() { return arena_; }
-  void* shared_dynamic(size_t alignment);
+  void* shared_dynamic(size_t alignment, const char* variable);
   void* shared_static(const void* key, size_t bytes, size_t alignment, const char* variable);
   const SharedVariable* variable_at(uint32_t offset, size_t bytes) const;
   const SharedVariable* nearest_variable(uint32_t offset) const;

@@ -29,9 +29,9 @@ void* shared_static(const void* key, size_t bytes, size_t alignment, const char*
   return running_block->shared_static(key, bytes, alignment, name);
 }
 
-void* shared_dynamic(size_t alignment) {
+void* shared_dynamic(size_t alignment, const char* variable) {
   [[maybe_unused]] InRuntime guard;
-  return running_block->shared_dynamic(alignment);
+  return running_block->shared_dynamic(alignment, variable);
 }
 
 uint32_t shared_address(const void* p) {

@@ -72,7 +72,7 @@ uint32_t warp_ballot(const char* what, uint32_t mask, bool predicate, Site at);
 
 // Shared memory. A static variable is known by its key (the address of a static); the dynamic part has one alignment.
 void* shared_static(const void* key, size_t bytes, size_t alignment, const char* name);
-void* shared_dynamic(size_t alignment);
+void* shared_dynamic(size_t alignment, const char* variable);
 uint32_t shared_address(const void* p);
 
 // 16 bytes, zeros where not ok; done as late as the wait allows, poison until then.

@@ -100,8 +100,8 @@ __global__ void dynamic_shared_past_end(float* y) {
   s[threadIdx.x] = 1.f;  // bug: dynamic_shared_past_end
   y[threadIdx.x] = s[threadIdx.x];
 }
-const RegisterBug dynamic_bug("dynamic_shared_past_end", __FILE__,
-                              "out of bounds: shared `dynamic shared memory` \\(252 bytes\\)", [](bool right) {
+const RegisterBug dynamic_bug("dynamic_shared_past_end", __FILE__, "out of bounds: shared `s` \\(252 bytes\\)",
+                              [](bool right) {
                                 BugBuffers of;
                                 Stream stream;
                                 launch(right ? dynamic_shared_past_end<true> : dynamic_shared_past_end<false>, dim3(1),
