@@ -91,8 +91,8 @@ __global__ void __launch_bounds__(128)
   float d[16];
   wgmma_fence();
   const uint64_t b = descriptor_cores(weights, 32 * 16, 128);
+  [[maybe_unused]] uint32_t a[4];  // read until the wait
   if constexpr (kRegisters) {
-    uint32_t a[4];
     for (int q = 0; q < 4; ++q) {
       const bf16* pair = first + (q / 2 * kH * kW + t / 32 * 16 + t % 32 / 4 + q % 2 * 8) * 8 + t % 4 * 2;
       a[q] = pack<bf16>(to_float(pair[0]), to_float(pair[1]));
