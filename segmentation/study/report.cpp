@@ -115,6 +115,18 @@ double number_at(const Json& json, const std::string& pointer) {
                                                          : std::numeric_limits<double>::quiet_NaN();
 }
 
+std::vector<svg::Point> points_at(const Json& json, const std::string& list, const std::string& x,
+                                  const std::string& y) {
+  std::vector<svg::Point> points;
+  const Json::json_pointer place(list);
+  if (!json.contains(place)) return points;
+  for (const Json& entry : json[place]) {
+    const svg::Point p{number_at(entry, x), number_at(entry, y)};
+    if (std::isfinite(p.x) && std::isfinite(p.y)) points.push_back(p);
+  }
+  return points;
+}
+
 void write_study_report(const StudyConfig& config, const Path& study) {
   const StudyResults r = read_study_results(config, study);
   StudyCases cases(config, study);

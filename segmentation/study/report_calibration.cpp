@@ -1,10 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The page's calibration: do the ensembles' probabilities mean what they say?
-#include <cmath>
-
 #include "segmentation/evaluation/calibration.h"
 #include "segmentation/evaluation/html.h"
-#include "segmentation/evaluation/svg.h"
 #include "segmentation/study/report_data.h"
 
 namespace metvox {
@@ -14,13 +11,7 @@ constexpr const char* kIdeal = "#9aa3af";
 
 // A point a bin that has voxels: mean probability, share of them that is truly inside.
 std::vector<svg::Point> reliability(const StudyResult& result) {
-  std::vector<svg::Point> points;
-  const Json::json_pointer place("/calibration/tc/bins");
-  if (result.overview.contains(place))
-    for (const Json& bin : result.overview[place])
-      points.push_back({number_at(bin, "/mean_probability"), number_at(bin, "/share_inside")});
-  std::erase_if(points, [](const svg::Point& p) { return !std::isfinite(p.x) || !std::isfinite(p.y); });
-  return points;
+  return points_at(result.overview, "/calibration/tc/bins", "/mean_probability", "/share_inside");
 }
 
 std::string diagrams(const StudyResults& r) {

@@ -2,6 +2,7 @@
 // What the page of a study is made from, read once.
 #pragma once
 #include "segmentation/evaluation/report.h"
+#include "segmentation/evaluation/svg.h"
 #include "segmentation/study/compare.h"
 #include "segmentation/study/jobs.h"
 #include "segmentation/training/metrics_log.h"
@@ -54,6 +55,9 @@ std::string regime_colour(const std::string& regime);
 std::string side_by_side(const std::vector<std::string>& plots);
 // A number some levels down, such as "/froc/tc"; NaN where it is not there, or not a number.
 double number_at(const Json& json, const std::string& pointer);
+// Of a list some levels down a point an entry, by two of its numbers; those that are not finite are left out.
+std::vector<svg::Point> points_at(const Json& json, const std::string& list, const std::string& x,
+                                  const std::string& y);
 
 // Parts of the page. Each is whole HTML, or empty where its data is not there.
 std::string scores_section(const StudyResults& r);       // tables and figures 1 and 2

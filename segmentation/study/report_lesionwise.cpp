@@ -4,7 +4,6 @@
 #include <cmath>
 
 #include "segmentation/evaluation/html.h"
-#include "segmentation/evaluation/svg.h"
 #include "segmentation/study/report_data.h"
 
 namespace metvox {
@@ -47,12 +46,7 @@ std::string means_table(const StudyResults& r) {
 }
 
 std::vector<svg::Point> froc_points(const StudyResult& result) {
-  std::vector<svg::Point> points;
-  const Json::json_pointer place("/froc/tc/points");
-  if (result.overview.contains(place))
-    for (const Json& point : result.overview[place])
-      points.push_back({number_at(point, "/false_per_case"), number_at(point, "/recall")});
-  std::erase_if(points, [](const svg::Point& p) { return !std::isfinite(p.x) || !std::isfinite(p.y); });
+  std::vector<svg::Point> points = points_at(result.overview, "/froc/tc/points", "/false_per_case", "/recall");
   std::sort(points.begin(), points.end(), [](const svg::Point& a, const svg::Point& b) { return a.x < b.x; });
   return points;
 }

@@ -57,8 +57,6 @@ Tensor constant(float value, int64_t heads = 3) {
   return p;
 }
 
-void silent(int64_t, int64_t, const std::string&) {}
-
 }  // namespace
 
 TEST(ensemble, decides_as_nnunet_does) {

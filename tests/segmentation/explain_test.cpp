@@ -6,7 +6,6 @@
 #include "fake_model.h"
 #include "io/nifti.h"
 #include "segmentation/evaluation/metrics.h"
-#include "tensor/random.h"
 
 namespace metvox {
 
@@ -14,15 +13,6 @@ namespace {
 
 constexpr Int3 kPatch{8, 8, 12};
 const Target kFloat{{}, DType::f32, "reference"};
-
-void silent(int64_t, int64_t) {}
-
-Tensor random_data(const Shape& shape, uint64_t seed) {
-  Tensor t = Tensor::empty(shape, DType::f32);
-  Random random(seed, 9);
-  for (int64_t i = 0; i < t.size(); ++i) t.data<float>()[i] = static_cast<float>(random.normal());
-  return t;
-}
 
 // u8 (z, y, x), 1 in the box.
 Tensor box_mask(const Int3& size, const CropBox& box) {

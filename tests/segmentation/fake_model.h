@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "segmentation/networks/model.h"
+#include "tensor/random.h"
 
 namespace metvox {
 
@@ -15,6 +16,17 @@ inline Path fresh_dir(const std::string& name) {
   std::filesystem::remove_all(dir);
   std::filesystem::create_directories(dir);
   return dir;
+}
+
+// A progress function that tells nobody.
+inline constexpr auto silent = [](auto&&...) {};
+
+// Standard normal numbers.
+inline Tensor random_data(const Shape& shape, uint64_t seed) {
+  Tensor t = Tensor::empty(shape, DType::f32);
+  Random random(seed, 9);
+  for (int64_t i = 0; i < t.size(); ++i) t.data<float>()[i] = static_cast<float>(random.normal());
+  return t;
 }
 
 inline Configuration fake_configuration(const Int3& patch) {

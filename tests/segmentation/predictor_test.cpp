@@ -9,22 +9,12 @@
 #include "kernels/sim/capture.h"
 #include "kernels/sim/memory.h"
 #include "segmentation/inference/predict_memory.h"
-#include "tensor/random.h"
 
 namespace metvox {
 
 namespace {
 
 constexpr Int3 kPatch{8, 8, 12};
-
-void silent(int64_t, int64_t) {}
-
-Tensor random_data(const Shape& shape, uint64_t seed) {
-  Tensor t = Tensor::empty(shape, DType::f32);
-  Random random(seed, 9);
-  for (int64_t i = 0; i < t.size(); ++i) t.data<float>()[i] = static_cast<float>(random.normal());
-  return t;
-}
 
 // Mirrors (C, z, y, x) along the axes whose bits are set.
 Tensor mirror(const Tensor& t, int flips) {

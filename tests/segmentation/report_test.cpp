@@ -250,7 +250,6 @@ TEST(report, a_page_and_an_overview_are_written) {
   write_nifti(root / "pred/a.nii.gz", v.truth, v.grid);
   write_nifti(root / "pred/b.nii.gz", v.truth, v.grid);
   write_text(root / "phantom.json", "{}");
-  const auto silent = [](int64_t, int64_t) {};
   evaluate(root / "pred", root / "truth", find_label_names(root / "pred", root / "truth"), root / "scores", silent);
   write_report({root / "pred", root / "truth", root / "images", root / "scores", {}}, root / "report", silent);
   const std::string page = read_text(root / "report/index.html");

@@ -53,8 +53,6 @@ double cell(const CsvTable& table, const std::string& column, size_t row = 0) {
   return std::stod(table.rows[row][table.column(column, "test")]);
 }
 
-void silent(int64_t, int64_t) {}
-
 }  // namespace
 
 TEST(scores, a_case_by_hand) {
