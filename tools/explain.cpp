@@ -8,6 +8,7 @@
 #include "segmentation/data/system_memory.h"
 #include "segmentation/explain/explain.h"
 #include "tools/cli.h"
+#include "tools/predictions.h"
 #include "tools/progress.h"
 
 namespace metvox {
@@ -31,6 +32,7 @@ bool parse(CommandLine& line, Request& r) {
   line.option("out,o", r.output, "DIR", "folder for index.html and a folder a case with its maps", Need::required);
   line.option("folds,f", r.folds, "FOLD", "folds of the ensemble; default: every fold that has the checkpoint");
   line.choice("checkpoint", r.checkpoint, {"final", "best", "latest"}, "which weights of a fold");
+  line.option("prev-stage-predictions", r.explain.previous_stage, "DIR", "for a cascade, as for `metvox predict`");
   line.option("truth", r.truth, "DIR", "truths, as for `metvox evaluate`: for errors, and to explain missed lesions");
   line.option("cases", r.cases, "FILE.csv", "only the cases in its column sample, in its order");
   line.option("at-most", r.at_most, "N", "with --cases: only the first N of them");
@@ -89,16 +91,19 @@ void choose_lesion(Request& r, const ModelFolder& model, size_t cases) {
 }
 
 Json resolved_config(const Request& r, const ModelFolder& model) {
-  return {{"program", "metvox " METVOX_VERSION},
-          {"model", std::filesystem::absolute(r.model).lexically_normal().string()},
-          {"folds", r.folds},
-          {"checkpoint", r.checkpoint},
-          {"maps", r.what},
-          {"region", model.dataset.labels.foreground()[r.explain.region].name},
-          {"step_size", r.predictor.step_size},
-          {"mirror", r.predictor.mirror},
-          {"device", name_of(r.predictor.target.device)},
-          {"precision", r.predictor.target.precision()}};
+  Json config{{"program", "metvox " METVOX_VERSION},
+              {"model", std::filesystem::absolute(r.model).lexically_normal().string()},
+              {"folds", r.folds},
+              {"checkpoint", r.checkpoint},
+              {"maps", r.what},
+              {"region", model.dataset.labels.foreground()[r.explain.region].name},
+              {"step_size", r.predictor.step_size},
+              {"mirror", r.predictor.mirror},
+              {"device", name_of(r.predictor.target.device)},
+              {"precision", r.predictor.target.precision()}};
+  if (!r.explain.previous_stage.empty())
+    config["previous_stage"] = std::filesystem::absolute(r.explain.previous_stage).lexically_normal().string();
+  return config;
 }
 
 // Those of --cases; without it all.
@@ -162,9 +167,7 @@ int run(CommandLine& line) {
   Request r;
   if (!parse(line, r)) return 0;
   const ModelFolder model = open_model(r.model, r.checkpoint, r.folds);
-  if (!model.config().previous_stage.empty())
-    fail(Fault::usage, "explain looks at images alone, but ", model.configuration,
-         " also reads predictions of its previous stage; give a model of another configuration");
+  require_previous_stage(model, r.input, r.explain.previous_stage);
   if (r.folds.empty()) r.folds = model.folds;
   choose_maps(r);
   std::vector<std::string> faults;

@@ -55,19 +55,6 @@ bool parse(CommandLine& line, Request& r) {
   return true;
 }
 
-void require_previous_stage(const Request& r, const ModelFolder& model) {
-  const std::string& stage = model.config().previous_stage;
-  if (stage.empty() && !r.cases.previous_stage.empty())
-    fail(Fault::usage, "--prev-stage-predictions: ", model.configuration, " has no previous stage");
-  if (stage.empty()) return;
-  const std::string name = model_folder_name(model.network, model.loss, stage);
-  if (r.cases.previous_stage.empty())
-    fail(Fault::usage, model.configuration, " needs the predictions of ", stage, ": `metvox predict -i ",
-         r.input.string(), " -o PREVIOUS -m ", (r.model / ".." / name).lexically_normal().string(),
-         "`, then the same as now with --prev-stage-predictions PREVIOUS");
-  require_folder(r.cases.previous_stage);
-}
-
 Json resolved_config(const Request& r, const ModelFolder& model) {
   Json config{{"program", "metvox " METVOX_VERSION},
               {"model", std::filesystem::absolute(r.model).lexically_normal().string()},
@@ -158,7 +145,7 @@ int run(CommandLine& line) {
   if (!parse(line, r)) return 0;
   give_back_what_is_freed();
   const ModelFolder model = open_model(r.model, r.checkpoint, r.folds);
-  require_previous_stage(r, model);
+  require_previous_stage(model, r.input, r.cases.previous_stage);
   if (r.folds.empty()) r.folds = model.folds;
   const bool as_nnunet = !model.trainer.empty() && !r.cases.probabilities;
   r.predictor.sums = r.sums == "f16" || (r.sums == "auto" && as_nnunet) ? DType::f16 : DType::f32;

@@ -20,6 +20,19 @@ std::string write_config(const CommandLine& line, const Path& dir, Json config) 
   return "configuration " + hash;
 }
 
+void require_previous_stage(const ModelFolder& model, const Path& input, const Path& folder) {
+  const std::string& stage = model.config().previous_stage;
+  if (stage.empty() && !folder.empty())
+    fail(Fault::usage, "--prev-stage-predictions: ", model.configuration, " has no previous stage");
+  if (stage.empty()) return;
+  const std::string name = model_folder_name(model.network, model.loss, stage);
+  if (folder.empty())
+    fail(Fault::usage, model.configuration, " needs the predictions of ", stage, ": `metvox predict -i ",
+         input.string(), " -o PREVIOUS -m ", (model.path / ".." / name).lexically_normal().string(),
+         "`, then the same as now with --prev-stage-predictions PREVIOUS");
+  require_folder(folder);
+}
+
 int report_predictions(const CommandLine& line, const Path& dir, const Predictions& done,
                        std::vector<std::string> faults) {
   faults.insert(faults.end(), done.faults.begin(), done.faults.end());

@@ -10,6 +10,10 @@ namespace metvox {
 // were made in another way. Returns the note for each image's header, with the hash.
 std::string write_config(const CommandLine& line, const Path& dir, Json config);
 
+// The option that a cascade needs; `folder` is what it was given. Throws Error (Fault::usage) with the command that
+// makes one.
+void require_previous_stage(const ModelFolder& model, const Path& input, const Path& folder);
+
 // Says, or prints as JSON, what was done; `faults` came before done.faults. Returns the exit code.
 int report_predictions(const CommandLine& line, const Path& dir, const Predictions& done,
                        std::vector<std::string> faults);

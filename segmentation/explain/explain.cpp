@@ -11,6 +11,8 @@
 #include "segmentation/evaluation/slices.h"
 #include "segmentation/evaluation/viewer_files.h"
 #include "segmentation/explain/explain_colours.h"
+#include "segmentation/inference/predict_cases.h"
+#include "segmentation/inference/previous_stage.h"
 
 namespace metvox {
 
@@ -75,7 +77,7 @@ struct Explainer::Case {
   Path folder;
   CaseImages images;
   Tensor truth, segmentation;  // u8 on the raw grid; the truth may be empty
-  PreprocessedCase prepared;
+  PreprocessedCase prepared;   // what the network sees; seg: the truth
   Uncertainty uncertainty;
   Int3 size{};      // of the preprocessed case
   Double3 point{};  // raw voxel (z, y, x) that the pictures show
@@ -240,16 +242,15 @@ void Explainer::explain_lesion(Case& c, const std::function<void(double)>& progr
     c.rows.push_back({"Grad-CAM", {{share(map, largest(map, 1), .75f), kForColour}}});
   }
   if (!options_.occlusion) return;
-  const int64_t head = static_cast<int64_t>(options_.region) + (labels.has_regions() ? 0 : 1);
-  const Occlusion o = occlusion_of(predictor_, window, head, spacing_mm, [&](int64_t done, int64_t total) {
-    progress(static_cast<double>(done) / static_cast<double>(total));
-  });
+  const Occlusion o = occlusion_of(
+      predictor_, window, labels, options_.region, spacing_mm,
+      [&](int64_t done, int64_t total) { progress(static_cast<double>(done) / static_cast<double>(total)); });
   const Tensor map = write_map(o.lost, "occlusion");
   const double most = std::max(largest(map, 1), largest(map, -1));
   c.rows.push_back({"occlusion", {{share(map, most, .75f), kForColour}, {share(map, -most, .75f), kAgainstColour}}});
   numbers["occlusion"] = {{"log_odds", o.log_odds}, {"box_voxels", o.edge}, {"most_lost", most}};
-  for (size_t k = 0; k < o.lost_without.size(); ++k)
-    numbers["occlusion"]["lost_without"][model_.dataset.channel_names[k]] = o.lost_without[k];
+  const auto inputs = input_names(model_.dataset.channel_names, window.data.shape()[0]);
+  for (size_t k = 0; k < inputs.size(); ++k) numbers["occlusion"]["lost_without"][inputs[k]] = o.lost_without[k];
 }
 
 void Explainer::paint(const Case& c) const {
@@ -271,7 +272,16 @@ Explanation Explainer::explain(const CaseFiles& files, const Path& out, std::vec
   c.images = read_case(files);
   for (const std::string& w : c.images.warnings) warnings.push_back(w);
   if (!files.label.empty()) c.truth = read_case_labels(files, c.images.geometry, labels);
-  c.prepared = preprocess_case(files.id, c.images, c.truth, model_.plans, model_.config(), labels, 0);
+  const Tensor previous = read_previous_stage(files.id, model_, c.images.geometry, options_.previous_stage);
+  const auto prepared = [&](const Tensor& with) {
+    return preprocess_case(files.id, c.images, with, model_.plans, model_.config(), labels, 0);
+  };
+  c.prepared = prepared(previous ? previous : c.truth);
+  if (previous) {
+    const Tensor said = c.prepared.seg;
+    c.prepared.data = with_previous_labels(c.prepared.data, said, previous_labels(model_.dataset, model_.config()));
+    c.prepared.seg = c.truth ? prepared(c.truth).seg : Tensor();
+  }
   const Shape& n = c.prepared.data.shape();
   c.size = {n[1], n[2], n[3]};
   const double whole = options_.occlusion ? .5 : 1;  // of the progress, by rule of thumb

@@ -17,6 +17,7 @@ struct ExplainOptions {
   size_t region = 0;                                           // in Labels::foreground()
   // The lesion is the one with a voxel nearest to this point (world R, A, S), else the largest.
   std::optional<std::array<double, 3>> at_mm;
+  Path previous_stage{};  // of a cascade: the folder of what `predict` with the previous stage wrote, CASE.nii.gz
 };
 
 // Of one case; what was not asked for is empty.

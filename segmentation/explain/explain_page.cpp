@@ -51,16 +51,24 @@ std::string occlusion_table(const Json& lesion) {
   return html::table(table);
 }
 
-std::string meaning() {
+std::string meaning(bool cascade) {
+  const std::string of_stage = cascade ? " In a cascade they are of this stage: what the previous one said is taken as "
+                                         "given."
+                                       : "",
+                    and_labels = cascade ? ", and every label of the previous stage taken away" : "";
   return "<h2>What the maps are</h2>\n"
          "<p>Tables hold means over the predicted voxels. <b>Entropy</b>: of the mean probability over folds and "
          "mirror images, in bits; 1 where it is a half. "
          "<b>Disagreement</b>: standard deviation over folds of each fold's probability. Both say what the model does "
          "not "
-         "know of itself; a model may be sure and wrong.</p>\n"
+         "know of itself; a model may be sure and wrong." +
+         of_stage +
+         "</p>\n"
          "<p><b>Occlusion</b> (Zeiler and Fergus 2014): how much of the lesion's mean log-odds is lost where a box of "
          "every "
-         "sequence is set to the sequence's mean; the mean over the boxes that cover a voxel; without mirror "
+         "sequence is set to the sequence's mean" +
+         and_labels +
+         "; the mean over the boxes that cover a voxel; without mirror "
          "images.</p>\n"
          "<p><b>Grad-CAM for segmentation</b> (Vinogradova et al. 2020): the network's deepest features, each weighted "
          "by "
@@ -84,8 +92,8 @@ void write_explain_page(const Path& out, const std::vector<Explanation>& cases, 
             "</figure>\n" + html::table(region_table(e.numbers["regions"])) +
             occlusion_table(e.numbers.value("lesion", Json()));
   }
-  page += meaning() + "<h2>Configuration</h2>\n<div class=\"wide\"><pre>" + html::escape(json_text(config, 2)) +
-          "</pre></div>\n" + html::page_end();
+  page += meaning(config.contains("previous_stage")) + "<h2>Configuration</h2>\n<div class=\"wide\"><pre>" +
+          html::escape(json_text(config, 2)) + "</pre></div>\n" + html::page_end();
   write_text(out / "index.html", page);
 }
 

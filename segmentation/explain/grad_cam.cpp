@@ -74,7 +74,7 @@ struct GradCam::Impl {
 
   Impl(const ModelFolder& model, const std::string& fold, const std::string& checkpoint, int64_t h, const Target& t)
       : head(h), target(t), store(DType::f32, t.device) {
-    const auto channels = static_cast<int>(model.dataset.channel_names.size());
+    const auto channels = static_cast<int>(input_channels(model.dataset, model.config()));
     const auto heads = static_cast<int>(model.dataset.labels.heads().size());
     network = find_network(model.network).make(store, model.config(), channels, heads);
     const Int3 patch = model.config().patch();

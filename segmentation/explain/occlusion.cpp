@@ -46,17 +46,30 @@ void for_each_voxel(const CropBox& box, const Int3& patch, F&& f) {
       for (int64_t x = box.first[2]; x < box.last[2]; ++x) f((z * patch[1] + y) * patch[2] + x);
 }
 
-double mean_logit(const Tensor& logits, const LesionWindow& window, int64_t head) {
+// Of a sigmoid the logit; of a label among others log p - log(1 - p), since a softmax only knows differences of logits.
+double mean_log_odds(const Tensor& logits, const LesionWindow& window, const Labels& labels, size_t region) {
+  const int64_t voxels = window.mask.size(), heads = logits.shape()[0];
+  const int64_t head = static_cast<int64_t>(region) + (labels.has_regions() ? 0 : 1);
   double sum = 0;
-  for (int64_t i = 0; i < window.mask.size(); ++i)
-    if (window.mask.data<uint8_t>()[i]) sum += logits.data<float>()[head * window.mask.size() + i];
+  for (int64_t i = 0; i < voxels; ++i) {
+    if (!window.mask.data<uint8_t>()[i]) continue;
+    const auto logit = [&](int64_t h) { return static_cast<double>(logits.data<float>()[h * voxels + i]); };
+    sum += logit(head);
+    if (labels.has_regions()) continue;
+    double most = -INFINITY, others = 0;
+    for (int64_t h = 0; h < heads; ++h)
+      if (h != head) most = std::max(most, logit(h));
+    for (int64_t h = 0; h < heads; ++h)
+      if (h != head) others += std::exp(logit(h) - most);
+    sum -= most + std::log(others);
+  }
   return sum / static_cast<double>(window.voxels);
 }
 
 }  // namespace
 
-Occlusion occlusion_of(Predictor& predictor, const LesionWindow& window, int64_t head, const Double3& spacing_mm,
-                       const std::function<void(int64_t, int64_t)>& progress) {
+Occlusion occlusion_of(Predictor& predictor, const LesionWindow& window, const Labels& labels, size_t region,
+                       const Double3& spacing_mm, const std::function<void(int64_t, int64_t)>& progress) {
   const Shape& n = window.data.shape();
   const Int3 patch{n[1], n[2], n[3]};
   const int64_t voxels = volume(patch), channels = n[0];
@@ -75,7 +88,7 @@ Occlusion occlusion_of(Predictor& predictor, const LesionWindow& window, int64_t
       for (int64_t c = first; c < last; ++c) for_each_voxel(box, patch, [&](int64_t i) { x[c * voxels + i] = 0; });
       const Tensor logits = predictor.logits(covered, Predictor::Member{fold, 0}, [](int64_t, int64_t) {});
       progress(++done, total);
-      return mean_logit(logits, window, head);
+      return mean_log_odds(logits, window, labels, region);
     };
     const double whole = answer(0, 0, {});
     result.log_odds += whole / folds;

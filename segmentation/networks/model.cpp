@@ -173,6 +173,13 @@ int64_t input_channels(const DatasetDescription& dataset, const Configuration& c
   return static_cast<int64_t>(dataset.channel_names.size()) + previous_labels(dataset, configuration);
 }
 
+std::vector<std::string> input_names(std::vector<std::string> channels, int64_t inputs) {
+  const auto named = static_cast<int64_t>(channels.size());
+  for (int64_t label = 1; label <= inputs - named; ++label)
+    channels.push_back(sentence("label ", label, " of the previous stage"));
+  return channels;
+}
+
 Path next_stage_file(const Path& model, const std::string& next_stage, const std::string& id) {
   return model / "predicted_next_stage" / next_stage / (id + ".safetensors");
 }

@@ -24,6 +24,8 @@ struct ModelFolder {
 int64_t input_channels(const DatasetDescription& dataset, const Configuration& configuration);
 // How many of these are masks: 0 but in a cascade.
 int64_t previous_labels(const DatasetDescription& dataset, const Configuration& configuration);
+// Names for all `inputs` of a network that takes these channels.
+std::vector<std::string> input_names(std::vector<std::string> channels, int64_t inputs);
 // Where the folds of a model leave what they say of the cases that `next_stage` will train on:
 // MODEL/predicted_next_stage/NEXT_STAGE/CASE.safetensors, a tensor "seg" i8 (z, y, x) on that configuration's grid.
 Path next_stage_file(const Path& model, const std::string& next_stage, const std::string& id);

@@ -36,14 +36,6 @@ std::string joined(const std::vector<std::string>& names) {
   return out;
 }
 
-// Names for all inputs of a network that takes these channels: in a cascade the previous stage's masks lie behind them.
-std::vector<std::string> inputs_of(std::vector<std::string> channels, int64_t inputs) {
-  const auto named = static_cast<int64_t>(channels.size());
-  for (int64_t label = 1; label <= inputs - named; ++label)
-    channels.push_back(sentence("label ", label, " of the previous stage"));
-  return channels;
-}
-
 // Of the model in the file, whose input convolution has this name.
 std::vector<std::string> inputs_of(const SafeTensorsHeader& header, const std::string& input, const Path& checkpoint) {
   const auto text = header.metadata.find("dataset");
@@ -52,8 +44,8 @@ std::vector<std::string> inputs_of(const SafeTensorsHeader& header, const std::s
   constexpr int kRank = 5;
   constexpr int64_t kMost = 4096;
   if (weight->second.shape.rank() != kRank || weight->second.shape[1] > kMost) return {};  // require_shape() refuses it
-  return inputs_of(description_from_json(parse_json(text->second, checkpoint), checkpoint).channel_names,
-                   weight->second.shape[1]);
+  return input_names(description_from_json(parse_json(text->second, checkpoint), checkpoint).channel_names,
+                     weight->second.shape[1]);
 }
 
 // For each of `now` the place of the same sequence in `then`, or -1.
@@ -96,7 +88,7 @@ void match_channels(Transfer& t, const ParameterStore& store, const SafeTensorsH
                     const std::vector<std::string>& channels, const std::optional<NewChannels>& rule) {
   const Parameter* input = input_convolution(store);
   if (!input) return;
-  const std::vector<std::string> now = inputs_of(channels, input->shape[1]),
+  const std::vector<std::string> now = input_names(channels, input->shape[1]),
                                  then = inputs_of(header, input->name, t.from);
   if (then.empty() || !all_differ(now) || !all_differ(then)) return;  // then channels are matched by place
   t.channels = matched(now, then);

@@ -101,7 +101,7 @@ TEST(explain, occlusion_loses_what_covering_costs) {
   const Tensor data = random_data({4, 8, 8, 12}, 4);
   const LesionWindow w = window_around(box_mask(kPatch, {{3, 3, 5}, {5, 5, 7}}), data, kPatch);
   // A box of 8 mm at 100 mm a voxel is one voxel; its neighbours are covered too.
-  const Occlusion o = occlusion_of(predictor, w, 1, {100, 100, 100}, silent);
+  const Occlusion o = occlusion_of(predictor, w, model.dataset.labels, 1, {100, 100, 100}, silent);
   EXPECT_EQ(o.edge, (Int3{1, 1, 1}));
   const auto mean = [&](const Tensor& x) {
     double sum = 0;
@@ -121,17 +121,42 @@ TEST(explain, occlusion_loses_what_covering_costs) {
   EXPECT_NEAR(o.lost_without.at(2), whole - mean(covered), 1e-5);
 }
 
-// The map is linear in the head's weights, and the other heads have no part in it.
-TEST(explain, grad_cam_follows_the_head) {
-  const Path dir = write_fake_model(fresh_dir("results"), kPatch, 1);
-  const ModelFolder model = open_model(dir);
-  const Tensor data = random_data({4, 8, 8, 12}, 5);
+// A softmax gives a logit no meaning of its own.
+TEST(explain, occlusion_of_a_label_is_of_its_odds_against_the_others) {
+  const ModelFolder model = open_model(write_fake_model(fresh_dir("results"), kPatch, 1, fake_classes(3)));
+  const Labels& labels = model.dataset.labels;
+  Predictor predictor(model, {"0"}, "final", {.5, false, kFloat});
+  const Tensor data = random_data({4, 8, 8, 12}, 6);
   const LesionWindow w = window_around(box_mask(kPatch, {{3, 3, 5}, {5, 5, 7}}), data, kPatch);
+  const Occlusion o = occlusion_of(predictor, w, labels, 2, {100, 100, 100}, silent);
+  const auto log_odds = [&](const Tensor& x) {
+    const Tensor all = foreground_probabilities(predictor.logits(x, silent), labels);
+    double sum = 0;
+    for (int64_t i = 0; i < w.mask.size(); ++i) {
+      const double p = all.data<float>()[2 * w.mask.size() + i];
+      if (w.mask.data<uint8_t>()[i]) sum += std::log(p / (1 - p)) / 8;
+    }
+    return sum;
+  };
+  EXPECT_NEAR(o.log_odds, log_odds(data), 1e-5);
+  EXPECT_GT(std::abs(o.log_odds - lesion_sum(predictor.logits(data, silent), w, 3) / 8), .1);
+  std::fill_n(data.data<float>() + volume(kPatch), volume(kPatch), 0.f);
+  EXPECT_NEAR(o.lost_without.at(1), o.log_odds - log_odds(data), 1e-5);
+}
+
+// The map is linear in the head's weights, and the other heads have no part in it.
+void expect_grad_cam_follows_the_head(const std::string& network, const Int3& patch, const std::string& head_name,
+                                      const Shape& features) {
+  const Path dir = write_fake_model(fresh_dir(network), patch, 1, brats_description("x"), network);
+  const ModelFolder model = open_model(dir);
+  const Tensor data = random_data({4, patch[0], patch[1], patch[2]}, 5);
+  const LesionWindow w = window_around(box_mask(patch, {{3, 3, 5}, {5, 5, 7}}), data, patch);
+  EXPECT_EQ(GradCam(model, "0", "final", 0, kFloat).features(), features);
   const auto map_of = [&](int64_t head) { return GradCam(model, "0", "final", head, kFloat)(w); };
   const std::array<Tensor, 3> before{map_of(0), map_of(1), map_of(2)};
   const Path file = dir / "fold_0" / "checkpoint_final.safetensors";
   SafeTensors weights = read_safetensors(file);
-  Tensor& head = weights.tensors.at("decoder.seg_layers.0.weight");
+  Tensor& head = weights.tensors.at(head_name);
   for (int64_t i = 0; i < head.size(); ++i) head.data<float>()[i] *= i < head.size() / 3 ? 2.f : 1.f;  // of head 0
   std::vector<NamedView> tensors;
   for (const auto& [name, tensor] : weights.tensors) tensors.push_back({name, tensor.view()});
@@ -139,7 +164,7 @@ TEST(explain, grad_cam_follows_the_head) {
   double most = 0;
   for (int64_t h : {0, 1, 2}) {
     const Tensor after = map_of(h);
-    ASSERT_EQ(after.shape(), (Shape{8, 8, 12}));
+    ASSERT_EQ(after.shape(), (Shape{patch[0], patch[1], patch[2]}));
     for (int64_t i = 0; i < after.size(); ++i) {
       EXPECT_NEAR(after.data<float>()[i], before[static_cast<size_t>(h)].data<float>()[i] * (h == 0 ? 2.f : 1.f), 1e-5);
       EXPECT_GE(after.data<float>()[i], 0);
@@ -147,6 +172,15 @@ TEST(explain, grad_cam_follows_the_head) {
     }
   }
   EXPECT_GT(most, 1e-3);
+}
+
+TEST(explain, grad_cam_follows_the_head) {
+  expect_grad_cam_follows_the_head("nnunet", kPatch, "decoder.seg_layers.0.weight", {1, 6, 4, 4, 6});
+}
+
+// Its smallest grid is an eighth of the patch; last on it is the 1x1x1 convolution from 64 features to 32.
+TEST(explain, grad_cam_of_segresnet_follows_the_head) {
+  expect_grad_cam_follows_the_head("segresnet", {16, 16, 24}, "conv_final.2.conv.weight", {1, 32, 2, 2, 3});
 }
 
 }  // namespace metvox

@@ -47,16 +47,27 @@ inline Configuration fake_configuration(const Int3& patch) {
   return c;
 }
 
+// Four sequences, and instead of regions so many labels.
+inline DatasetDescription fake_classes(int count) {
+  Json json = brats_description("Dataset001_Fake").json;
+  json.erase("regions_class_order");
+  json["labels"] = {{"background", 0}};
+  for (int k = 1; k <= count; ++k) json["labels"]["class" + std::to_string(k)] = k;
+  return description_from_json(json, "fake_classes");
+}
+
 // Four sequences, regions WT TC ET unless said; fold k has the weights of seed k. Returns the model folder in
 // `results`.
 inline Path write_fake_model(const Path& results, const Int3& patch, int folds,
-                             const DatasetDescription& dataset = brats_description("Dataset001_Fake")) {
-  const Path dir = results / model_folder_name("nnunet", "dice-bce", "3d_fullres");
+                             const DatasetDescription& dataset = brats_description("Dataset001_Fake"),
+                             const std::string& name = "nnunet") {
+  const Path dir = results / model_folder_name(name, "dice-bce", "3d_fullres");
   Plans plans;
   plans.dataset_name = "Dataset001_Fake";
   plans.original_median_spacing_mm = {1, 1, 1};
   plans.original_median_shape = {16, 16, 16};
   plans.configurations = {fake_configuration(patch)};
+  if (name == "segresnet") plans.configurations[0].architecture.features_per_stage[0] = 8;
   plans.intensities.resize(4);
   std::filesystem::create_directories(dir);
   write_json(dir / "plans.json", to_json(plans));
@@ -64,12 +75,12 @@ inline Path write_fake_model(const Path& results, const Int3& patch, int folds,
   for (int fold = 0; fold < folds; ++fold) {
     ParameterStore store;
     const auto network =
-        find_network("nnunet").make(store, plans.configurations[0], 4, static_cast<int>(dataset.labels.heads().size()));
+        find_network(name).make(store, plans.configurations[0], 4, static_cast<int>(dataset.labels.heads().size()));
     store.initialize(static_cast<uint64_t>(fold));
     std::vector<NamedView> tensors;
     for (const Parameter& p : store.parameters()) tensors.push_back({p.name, store.value(p)});
     const Json facts{
-        {"network", "nnunet"}, {"loss", "dice-bce"}, {"configuration", "3d_fullres"}, {"fold", std::to_string(fold)}};
+        {"network", name}, {"loss", "dice-bce"}, {"configuration", "3d_fullres"}, {"fold", std::to_string(fold)}};
     std::filesystem::create_directories(dir / ("fold_" + std::to_string(fold)));
     write_safetensors(dir / ("fold_" + std::to_string(fold)) / "checkpoint_final.safetensors", tensors,
                       {{"metvox", facts.dump()}});

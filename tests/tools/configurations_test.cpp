@@ -2,6 +2,8 @@
 // plan -> preprocess -> train -> predict in 2d, 3d_lowres and 3d_cascade_fullres, as processes on tiny heads.
 #include <gtest/gtest.h>
 
+#include <cstring>
+
 #include "io/json.h"
 #include "io/nifti.h"
 #include "io/safetensors.h"
@@ -124,6 +126,27 @@ TEST_F(configurations, a_cascade) {
   EXPECT_EQ(both.code, 0) << both.err;
   for (const auto& entry : fs::directory_iterator(raw() / "labelsTr"))
     expect_labels_on_the_grid_of(full / entry.path().filename(), entry.path());
+  const Path explained = fresh_folder("explained");
+  const std::vector<std::string> explain{
+      "explain", "-i",       raw() / "imagesTr", "-m",     second,   "--truth", raw() / "labelsTr",
+      "-o",      explained,  "--disable-tta",    "--json", "--what", "entropy", "errors",
+      "gradcam", "occlusion"};
+  const Outcome without = metvox_run(explain);
+  EXPECT_EQ(without.code, 2);
+  EXPECT_TRUE(says(without.err, first.string()));
+  auto with = explain;
+  with.insert(with.end(), {"--prev-stage-predictions", low});
+  for (const Json& numbers : Json::parse(done(with).out)["cases"]) {
+    const std::string id = numbers["case"];
+    const Tensor expected = read_nifti_labels(full / (id + ".nii.gz")).voxels,
+                 got = read_nifti_labels(explained / id / "segmentation.nii.gz").voxels;
+    EXPECT_EQ(std::memcmp(got.view().data, expected.view().data, got.bytes()), 0) << id;
+    const Json& lost = numbers["lesion"]["occlusion"]["lost_without"];
+    EXPECT_EQ(lost.size(), 7u);
+    EXPECT_TRUE(lost.contains("label 3 of the previous stage"));
+  }
+  EXPECT_TRUE(says(read_text(explained / "index.html"), "every label of the previous stage taken away"));
+
   fs::remove(low / fs::directory_iterator(raw() / "labelsTr")->path().filename());
   const Outcome partial = predict(second, full, {"--prev-stage-predictions", low, "--overwrite"});
   EXPECT_EQ(partial.code, 5);
