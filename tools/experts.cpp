@@ -10,14 +10,24 @@ namespace {
 
 int write_form(const CommandLine& line, const StudyConfig& config, const Path& study,
                const ExpertFormOptions& options) {
-  const ExpertKey key = write_expert_form(config, study, options);
+  const ExpertForm made = write_expert_form(config, study, options);
+  const ExpertKey& key = made.key;
   const Path form = study / "experts" / "form" / "form.html";
   std::string names;
   for (const std::string& name : key.systems) names += (names.empty() ? "" : ", ") + name;
+  if (made.anew)
+    line.say("an older form, which nobody had begun to fill in, was replaced; answers to it can still be read");
+  for (const std::string& part : made.stale) line.warn("the form is older than the study: ", part);
+  if (!made.stale.empty())
+    line.warn(
+        "it stays, since experts have begun to fill it in, and what they say of the others counts; remove or "
+        "rename ",
+        (study / "experts").string(), " for a new one");
   line.say("hand out ", form.parent_path().string(), " (", names, ", ", key.samples.size(), " cases); keep ",
            (study / "experts" / "key.csv").string());
   if (line.values().json)
-    print_json({{"form", form.string()}, {"systems", key.systems}, {"cases", key.samples.size()}});
+    print_json(
+        {{"form", form.string()}, {"systems", key.systems}, {"cases", key.samples.size()}, {"stale", made.stale}});
   else std::printf("%s\n", form.c_str());
   return 0;
 }

@@ -5,19 +5,13 @@
 #include <map>
 #include <set>
 
-#include "io/csv.h"
-#include "segmentation/data/config_hash.h"
 #include "segmentation/evaluation/agreement.h"
-#include "tensor/random.h"
 
 namespace metvox {
 
 namespace {
 
 constexpr uint64_t kMostBytes = 4 << 20, kMostText = 2000, kMostName = 80;
-constexpr size_t kMostSystems = 26;
-
-std::string letter_of(size_t place) { return std::string(1, static_cast<char>('A' + place)); }
 
 // What keeps the answer from being one; empty when nothing does.
 std::string flaw_of(const ExpertQuestion& q, const std::string& answer) {
@@ -76,6 +70,25 @@ std::vector<std::string> checked_answers(const std::vector<std::string>& row, co
   return answers;
 }
 
+const ExpertKey* key_of(const std::string& form, const std::vector<ExpertKey>& keys, const std::string& where) {
+  for (const ExpertKey& key : keys)
+    if (key.form == form) return &key;
+  fail(Fault::input, where, ": answers form \"", shown(form), "\", but this study's is ", keys.front().form);
+}
+
+// Of the form that is there, and of those before it.
+std::vector<ExpertKey> all_keys(const Path& study) {
+  const Path file = study / "experts" / "key.csv", older = study / "experts" / "keys";
+  if (!std::filesystem::exists(file))
+    fail(Fault::input, file.string(), ": is not there, so no form was handed out: `metvox experts ", study.string(),
+         "` writes one");
+  std::vector<ExpertKey> keys{read_expert_key(file)};
+  if (std::filesystem::exists(older))
+    for (const auto& entry : std::filesystem::directory_iterator(older))
+      if (entry.path().extension() == ".csv") keys.push_back(read_expert_key(entry.path()));
+  return keys;
+}
+
 bool answered(const ExpertRating& rating) {
   return std::any_of(rating.answers.begin(), rating.answers.end(), [](const auto& a) { return !a.empty(); });
 }
@@ -95,58 +108,7 @@ const std::vector<ExpertQuestion>& expert_questions() {
   return questions;
 }
 
-const std::string& ExpertKey::system(size_t sample, const std::string& letter, const std::string& where) const {
-  for (size_t place = 0; place < order[sample].size(); ++place)
-    if (letter == letter_of(place)) return order[sample][place];
-  fail(Fault::input, where, ": there is no prediction \"", letter, "\" of ", samples[sample]);
-}
-
-ExpertKey make_expert_key(const std::string& study_hash, const std::vector<std::string>& systems,
-                          const std::vector<std::string>& samples, uint64_t seed) {
-  check(!systems.empty() && systems.size() <= kMostSystems, "an expert form of ", systems.size(), " systems");
-  ExpertKey key{config_hash(Json{{"study", study_hash}, {"systems", systems}, {"samples", samples}, {"seed", seed}}),
-                systems,
-                samples,
-                {}};
-  for (size_t s = 0; s < samples.size(); ++s) {
-    std::vector<std::string>& order = key.order.emplace_back(systems);
-    Random random(seed, s);
-    for (size_t left = order.size(); left > 1; --left)
-      std::swap(order[left - 1], order[static_cast<size_t>(random.below(static_cast<int64_t>(left)))]);
-  }
-  return key;
-}
-
-void write_expert_key(const ExpertKey& key, const Path& path) {
-  CsvTable table{{"form", "sample", "letter", "system"}, {}};
-  for (size_t s = 0; s < key.samples.size(); ++s)
-    for (size_t place = 0; place < key.order[s].size(); ++place)
-      table.rows.push_back({key.form, key.samples[s], letter_of(place), key.order[s][place]});
-  write_csv(path, table);
-}
-
-ExpertKey read_expert_key(const Path& path) {
-  const CsvTable table = read_csv(path);
-  const auto places = places_of(table, {"form", "sample", "letter", "system"}, path);
-  ExpertKey key;
-  for (const auto& row : table.rows) {
-    const std::string &sample = row[places[1]], &system = row[places[3]];
-    if (key.form.empty()) key.form = row[places[0]];
-    if (key.samples.empty() || key.samples.back() != sample) {
-      key.samples.push_back(sample);
-      key.order.emplace_back();
-    }
-    if (row[places[0]] != key.form || row[places[2]] != letter_of(key.order.back().size()))
-      fail(Fault::input, path.string(), ": is not as metvox wrote it; restore it, the answers cannot be read without");
-    key.order.back().push_back(system);
-  }
-  if (key.form.empty()) fail(Fault::input, path.string(), ": is empty");
-  key.systems = key.order.front();
-  std::sort(key.systems.begin(), key.systems.end());
-  return key;
-}
-
-std::vector<ExpertRating> read_expert_answers(const Path& path, const ExpertKey& key) {
+std::vector<ExpertRating> read_expert_answers(const Path& path, const std::vector<ExpertKey>& keys) {
   if (std::filesystem::exists(path) && std::filesystem::is_regular_file(path) &&
       std::filesystem::file_size(path) > kMostBytes)
     fail(Fault::input, path.string(), ": is larger than any form");
@@ -155,24 +117,27 @@ std::vector<ExpertRating> read_expert_answers(const Path& path, const ExpertKey&
   std::vector<ExpertRating> ratings;
   std::set<std::pair<std::string, std::string>> seen;
   std::string name;
+  const ExpertKey* key = nullptr;
   for (size_t i = 0; i < table.rows.size(); ++i) {
     const auto& row = table.rows[i];
-    const std::string where = sentence(path.string(), ", row ", i + 1), &sample = row[places[2]];
-    if (row[places[0]] != key.form)
-      fail(Fault::input, where, ": answers form \"", shown(row[places[0]]), "\", but this study's is ", key.form);
+    const std::string where = sentence(path.string(), ", row ", i + 1), &form = row[places[0]],
+                      &sample = row[places[2]];
+    if (!key) key = key_of(form, keys, where);
+    if (form != key->form)
+      fail(Fault::input, where, ": answers form \"", shown(form), "\", the rows above ", key->form);
     const std::string expert = printable(row[places[1]]);
     if (expert.empty() || expert.size() > kMostName)
       fail(Fault::input, where, ": the expert's name is missing or longer than ", kMostName, " bytes");
     if (!name.empty() && expert != name)
       fail(Fault::input, where, ": is by ", expert, ", the rows above by ", name, "; a file is one expert's");
     name = expert;
-    const auto found = std::find(key.samples.begin(), key.samples.end(), sample);
-    if (found == key.samples.end()) fail(Fault::input, where, ": the form has no case \"", shown(sample), "\"");
-    const std::string& system =
-        key.system(static_cast<size_t>(found - key.samples.begin()), shown(row[places[3]]), where);
+    const auto found = std::find(key->samples.begin(), key->samples.end(), sample);
+    if (found == key->samples.end()) fail(Fault::input, where, ": the form has no case \"", shown(sample), "\"");
+    const auto& [system, prediction] =
+        key->shown(static_cast<size_t>(found - key->samples.begin()), shown(row[places[3]]), where);
     if (!seen.insert({sample, system}).second)
       fail(Fault::input, where, ": ", sample, " ", shown(row[places[3]]), " is there twice");
-    ExpertRating rating{expert, sample, system, checked_answers(row, places, 4, where)};
+    ExpertRating rating{expert, sample, system, prediction, checked_answers(row, places, 4, where)};
     if (answered(rating)) ratings.push_back(std::move(rating));
   }
   if (ratings.empty()) fail(Fault::input, path.string(), ": nothing is answered in it");
@@ -181,27 +146,26 @@ std::vector<ExpertRating> read_expert_answers(const Path& path, const ExpertKey&
 
 std::vector<ExpertRating> gather_expert_answers(const std::vector<Path>& files, const Path& study) {
   const Path folder = study / "experts";
-  if (!std::filesystem::exists(folder / "key.csv"))
-    fail(Fault::input, (folder / "key.csv").string(), ": is not there, so no form was handed out: `metvox experts ",
-         study.string(), "` writes one");
-  const ExpertKey key = read_expert_key(folder / "key.csv");
-  std::map<std::string, Path> experts;
+  const std::vector<ExpertKey> keys = all_keys(study);
+  std::map<std::array<std::string, 4>, Path> judged;
   std::vector<ExpertRating> all;
-  for (const Path& file : files) {
-    const auto ratings = read_expert_answers(file, key);
-    const auto [known, fresh] = experts.insert({ratings.front().expert, file});
-    if (!fresh)
-      fail(Fault::input, file.string(), ": is by ", known->first, ", as is ", known->second.string(),
-           "; two experts need two names, one expert has one file");
-    all.insert(all.end(), ratings.begin(), ratings.end());
-  }
-  CsvTable table{answer_columns({"expert", "sample", "system"}), {}};
+  for (const Path& file : files)
+    for (const ExpertRating& r : read_expert_answers(file, keys)) {
+      const auto [before, fresh] = judged.insert({{r.expert, r.sample, r.system, r.prediction}, file});
+      if (!fresh)
+        fail(Fault::input, file.string(), ": ", r.expert, " judges the same outline of ", r.sample, " as in ",
+             before->second.string(), "; two experts need two names, and one answers once");
+      all.push_back(r);
+    }
+  CsvTable table{answer_columns({"expert", "sample", "system", "prediction"}), {}};
   for (const ExpertRating& r : all) {
-    auto& row = table.rows.emplace_back(std::vector<std::string>{r.expert, r.sample, r.system});
+    auto& row = table.rows.emplace_back(std::vector<std::string>{r.expert, r.sample, r.system, r.prediction});
     row.insert(row.end(), r.answers.begin(), r.answers.end());
   }
+  std::vector<ExpertRating> counting = all;
+  take_outdated(counting, prediction_hash_in(study));
   CsvTable agree{{"first", "second", "question", "n", "equal", "kappa"}, {}};
-  for (const ExpertAgreement& a : expert_agreement(all))
+  for (const ExpertAgreement& a : expert_agreement(counting))
     agree.rows.push_back(
         {a.first, a.second, a.question, std::to_string(a.n), csv_number(a.equal), csv_number(a.kappa)});
   write_csv(folder / "agreement.csv", agree);
@@ -213,14 +177,27 @@ std::vector<ExpertRating> read_expert_ratings(const Path& study) {
   const Path path = study / "experts" / "ratings.csv";
   if (!std::filesystem::exists(path)) return {};
   const CsvTable table = read_csv(path);
-  const auto places = places_of(table, answer_columns({"expert", "sample", "system"}), path);
+  const auto places = places_of(table, answer_columns({"expert", "sample", "system", "prediction"}), path);
   std::vector<ExpertRating> ratings;
   for (size_t i = 0; i < table.rows.size(); ++i) {
     const auto& row = table.rows[i];
-    ratings.push_back({row[places[0]], row[places[1]], row[places[2]],
-                       checked_answers(row, places, 3, sentence(path.string(), ", row ", i + 1))});
+    ratings.push_back({row[places[0]], row[places[1]], row[places[2]], row[places[3]],
+                       checked_answers(row, places, 4, sentence(path.string(), ", row ", i + 1))});
   }
   return ratings;
+}
+
+std::vector<ExpertRating> take_outdated(std::vector<ExpertRating>& ratings, const PredictionHash& hash) {
+  std::map<std::pair<std::string, std::string>, std::string> now;
+  const auto counts = [&](const ExpertRating& r) {
+    const auto [found, fresh] = now.insert({{r.system, r.sample}, ""});
+    if (fresh) found->second = hash(r.system, r.sample);
+    return found->second == r.prediction;
+  };
+  const auto outdated = std::stable_partition(ratings.begin(), ratings.end(), counts);
+  const std::vector<ExpertRating> out(outdated, ratings.end());
+  ratings.erase(outdated, ratings.end());
+  return out;
 }
 
 std::vector<ExpertAgreement> expert_agreement(const std::vector<ExpertRating>& ratings) {

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "io/csv.h"
 #include "io/nifti.h"
 #include "segmentation/data/config_hash.h"
 #include "segmentation/evaluation/html.h"
@@ -73,8 +72,6 @@ count();try{const t=localStorage.getItem(key);if(t)load(t)}catch(e){}
 </script>
 )";
 
-std::string letter_of(size_t place) { return std::string(1, static_cast<char>('A' + place)); }
-
 // The two with the highest mean Dice.
 std::vector<std::string> best_systems(const StudyResults& r) {
   std::vector<std::pair<double, std::string>> ranked;
@@ -97,35 +94,22 @@ const StudySystem& system_named(const StudyResults& r, const std::string& name) 
   fail(Fault::usage, "--systems: \"", name, "\" has no scores in this study; there are ", names);
 }
 
-ExpertKey key_for(const StudyResults& r, const ExpertFormOptions& options) {
-  const Path file = r.study / "experts" / "key.csv";
-  const bool handed_out = std::filesystem::exists(file);
-  ExpertKey known;
-  if (handed_out) known = read_expert_key(file);
-  const bool asked = !options.systems.empty() || options.seed;
-  if (handed_out && !asked) return known;
-  std::vector<std::string> systems = options.systems.empty() ? best_systems(r) : options.systems;
+// What a form is to show now: what is asked for, else what the one before showed, as far as it is still there.
+ExpertKey wanted_key(const StudyResults& r, const ExpertFormOptions& options, const ExpertKey* before,
+                     const PredictionHash& hash) {
+  std::vector<std::string> systems = options.systems;
   for (const std::string& name : systems) system_named(r, name);
+  const auto there = [&](const std::string& name) {
+    return std::any_of(r.systems.begin(), r.systems.end(), [&](const auto& s) { return s.system.name() == name; });
+  };
+  if (systems.empty() && before && std::all_of(before->systems.begin(), before->systems.end(), there))
+    systems = before->systems;
+  if (systems.empty()) systems = best_systems(r);
   std::sort(systems.begin(), systems.end());
   if (std::adjacent_find(systems.begin(), systems.end()) != systems.end())
     fail(Fault::usage, "--systems: one is given twice");
-  const ExpertKey key =
-      make_expert_key(config_hash(to_json(r.config)), systems, r.scores.samples, options.seed.value_or(r.config.seed));
-  if (handed_out && key.form != known.form)
-    fail(Fault::usage, file.string(), ": another form was handed out (other systems, cases or seed); remove ",
-         file.parent_path().string(), " to make a new one, and with it the answers to the old one");
-  return key;
-}
-
-// Of a form from before, cases or systems may have no scores any more: then it stays as it lies there.
-bool can_be_made(const StudyResults& r, const ExpertKey& key) {
-  const auto& samples = r.scores.samples;
-  return std::all_of(key.samples.begin(), key.samples.end(),
-                     [&](const auto& s) { return std::find(samples.begin(), samples.end(), s) != samples.end(); }) &&
-         std::all_of(key.systems.begin(), key.systems.end(), [&](const std::string& name) {
-           return std::any_of(r.systems.begin(), r.systems.end(),
-                              [&](const auto& s) { return s.system.name() == name; });
-         });
+  return make_expert_key(config_hash(to_json(r.config)), systems, r.scores.samples,
+                         options.seed.value_or(r.config.seed), hash);
 }
 
 // Axial slices, regularly spaced, in which there is a head.
@@ -158,7 +142,7 @@ std::string strips(const CaseVolumes& v, const std::vector<Tensor>& predictions,
   std::vector<SliceContent> contents;
   for (int64_t image = 0; image < v.images.shape()[0]; ++image) contents.push_back({image, {}, ""});
   for (size_t place = 0; place < predictions.size(); ++place) {
-    SliceContent content{0, {}, letter_of(place)};
+    SliceContent content{0, {}, expert_letter(place)};
     for (const ViewerLabel& label : labels)
       content.tints.push_back({share_of(predictions[place], {label.name, {label.value}}, .5f), label.colour});
     contents.push_back(content);
@@ -211,49 +195,71 @@ std::string introduction(const StudyConfig& config, const ExpertKey& key, const 
          legend(colours);
 }
 
-}  // namespace
-
-ExpertKey write_expert_form(const StudyConfig& config, const Path& study, const ExpertFormOptions& options) {
-  const StudyResults r = read_study_results(config, study);
-  const ExpertKey key = key_for(r, options);
-  if (!can_be_made(r, key)) return key;
-  StudyCases cases(config, study);
+// Into experts/form once it is whole, in place of the one that lies there.
+void write_form(const StudyResults& r, const ExpertKey& key) {
+  StudyCases cases(r.config, r.study);
   if (!cases.fault().empty()) fail(Fault::input, "the form needs the cases: ", cases.fault());
   const std::vector<ViewerLabel> labels = viewer_labels(cases.dataset().labels);
-  const Path folder = study / "experts" / "form";
+  const Path experts = r.study / "experts", folder = experts / "form.new";
+  std::filesystem::remove_all(folder);
   make_folder(folder);
-  CsvTable blank{{"form", "expert", "sample", "letter"}, {}};
   std::string names, body;
-  for (const ExpertQuestion& q : expert_questions()) {
-    blank.columns.push_back(q.name);
-    names += (names.empty() ? "" : " ") + q.name;
-  }
+  for (const ExpertQuestion& q : expert_questions()) names += (names.empty() ? "" : " ") + q.name;
   for (size_t s = 0; s < key.samples.size(); ++s) {
     const std::string& sample = key.samples[s];
     std::vector<Tensor> predictions;
     std::string questions;
     for (size_t place = 0; place < key.order[s].size(); ++place) {
-      predictions.push_back(cases.prediction(system_named(r, key.order[s][place]), sample));
-      write_nifti(folder / (sample + "_" + letter_of(place) + ".nii.gz"), predictions.back(),
+      predictions.push_back(cases.prediction(system_named(r, key.order[s][place].system), sample));
+      write_nifti(folder / (sample + "_" + expert_letter(place) + ".nii.gz"), predictions.back(),
                   cases.volumes(sample).grid, {kIntentLabel, "metvox " METVOX_VERSION, label_description(labels)});
-      questions += questions_of(sample, letter_of(place));
-      blank.rows.push_back({key.form, "", sample, letter_of(place)});
-      blank.rows.back().resize(blank.columns.size());
+      questions += questions_of(sample, expert_letter(place));
     }
     body += "<h2>" + html::escape(sample) + "</h2>\n" + strips(cases.volumes(sample), predictions, labels) +
             "<div class=\"letters\">\n" + questions + "</div>\n";
   }
-  write_csv(folder / "form.csv", blank);
+  write_csv(folder / "form.csv", blank_form(key));
   write_text(folder / "form.html",
              html::page_begin("metvox study: experts") + kFormStyle + "<form id=\"form\" data-form=\"" + key.form +
                  "\" data-questions=\"" + names + "\" onsubmit=\"return false\">\n" +
-                 introduction(config, key, labels) + body +
+                 introduction(r.config, key, labels) + body +
                  "<div id=\"bar\"><button type=\"button\" id=\"save\">Save answers</button><label>Go on with a saved "
                  "file <input type=\"file\" id=\"load\" accept=\".csv\"></label><span id=\"said\" "
                  "class=\"soft\"></span></div>\n</form>\n" +
                  kFormScript + html::page_end());
-  write_expert_key(key, study / "experts" / "key.csv");
-  return key;
+  if (const Path before = experts / "key.csv"; std::filesystem::exists(before)) {
+    make_folder(experts / "keys");
+    std::filesystem::rename(before, experts / "keys" / (read_expert_key(before).form + ".csv"));
+  }
+  std::filesystem::remove_all(experts / "form");
+  std::filesystem::rename(folder, experts / "form");
+  write_expert_key(key, experts / "key.csv");
+}
+
+}  // namespace
+
+ExpertForm write_expert_form(const StudyConfig& config, const Path& study, const ExpertFormOptions& options) {
+  const StudyResults r = read_study_results(config, study);
+  const Path folder = study / "experts", file = folder / "key.csv";
+  const PredictionHash hash = prediction_hash_in(study);
+  if (!std::filesystem::exists(file)) {
+    const ExpertKey key = wanted_key(r, options, nullptr, hash);
+    write_form(r, key);
+    return {.key = key};
+  }
+  const ExpertKey before = read_expert_key(file), now = wanted_key(r, options, &before, hash);
+  const std::vector<std::string> stale = stale_parts(before, r.scores.samples, hash);
+  const bool asked = !options.systems.empty() || options.seed, other = asked && now.form != before.form;
+  if (!other && stale.empty()) return {.key = before};
+  if (form_is_begun(before, study)) {
+    if (other)
+      fail(Fault::usage, folder.string(),
+           ": experts have begun to fill in another form (other systems, cases or seed);",
+           " remove or rename the folder to make a new one");
+    return {.key = before, .stale = stale};
+  }
+  write_form(r, now);
+  return {.key = now, .anew = true};
 }
 
 }  // namespace metvox

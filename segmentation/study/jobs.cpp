@@ -14,7 +14,7 @@ Path results(const std::string& regime, const StudyModel& model) { return Path("
 Path model(const std::string& regime, const StudyModel& m, const StudyConfig& c) {
   return results(regime, m) / model_folder_name(m.network, m.loss, c.configuration);
 }
-Path predictions(const StudySystem& system) { return Path("predictions") / system.name(); }
+Path predictions(const StudySystem& system) { return kPredictions / system.name(); }
 Path scores(const StudySystem& system) { return Path("scores") / system.name(); }
 Path statistics(const std::string& mode) { return Path("statistics") / mode; }
 Path explained(const StudySystem& system) { return Path("explained") / system.name(); }

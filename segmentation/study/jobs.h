@@ -39,6 +39,7 @@ std::vector<StudySystem> study_systems(const StudyConfig& config);
 // Where things lie, from the study's folder.
 namespace study_paths {
 inline const Path kPublicData = "data/public", kPrivateData = "data/private", kHeldOutData = "data/held-out";
+inline const Path kPredictions = "predictions";
 inline const Path kPublic = "preprocessed/public", kPrivate = "preprocessed/private";
 Path results(const std::string& regime, const StudyModel& model);  // what `train --out` is given
 // The model folder in it. regime: pretrained, fine-tuned, scratch.

@@ -146,16 +146,48 @@ std::string remarks(const Ratings& ratings) {
   return out.empty() ? "" : "<details><summary>Remarks</summary>\n<ul>\n" + out + "</ul></details>\n";
 }
 
+std::string joined(const std::vector<std::string>& words) {
+  std::string out;
+  for (const std::string& word : words) out += (out.empty() ? "" : ", ") + html::escape(word);
+  return out;
+}
+
+// A form that somebody has begun stays as it is, and may be older than what the study predicts now.
+std::string stale_note(const StudyResults& r, const PredictionHash& hash) {
+  const Path file = r.study / "experts" / "key.csv";
+  if (!std::filesystem::exists(file)) return "";
+  const ExpertKey key = read_expert_key(file);
+  const std::vector<std::string> stale = stale_parts(key, r.scores.samples, hash);
+  if (stale.empty() || !form_is_begun(key, r.study)) return "";
+  return "<p class=\"note\">The form is older than the study: " + joined(stale) +
+         ". It stays, since experts have begun to fill it in; remove or rename the folder experts for a new one.</p>\n";
+}
+
+std::string outdated_note(const Ratings& outdated) {
+  if (outdated.empty()) return "";
+  std::vector<std::string> names;
+  for (const ExpertRating& rating : outdated)
+    if (const std::string name = rating.sample + " by " + rating.system;
+        std::find(names.begin(), names.end(), name) == names.end())
+      names.push_back(name);
+  return sentence("<p class=\"note\">Left out: ", outdated.size(), outdated.size() == 1 ? " judgement" : " judgements",
+                  " of outlines that the study does not predict any more: ") +
+         joined(names) + ".</p>\n";
+}
+
 }  // namespace
 
 std::string experts_section(const StudyResults& r) {
   const std::string title = "<h2>What experts say</h2>\n";
-  const Ratings ratings = read_expert_ratings(r.study);
+  const PredictionHash hash = prediction_hash_in(r.study);
+  Ratings ratings = read_expert_ratings(r.study);
+  const Ratings outdated = take_outdated(ratings, hash);
+  const std::string notes = stale_note(r, hash) + outdated_note(outdated);
   if (ratings.empty())
-    return title +
+    return title + notes +
            "<p class=\"soft\">Nobody has been asked yet, or answered. Forms with shuffled, unnamed predictions lie in "
            "experts/form; metvox experts STUDY --answers FILE.csv ... reads what comes back.</p>\n";
-  return title +
+  return title + notes +
          "<p>Predictions were shown without names, shuffled case by case. Questions and evaluation are ours; the paper "
          "names no form.</p>\n" +
          systems_table(ratings) + grades_test(r, ratings) + agreement_table(ratings) + cases_table(r, ratings) +

@@ -226,9 +226,15 @@ TEST_F(study, a_damaged_case_is_left_out_and_named) {
   EXPECT_TRUE(says(page, "Cases are left out"));
   EXPECT_TRUE(says(page, "the 2 held-out cases"));
 
+  // Nobody has begun with the form, so it now shows the cases that there are.
+  const auto form_rows = [&] { return read_csv(out / "experts/form/form.csv").rows.size(); };
+  EXPECT_EQ(form_rows(), 2 * 2u);
+
   write_bytes(image, whole);  // mended
   const Outcome again = metvox_run(arguments(out));
   EXPECT_EQ(again.code, 0) << again.err;
+  EXPECT_EQ(form_rows(), 3 * 2u);
+  EXPECT_EQ(count_files(out / "experts/keys", ".csv"), 2);  // of the forms before
   EXPECT_EQ(read_csv(out / "scores/segresnet-scratch/scores.csv").rows.size(), 3u);
   EXPECT_FALSE(says(read_text(out / "report/index.html"), "Cases are left out"));
 }
@@ -256,13 +262,31 @@ TEST_F(study, experts_judge_without_knowing_whom) {
   EXPECT_TRUE(says(report, "<td>" + key.rows[0][3] + "</td><td>3</td><td>5.00</td>")) << report.size();
   EXPECT_FALSE(says(report, "<b>A</b>"));
   EXPECT_EQ(read_csv(out / "experts/ratings.csv").rows.size(), 6u);
-  // The same form again; another one only where the first is taken away.
+  // The same form again; another one only where this one, which is begun, is taken away.
   EXPECT_EQ(metvox_run({"experts", out, "--quiet"}).code, 0);
   EXPECT_EQ(read_csv(out / "experts/key.csv").rows, key.rows);
   const Outcome other = metvox_run({"experts", out, "--systems", "segresnet-scratch"});
   EXPECT_EQ(other.code, 2);
-  EXPECT_TRUE(says(other.err, "another form was handed out")) << other.err;
+  EXPECT_TRUE(says(other.err, "have begun to fill in another form")) << other.err;
   EXPECT_EQ(metvox_run({"experts", out, "--systems", "nobody"}).code, 2);
+
+  // A prediction that is made anew: the form stays, and what was said of the old outline is left out.
+  const std::string system = key.rows[0][3], sample = key.rows[0][1];
+  const Path prediction = out / "predictions" / system / (sample + ".nii.gz"), shown = out / "experts/form/form.html";
+  Volume v = read_nifti_labels(prediction);
+  v.voxels.data<uint8_t>()[0] ^= 1;
+  write_nifti(prediction, v.voxels, v.geometry, {kIntentLabel});
+  const Bytes before = read_bytes(shown);
+  const Outcome stale = metvox_run({"experts", out});
+  EXPECT_EQ(stale.code, 0);
+  EXPECT_TRUE(says(stale.err, "the form is older than the study: " + sample + " was predicted anew by " + system));
+  EXPECT_EQ(read_bytes(shown), before);
+  EXPECT_EQ(metvox_run({"experts", out, "--answers", answers}).code, 0);
+  const std::string anew = read_text(out / "report/index.html");
+  EXPECT_TRUE(says(anew, "Left out: 1 judgement of outlines that the study does not predict any more: " + sample));
+  EXPECT_TRUE(says(anew, "The form is older than the study"));
+  EXPECT_TRUE(says(anew, "<td>" + system + "</td><td>2</td><td>5.00</td>"));
+
   form.rows[1][form.column("overall", "")] = "6";
   write_csv(answers, form);
   EXPECT_EQ(metvox_run({"experts", out, "--answers", answers}).code, 3);
