@@ -26,7 +26,7 @@ figure{margin:0 0 18px;background:var(--paper);border:1px solid var(--line);bord
 figure img{display:block;width:100%;height:auto}
 figcaption{padding:10px 14px;font-size:.92rem}
 figcaption b{overflow-wrap:anywhere}
-.small{display:grid;grid-template-columns:repeat(auto-fill,minmax(240px,1fr));gap:14px}
+.small{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,200px),1fr));gap:14px}
 .small figure{margin:0}
 .triple{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,440px),1fr));gap:14px;margin-bottom:18px}
 .triple figure{margin:0}
@@ -37,10 +37,10 @@ summary{cursor:pointer;color:var(--accent)}
 .legend i{display:inline-block;width:13px;height:13px;border-radius:3px;margin-right:6px;vertical-align:-2px}
 .wide{overflow-x:auto;background:var(--paper);border:1px solid var(--line);border-radius:10px}
 table{border-collapse:collapse;width:100%;font-size:.9rem;font-variant-numeric:tabular-nums}
-th,td{padding:7px 12px;text-align:right;white-space:nowrap;border-bottom:1px solid var(--line)}
+th,td{padding:7px 9px;text-align:right;white-space:nowrap;border-bottom:1px solid var(--line)}
 th:first-child,td:first-child{text-align:left}
 tr:last-child td{border-bottom:0}
-th{color:var(--soft);font-weight:600}
+th{color:var(--soft);font-weight:600;white-space:normal;vertical-align:bottom}
 @media(max-width:640px){
 main{padding:20px 14px 40px}
 th,td{padding:7px 8px}
@@ -104,10 +104,12 @@ std::string table(const CsvTable& table) {
 }
 
 std::string fixed(double value, int digits) {
-  if (!std::isfinite(value)) return "–";
+  if (std::isnan(value)) return "–";
+  if (std::isinf(value)) return value > 0 ? "∞" : "-∞";
   char text[64];
   std::snprintf(text, sizeof text, "%.*f", digits, value);
-  return text;
+  const bool zero = std::string_view(text).find_first_of("123456789") == std::string_view::npos;
+  return zero && text[0] == '-' ? text + 1 : text;
 }
 
 std::string colour(Rgb rgb) {

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <set>
 
+#include "segmentation/data/case_fault.h"
 #include "segmentation/evaluation/html.h"
 #include "segmentation/study/report_pictures.h"
 
@@ -46,15 +47,14 @@ std::string summary(const StudyResults& r) {
   int64_t tests = 0, better = 0;
   for (const PairTest& t : r.paired.tests)
     if (t.comparison == "fine-tuned_vs_scratch" && t.group == "pooled") {
-      ++tests;
+      tests += t.n_cases > 0;
       better += t.p_holm < 0.05;
     }
   if (tests == 0) return "";
-  return sentence(
-      "<p>Over the models' mean, fine-tuned systems were better than those trained from scratch in ", better, " of ",
-      tests, " tests (p Holm below 0.05, ", r.paired.cases,
-      " cases). Where a test shows nothing, that is no proof of nothing: what so many cases could have shown "
-      "stands beside each.</p>\n");
+  return sentence("<p>Over the models' mean, fine-tuned systems were better than those trained from scratch in ",
+                  better, " of ", tests, " tests (p Holm below 0.05, ", counted(r.paired.cases, "case"),
+                  "). Where a test shows nothing, that is no proof of nothing: what so many cases could have shown "
+                  "stands beside each.</p>\n");
 }
 
 // What jobs left out, in their own words.
@@ -71,7 +71,7 @@ std::string partial_note(const StudyResults& r) {
   if (jobs.empty() && faults.empty()) return "";
   std::string out = "<div class=\"note\"><b>Cases are left out.</b> ";
   if (!jobs.empty()) out += "These jobs could not do all of theirs, as jobs/NAME.log says: " + jobs + ". ";
-  out += sentence("All numbers are of the ", r.paired.cases, " held-out cases that every system has.");
+  out += sentence("All numbers are of the ", counted(r.paired.cases, "held-out case"), " that every system has.");
   if (!faults.empty()) out += "<ul>";
   for (const std::string& fault : faults) out += "<li>" + html::escape(fault) + "</li>";
   return out + (faults.empty() ? "" : "</ul>") + "</div>\n";
@@ -82,8 +82,8 @@ std::string headline(const StudyResults& r) {
   std::string out = sentence("<h1>Does pre-training on public data help?</h1>\n<p class=\"soft\">", c.models.size(),
                              " models, each pre-trained on a public set and fine-tuned on a small private one, and "
                              "trained on the private one from scratch; ",
-                             c.folds.size(), c.folds.size() == 1 ? " fold, " : " folds each, ", r.paired.cases,
-                             " held-out cases.</p>\n");
+                             c.folds.size(), c.folds.size() == 1 ? " fold, " : " folds each, ",
+                             counted(r.paired.cases, "held-out case"), ".</p>\n");
   if (has_phantoms(c))
     out +=
         "<p class=\"note\"><b>Phantoms are not patients.</b> Data of this study is synthetic; its numbers say that the "

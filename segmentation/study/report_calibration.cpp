@@ -48,7 +48,12 @@ std::string calibration_section(const StudyResults& r) {
         row.push_back(html::fixed(number_at(result.overview, sentence("/calibration/", region, "/", number)), 3));
     if (result.overview.contains("calibration") && !result.overview["calibration"].empty()) table.rows.push_back(row);
   }
-  if (table.rows.empty()) return "";
+  if (table.rows.empty())
+    return sentence("<h2>Calibration</h2>\n<p class=\"soft\">",
+                    r.config.probabilities ? "Nothing was given a probability that could be judged."
+                                           : "Probabilities were not kept (prediction.probabilities), so neither this "
+                                             "nor a FROC is there.",
+                    "</p>\n");
   return "<h2>Calibration</h2>\n" + diagrams(r) + html::table(table) +
          sentence(
              "<p class=\"soft\">Reliability of the tumour core's probability, ten bins: of the voxels that are "

@@ -12,6 +12,7 @@ namespace metvox {
 namespace {
 
 constexpr std::array<const char*, 3> kRegions{"et", "tc", "wt"};
+using Colours = std::vector<std::pair<Rgb, std::string>>;
 constexpr double kFullDisagreement = 0.5;  // the most that folds can differ: half of them 0, half of them 1
 
 // The middle of the largest piece in which at least one prediction has another tumour core than the truth; the middle
@@ -102,7 +103,7 @@ std::string score_rows(const StudyResults& r, const std::string& family, int dig
       std::string cell;
       for (const char* region : kRegions) {
         const double value = r.values(s, family + "_" + region)[i];
-        cell += (cell.empty() ? "" : " / ") + (std::isinf(value) ? "∞" : html::fixed(value, digits));
+        cell += (cell.empty() ? "" : " / ") + html::fixed(value, digits);
       }
       row.push_back(cell);
     }
@@ -117,9 +118,18 @@ std::string cases_section(const StudyResults& r, StudyCases& cases) {
                              r.systems.size(), " systems and 12 metrics: ");
   for (size_t k = 0; k < r.paper.challenging.size() && r.paper.challenging[k].marks > 0; ++k)
     out += (k ? ", " : "") + html::escape(r.paper.challenging[k].sample) + sentence(" ", r.paper.challenging[k].marks);
-  out += ". The first three in the slice where the tumour core is most wrong (figures 3, 4 and 5 of the paper):</p>\n" +
-         legend({{kTruthColour, "truth"}, {kPredictionColour, "prediction"}, {kUnsureColour, "folds differ"}});
-  for (size_t k = 0; cases.fault().empty() && k < r.paper.challenging.size() && k < kChallengingShown; ++k) {
+  const size_t shown = std::min<size_t>(kChallengingShown, r.paper.challenging.size());
+  out += sentence(". The first ", shown > 1 ? sentence(shown) : "",
+                  " in the slice where the tumour core is most wrong (figures 3, 4 and 5 of the paper):</p>\n");
+  const bool one_fold = r.config.folds.size() == 1;
+  out += legend(
+      one_fold ? Colours{{kTruthColour, "truth"}, {kPredictionColour, "prediction"}}
+               : Colours{{kTruthColour, "truth"}, {kPredictionColour, "prediction"}, {kUnsureColour, "folds differ"}});
+  if (one_fold)
+    out +=
+        "<p class=\"soft\">One fold each: there is nothing that its members could differ about, so no map of "
+        "that.</p>\n";
+  for (size_t k = 0; cases.fault().empty() && k < shown; ++k) {
     const std::string& id = r.paper.challenging[k].sample;
     out += "<h3>" + html::escape(id) + "</h3>\n" + or_note([&] { return case_pictures(r, cases, id); });
   }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "segmentation/data/case_fault.h"
 #include "segmentation/data/config_hash.h"
 #include "segmentation/evaluation/html.h"
 #include "segmentation/evaluation/svg.h"
@@ -72,8 +73,7 @@ std::string data_table(const StudyResults& r) {
   table.rows.push_back(
       {"private", data_text(c.private_data, study_paths::private_raw(c)), "fine-tuning, training from scratch"});
   const StudyData held_out{study_paths::held_out_images(c), c.held_out.phantom};
-  table.rows.push_back(
-      {"held out", data_text(held_out, held_out.raw), sentence("testing: ", r.paired.cases, " cases")});
+  table.rows.push_back({"held out", data_text(held_out, held_out.raw), "testing: " + counted(r.paired.cases, "case")});
   return html::table(table);
 }
 

@@ -151,13 +151,14 @@ std::string necrosis_pictures(const StudyResults& r, StudyCases& cases) {
         return a.voxels < b.voxels;
       })->centre;
   const std::vector<ViewerLabel> labels = viewer_labels(brats_description("").labels);
-  std::vector<Tint> all, alone;
-  std::vector<std::pair<Rgb, std::string>> colours{{kPredictionColour, "outline: predicted " + core.name}};
+  std::vector<Tint> all;
+  std::vector<std::pair<Rgb, std::string>> colours;
   for (const ViewerLabel& label : labels) {
     all.push_back({share_of(v.truth, {label.name, {label.value}}, .6f), label.colour});
-    if (label.value == core.labels[0]) alone.push_back(all.back());
-    colours.push_back({label.colour, "filled: true " + label.name});
+    colours.push_back({label.colour, "first picture: true " + label.name});
   }
+  colours.push_back({kTruthColour, "thick line: true " + core.name});
+  colours.push_back({kPredictionColour, "thin line: predicted " + core.name});
   const double field_mm = 2 * kCloseUp_mm;
   std::string out = figure(SlicePainter(v).close_up(place, field_mm, kCloseUpHeight, {0, {}, "", all}), "truth",
                            html::fixed(static_cast<double>(LabelPairs(v.truth, v.truth).counts(core).truth()) *
@@ -165,9 +166,8 @@ std::string necrosis_pictures(const StudyResults& r, StudyCases& cases) {
                                        0) +
                                " mm³ of it");
   for (size_t k = 0; k < r.systems.size(); ++k) {
-    CaseVolumes of_system = cases.predicted(r.systems[k].system, n.sample);
-    of_system.truth = {};
-    out += figure(SlicePainter(of_system).close_up(place, field_mm, kCloseUpHeight, {0, {core}, "", alone}),
+    const CaseVolumes of_system = cases.predicted(r.systems[k].system, n.sample);
+    out += figure(SlicePainter(of_system).close_up(place, field_mm, kCloseUpHeight, {0, {core}, ""}),
                   r.systems[k].system.name(), "Dice of it " + html::fixed(n.dice[k], 2));
   }
   return "<p>" + html::escape(n.sample) +
@@ -183,6 +183,7 @@ std::string missed_section(const StudyResults& r, StudyCases& cases) {
   for (const StudyLesion& l : r.lesions)
     if (missed_by_any(l)) missed.push_back(&l);
   std::string out = "<h2>What was missed</h2>\n";
+  if (r.lesions.empty()) return out + "<p>The held-out cases have no lesion.</p>\n";
   if (missed.empty()) return out + "<p>Every system found every lesion.</p>\n";
   const auto by_all = std::count_if(missed.begin(), missed.end(), [](const auto* l) { return finders(*l) == 0; });
   out += sentence("<p>", missed.size(), " of ", r.lesions.size(), " lesions were missed by at least one system, ",

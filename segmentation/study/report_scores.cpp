@@ -91,9 +91,11 @@ std::string distance_figure(const StudyResults& r) {
          "distances, circles beyond. Infinite distances (one mask empty) are not drawn; the table counts them.</p>\n";
 }
 
-// Mean ± standard deviation, [95 % interval], finite cases where not all are.
+// Mean ± standard deviation, [95 % interval], finite cases where not all are; of one case its number.
 std::string mean_text(const Descriptive& d, int64_t cases) {
   const int digits = digits_of(d.metric);
+  if (d.n == 0) return "no case has it";
+  if (d.n == 1) return html::fixed(d.mean, digits) + " (n 1)";
   std::string text = html::fixed(d.mean, digits) + " ± " + html::fixed(d.std_population, digits) + " [" +
                      html::fixed(d.ci95.low, digits) + ", " + html::fixed(d.ci95.high, digits) + "]";
   return d.n == cases ? text : text + sentence(" (n ", d.n, ")");
@@ -238,7 +240,11 @@ std::string detection_section(const StudyResults& r) {
         static_cast<double>(s.numbers.all.false_positives) / static_cast<double>(std::max<int64_t>(1, s.numbers.cases)),
         2));
   }
-  return "<h2>Lesions found, by size</h2>\n" + recall_figure(r) + html::table(table) +
+  const std::string title = "<h2>Lesions found, by size</h2>\n";
+  if (r.lesions.empty())
+    return title + "<p>The held-out cases have no lesion: there is none to find, and neither recall nor a FROC.</p>\n" +
+           html::table(table);
+  return title + recall_figure(r) + html::table(table) +
          "<p class=\"soft\">Whole-tumour scores hide missed tiny lesions. A lesion is a 26-connected component of the "
          "tumour core, found when one voxel of it was predicted; diameter of the ball of equal volume; intervals are "
          "Wilson's, 95 %.</p>\n";
