@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <array>
-#include <chrono>
 #include <cstring>
 #include <map>
 
@@ -12,6 +11,8 @@
 #include "kernels/pointwise.h"
 #include "tensor/align.h"
 #include "tensor/async.h"
+#include "tensor/event.h"
+#include "tensor/replay.h"
 
 namespace metvox {
 namespace {
@@ -21,10 +22,6 @@ constexpr int kPoison = 0xFF;  // all ones is NaN in every float type
 
 bool intact(const std::byte* p) {
   return std::all_of(p, p + kAlign, [](std::byte b) { return b == std::byte{kSentinel}; });
-}
-
-double milliseconds() {
-  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
 }  // namespace
@@ -174,6 +171,36 @@ struct Program::Impl : Layout {
     else fill(stream, first, 1);
   }
 
+  // Of time(): the ops' steps, and the moments before the first of a pass and behind each.
+  struct Timer {
+    std::vector<int> steps;
+    std::vector<Event> forward, backward;
+    Replay replay;
+  };
+  std::unique_ptr<Timer> timer;
+  void make_timer() {
+    timer = std::make_unique<Timer>();
+    for (int i = 0; i < n; ++i)
+      if (prepared[i]) timer->steps.push_back(i);
+    for (size_t k = 0; k <= timer->steps.size(); ++k)
+      for (std::vector<Event>* of : {&timer->forward, &timer->backward}) of->emplace_back(device);
+  }
+  void run_with_moments(Stream& stream) {
+    const auto pass = [&](std::vector<Event>& moments, const auto& run_step) {
+      size_t next = 0;
+      moments[next++].record(stream);
+      for (; next < moments.size(); ++next) {
+        run_step(next - 1);
+        moments[next].record(stream);
+      }
+    };
+    const std::vector<int>& steps = timer->steps;
+    pass(timer->forward, [&](size_t k) { forward_step(stream, steps[k]); });
+    if (mode == Mode::infer) return;
+    start_backward(stream);
+    pass(timer->backward, [&](size_t k) { backward_step(stream, steps[steps.size() - 1 - k]); });
+  }
+
   // In guarded placement: what died at this time becomes NaN, and no step has written outside its buffers.
   void retire(Stream& stream, int time) {
     if (placement != Placement::guarded) return;
@@ -261,30 +288,34 @@ const Plan& Program::plan() const { return *impl_->plan; }
 
 std::vector<Program::Timing> Program::time(Stream& stream) {
   impl_->begin(stream);
+  const bool is_first = !impl_->timer;
+  if (is_first) impl_->make_timer();
+  Impl::Timer& t = *impl_->timer;
+  const auto work = [&] { impl_->run_with_moments(stream); };
+  if (impl_->placement == Placement::guarded) {
+    work();  // which waits after every step
+  } else {
+    if (is_first && !impl_->device.is_cpu()) t.replay.run(stream, work);  // as it is; from the second run on, replayed
+    t.replay.run(stream, work);
+  }
   stream.synchronize();
-  const double begin = milliseconds();
-  const auto timed = [&](Timing::Part& part, auto&& step) {
-    part.start_ms = milliseconds() - begin;
-    step();
-    stream.synchronize();
-    part.ms = milliseconds() - begin - part.start_ms;
+  const Event& begin = t.forward.front();
+  const auto part = [&](const std::vector<Event>& moments, size_t k, Work done) {
+    return Timing::Part{std::move(done), ms_between(begin, moments[k]), ms_between(moments[k], moments[k + 1])};
   };
-  std::vector<Timing> all(static_cast<size_t>(impl_->n));
-  for (int i = 0; i < impl_->n; ++i) timed(all[i].forward, [&] { impl_->forward_step(stream, i); });
-  if (impl_->mode == Mode::train) {
-    impl_->start_backward(stream);
-    for (int i = impl_->n - 1; i >= 0; --i) timed(all[i].backward, [&] { impl_->backward_step(stream, i); });
+  std::vector<Timing> all;
+  for (size_t k = 0; k < t.steps.size(); ++k) {
+    const int i = t.steps[k];
+    const Prepared& op = *impl_->prepared[i];
+    Timing step{impl_->node(i).name,
+                std::string(impl_->node(i).op->name()),
+                part(t.forward, k, op.work(Pass::forward)),
+                {op.work(Pass::backward)}};
+    if (impl_->mode == Mode::train && impl_->gradient[i] >= 0)
+      step.backward = part(t.backward, t.steps.size() - 1 - k, op.work(Pass::backward));
+    all.push_back(std::move(step));
   }
-  std::vector<Timing> steps;
-  for (int i = 0; i < impl_->n; ++i) {
-    if (!impl_->prepared[i]) continue;
-    all[i].name = impl_->node(i).name;
-    all[i].op = impl_->node(i).op->name();
-    all[i].forward.work = impl_->prepared[i]->work(Pass::forward);
-    all[i].backward.work = impl_->prepared[i]->work(Pass::backward);
-    steps.push_back(all[i]);
-  }
-  return steps;
+  return all;
 }
 
 }  // namespace metvox

@@ -69,8 +69,9 @@ class Program {
   size_t arena_bytes() const;
   size_t packed_bytes() const;  // packed copies of the weights
   const Plan& plan() const;
-  // One run, step by step, each waited for: the steps of the ops in the graph's order. start_ms counts from the run's
-  // begin; backward's are 0 at inference.
+  // One run, step by step: the steps of the ops in the graph's order, by the device's own clock. A GPU does not wait
+  // between them: it replays the run from a recording in which each step is followed by an event (tensor/event.h), as
+  // training replays its steps. start_ms counts from the run's begin; backward's are 0 where a step has none.
   struct Timing {
     std::string name, op;
     struct Part {

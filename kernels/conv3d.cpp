@@ -67,8 +67,8 @@ const Conv3dForwardTable& conv3d_forward() {
   static const Conv3dForwardTable table(
       "conv3d_forward",
       {METVOX_DEVICE_ENGINES(conv3d_forward_native_hopper), METVOX_DEVICE_ENGINES(conv3d_forward_native),
-       cudnn::conv3d_forward(), cublas::conv3d_forward(), native::conv3d_forward(), onednn::conv3d_forward(),
-       reference::conv3d_forward()},
+       cudnn::conv3d_forward(false), cudnn::conv3d_forward(true), cublas::conv3d_forward(), native::conv3d_forward(),
+       onednn::conv3d_forward(), reference::conv3d_forward()},
       tried_on_gpu<conv3d_forward_trial>());
   return table;
 }
@@ -77,8 +77,8 @@ const Conv3dBackwardDataTable& conv3d_backward_data() {
   static const Conv3dBackwardDataTable table(
       "conv3d_backward_data",
       {METVOX_DEVICE_ENGINES(conv3d_backward_data_native_hopper), METVOX_DEVICE_ENGINES(conv3d_backward_data_native),
-       cudnn::conv3d_backward_data(), cublas::conv3d_backward_data(), native::conv3d_backward_data(),
-       onednn::conv3d_backward_data(), reference::conv3d_backward_data()},
+       cudnn::conv3d_backward_data(false), cudnn::conv3d_backward_data(true), cublas::conv3d_backward_data(),
+       native::conv3d_backward_data(), onednn::conv3d_backward_data(), reference::conv3d_backward_data()},
       tried_on_gpu<conv3d_backward_data_trial>());
   return table;
 }
@@ -87,9 +87,9 @@ const Conv3dBackwardWeightsTable& conv3d_backward_weights() {
   static const Conv3dBackwardWeightsTable table(
       "conv3d_backward_weights",
       {METVOX_DEVICE_ENGINES(conv3d_backward_weights_native_hopper),
-       METVOX_DEVICE_ENGINES(conv3d_backward_weights_native), cudnn::conv3d_backward_weights(),
-       cublas::conv3d_backward_weights(), native::conv3d_backward_weights(), onednn::conv3d_backward_weights(),
-       reference::conv3d_backward_weights()},
+       METVOX_DEVICE_ENGINES(conv3d_backward_weights_native), cudnn::conv3d_backward_weights(false),
+       cudnn::conv3d_backward_weights(true), cublas::conv3d_backward_weights(), native::conv3d_backward_weights(),
+       onednn::conv3d_backward_weights(), reference::conv3d_backward_weights()},
       tried_on_gpu<conv3d_backward_weights_trial>());
   return table;
 }

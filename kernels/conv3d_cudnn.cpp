@@ -2,6 +2,7 @@
 // Engine `cudnn` of conv3d. A second input is a second convolution that adds to the first one's output (rounded in
 // between). cuDNN knows several ways; kernels/tuner.h tries them. Its gradients of weights come in the type of the
 // activations, where those of f16 may overflow: loss scaling heeds that, and a step is skipped.
+// Engine `cudnn-any`: the same with the ways that `cudnn` leaves out, to compare with (kernels/engines_of.h).
 // cuDNN has judged these plans for an H100 (tests/kernels/cudnn); that they compute right has not been seen on
 // hardware.
 #include "kernels/conv3d_engines.h"
@@ -66,9 +67,9 @@ size_t workspace_of(const std::vector<Plan>& plans) {
 
 class Forward final : public Conv3dForward {
  public:
-  Forward(const Conv3dProblem& p, const std::string& way) : p_(p), filters_(parts_of(p)) {
+  Forward(const Conv3dProblem& p, const std::string& way, bool any) : p_(p), filters_(parts_of(p)) {
     for (const Part& part : parts_of(p)) {
-      const Convolution c{part.p, Pass::forward, part.first > 0};
+      const Convolution c{part.p, Pass::forward, part.first > 0, any};
       plans_.push_back(part.first == 0 && !way.empty() ? plan_named(c, way) : plan(c, way));
     }
   }
@@ -98,13 +99,13 @@ class Forward final : public Conv3dForward {
 
 class BackwardData final : public Conv3dBackwardData {
  public:
-  BackwardData(const Conv3dProblem& p, const std::string& way) : p_(p), filters_(parts_of(p)) {
+  BackwardData(const Conv3dProblem& p, const std::string& way, bool any) : p_(p), filters_(parts_of(p)) {
     for (const Part& part : parts_of(p)) {
-      const Convolution c{part.p, Pass::backward_data, false};
+      const Convolution c{part.p, Pass::backward_data, false, any};
       overwriting_.push_back(part.first == 0 && !way.empty() ? plan_named(c, way) : plan(c, way));
     }
     try {
-      for (const Part& part : parts_of(p)) adding_.push_back(plan({part.p, Pass::backward_data, true}, way));
+      for (const Part& part : parts_of(p)) adding_.push_back(plan({part.p, Pass::backward_data, true, any}, way));
     } catch (const Error& e) {
       log("dispatch", "conv3d_backward_data,cudnn,cannot add to dx,", e.what());
       adding_.clear();
@@ -139,9 +140,9 @@ class BackwardData final : public Conv3dBackwardData {
 
 class BackwardWeights final : public Conv3dBackwardWeights {
  public:
-  BackwardWeights(const Conv3dProblem& p, const std::string& way) : p_(p), parts_(parts_of(p)) {
+  BackwardWeights(const Conv3dProblem& p, const std::string& way, bool any) : p_(p), parts_(parts_of(p)) {
     for (const Part& part : parts_) {
-      const Convolution c{part.p, Pass::backward_weights, false};
+      const Convolution c{part.p, Pass::backward_weights, false, any};
       plans_.push_back(part.first == 0 && !way.empty() ? plan_named(c, way) : plan(c, way));
       result_bytes_ = std::max(result_bytes_, part.filter_bytes());
     }
@@ -169,28 +170,35 @@ class BackwardWeights final : public Conv3dBackwardWeights {
   size_t result_bytes_ = 0;
 };
 
-template <class Interface, class Kernel, Pass pass>
-Engine<Conv3dProblem, Interface> engine() {
+template <class Interface, class Kernel, Pass pass, bool any>
+Engine<Conv3dProblem, Interface> engine_of() {
   using Made = std::unique_ptr<Interface>;
-  return {"cudnn",
+  return {any ? "cudnn-any" : "cudnn",
           Device::Kind::cuda,
           [](const Conv3dProblem& p) { return declines(p.device, p.dtype); },
-          [](const Conv3dProblem& p) -> Made { return std::make_unique<Kernel>(p, ""); },
+          [](const Conv3dProblem& p) -> Made { return std::make_unique<Kernel>(p, "", any); },
           nullptr,
           [](const Conv3dProblem& p) {
-            return ways({parts_of(p)[0].p, pass, false});
+            return ways({parts_of(p)[0].p, pass, false, any});
           },
-          [](const Conv3dProblem& p, const std::string& way) -> Made { return std::make_unique<Kernel>(p, way); }};
+          [](const Conv3dProblem& p, const std::string& way) -> Made { return std::make_unique<Kernel>(p, way, any); }};
+}
+
+template <class Interface, class Kernel, Pass pass>
+Engine<Conv3dProblem, Interface> engine(bool any) {
+  return any ? engine_of<Interface, Kernel, pass, true>() : engine_of<Interface, Kernel, pass, false>();
 }
 
 }  // namespace
 
-Engine<Conv3dProblem, Conv3dForward> conv3d_forward() { return engine<Conv3dForward, Forward, Pass::forward>(); }
-Engine<Conv3dProblem, Conv3dBackwardData> conv3d_backward_data() {
-  return engine<Conv3dBackwardData, BackwardData, Pass::backward_data>();
+Engine<Conv3dProblem, Conv3dForward> conv3d_forward(bool any) {
+  return engine<Conv3dForward, Forward, Pass::forward>(any);
 }
-Engine<Conv3dProblem, Conv3dBackwardWeights> conv3d_backward_weights() {
-  return engine<Conv3dBackwardWeights, BackwardWeights, Pass::backward_weights>();
+Engine<Conv3dProblem, Conv3dBackwardData> conv3d_backward_data(bool any) {
+  return engine<Conv3dBackwardData, BackwardData, Pass::backward_data>(any);
+}
+Engine<Conv3dProblem, Conv3dBackwardWeights> conv3d_backward_weights(bool any) {
+  return engine<Conv3dBackwardWeights, BackwardWeights, Pass::backward_weights>(any);
 }
 
 }  // namespace metvox::cudnn
@@ -200,12 +208,14 @@ Engine<Conv3dProblem, Conv3dBackwardWeights> conv3d_backward_weights() {
 
 namespace metvox::cudnn {
 
-Engine<Conv3dProblem, Conv3dForward> conv3d_forward() { return left_out<Conv3dProblem, Conv3dForward>("cudnn"); }
-Engine<Conv3dProblem, Conv3dBackwardData> conv3d_backward_data() {
-  return left_out<Conv3dProblem, Conv3dBackwardData>("cudnn");
+Engine<Conv3dProblem, Conv3dForward> conv3d_forward(bool any) {
+  return left_out<Conv3dProblem, Conv3dForward>(any ? "cudnn-any" : "cudnn");
 }
-Engine<Conv3dProblem, Conv3dBackwardWeights> conv3d_backward_weights() {
-  return left_out<Conv3dProblem, Conv3dBackwardWeights>("cudnn");
+Engine<Conv3dProblem, Conv3dBackwardData> conv3d_backward_data(bool any) {
+  return left_out<Conv3dProblem, Conv3dBackwardData>(any ? "cudnn-any" : "cudnn");
+}
+Engine<Conv3dProblem, Conv3dBackwardWeights> conv3d_backward_weights(bool any) {
+  return left_out<Conv3dProblem, Conv3dBackwardWeights>(any ? "cudnn-any" : "cudnn");
 }
 
 }  // namespace metvox::cudnn

@@ -19,10 +19,10 @@ Engine<Conv3dProblem, Conv3dBackwardData> conv3d_backward_data();
 Engine<Conv3dProblem, Conv3dBackwardWeights> conv3d_backward_weights();
 }  // namespace native
 
-namespace cudnn {
-Engine<Conv3dProblem, Conv3dForward> conv3d_forward();
-Engine<Conv3dProblem, Conv3dBackwardData> conv3d_backward_data();
-Engine<Conv3dProblem, Conv3dBackwardWeights> conv3d_backward_weights();
+namespace cudnn {  // any: the rival "cudnn-any"
+Engine<Conv3dProblem, Conv3dForward> conv3d_forward(bool any);
+Engine<Conv3dProblem, Conv3dBackwardData> conv3d_backward_data(bool any);
+Engine<Conv3dProblem, Conv3dBackwardWeights> conv3d_backward_weights(bool any);
 }  // namespace cudnn
 
 namespace cublas {

@@ -40,8 +40,9 @@ void ConvTranspose3dProblem::check_activations(const View& x, const View& y) con
 const ConvTranspose3dForwardTable& conv_transpose3d_forward() {
   static const ConvTranspose3dForwardTable table(
       "conv_transpose3d_forward",
-      {METVOX_DEVICE_ENGINES(conv_transpose3d_forward_native), cudnn::conv_transpose3d_forward(),
-       onednn::conv_transpose3d_forward(), reference::conv_transpose3d_forward()},
+      {METVOX_DEVICE_ENGINES(conv_transpose3d_forward_native), cudnn::conv_transpose3d_forward(false),
+       cudnn::conv_transpose3d_forward(true), onednn::conv_transpose3d_forward(),
+       reference::conv_transpose3d_forward()},
       tried_on_gpu<conv_transpose3d_forward_trial>());
   return table;
 }
@@ -49,8 +50,9 @@ const ConvTranspose3dForwardTable& conv_transpose3d_forward() {
 const ConvTranspose3dBackwardDataTable& conv_transpose3d_backward_data() {
   static const ConvTranspose3dBackwardDataTable table(
       "conv_transpose3d_backward_data",
-      {METVOX_DEVICE_ENGINES(conv_transpose3d_backward_data_native), cudnn::conv_transpose3d_backward_data(),
-       onednn::conv_transpose3d_backward_data(), reference::conv_transpose3d_backward_data()},
+      {METVOX_DEVICE_ENGINES(conv_transpose3d_backward_data_native), cudnn::conv_transpose3d_backward_data(false),
+       cudnn::conv_transpose3d_backward_data(true), onednn::conv_transpose3d_backward_data(),
+       reference::conv_transpose3d_backward_data()},
       tried_on_gpu<conv_transpose3d_backward_data_trial>());
   return table;
 }
@@ -58,8 +60,9 @@ const ConvTranspose3dBackwardDataTable& conv_transpose3d_backward_data() {
 const ConvTranspose3dBackwardWeightsTable& conv_transpose3d_backward_weights() {
   static const ConvTranspose3dBackwardWeightsTable table(
       "conv_transpose3d_backward_weights",
-      {METVOX_DEVICE_ENGINES(conv_transpose3d_backward_weights_native), cudnn::conv_transpose3d_backward_weights(),
-       onednn::conv_transpose3d_backward_weights(), reference::conv_transpose3d_backward_weights()},
+      {METVOX_DEVICE_ENGINES(conv_transpose3d_backward_weights_native), cudnn::conv_transpose3d_backward_weights(false),
+       cudnn::conv_transpose3d_backward_weights(true), onednn::conv_transpose3d_backward_weights(),
+       reference::conv_transpose3d_backward_weights()},
       tried_on_gpu<conv_transpose3d_backward_weights_trial>());
   return table;
 }

@@ -16,10 +16,10 @@ namespace {
 
 using Problem = ConvTranspose3dProblem;
 
-Convolution mirrored(const Problem& p, Pass pass, bool adds = false) {
+Convolution mirrored(const Problem& p, Pass pass, bool any, bool adds = false) {
   Conv3dProblem q{p.n, p.k, 0, p.c, p.out(), p.stride, p.stride, {0, 0, 0}};
   q.dtype = p.dtype, q.device = p.device, q.tf32 = p.tf32;
-  return {q, pass, adds};
+  return {q, pass, adds, any};
 }
 Plan plan_of(const Convolution& c, const std::string& way) { return way.empty() ? plan(c, "") : plan_named(c, way); }
 
@@ -28,7 +28,8 @@ size_t filter_bytes(const Problem& p) { return aligned(filter(p, nullptr).bytes(
 
 class Forward final : public ConvTranspose3dForward {
  public:
-  Forward(const Problem& p, const std::string& way) : p_(p), plan_(plan_of(mirrored(p, Pass::backward_data), way)) {}
+  Forward(const Problem& p, const std::string& way, bool any)
+      : p_(p), plan_(plan_of(mirrored(p, Pass::backward_data, any), way)) {}
   size_t packed_bytes() const override { return filter_bytes(p_) + static_cast<size_t>(p_.k) * sizeof(float); }
   size_t scratch_bytes() const override { return plan_.workspace_bytes(); }
 
@@ -53,10 +54,10 @@ class Forward final : public ConvTranspose3dForward {
 
 class BackwardData final : public ConvTranspose3dBackwardData {
  public:
-  BackwardData(const Problem& p, const std::string& way)
-      : p_(p), overwriting_(plan_of(mirrored(p, Pass::forward), way)) {
+  BackwardData(const Problem& p, const std::string& way, bool any)
+      : p_(p), overwriting_(plan_of(mirrored(p, Pass::forward, any), way)) {
     try {
-      adding_ = plan(mirrored(p, Pass::forward, true), way);
+      adding_ = plan(mirrored(p, Pass::forward, any, true), way);
     } catch (const Error& e) {
       log("dispatch", "conv_transpose3d_backward_data,cudnn,cannot add to dx,", e.what());
     }
@@ -86,8 +87,8 @@ class BackwardData final : public ConvTranspose3dBackwardData {
 
 class BackwardWeights final : public ConvTranspose3dBackwardWeights {
  public:
-  BackwardWeights(const Problem& p, const std::string& way)
-      : p_(p), plan_(plan_of(mirrored(p, Pass::backward_weights), way)) {}
+  BackwardWeights(const Problem& p, const std::string& way, bool any)
+      : p_(p), plan_(plan_of(mirrored(p, Pass::backward_weights, any), way)) {}
   size_t scratch_bytes() const override {
     const size_t sums = p_.bias ? kgpu::bias_gradient_scratch({nullptr, p_.y_shape(), p_.dtype, p_.device}) : 0;
     return filter_bytes(p_) + std::max(plan_.workspace_bytes(), sums);
@@ -107,28 +108,33 @@ class BackwardWeights final : public ConvTranspose3dBackwardWeights {
   Plan plan_;
 };
 
-template <class Interface, class Kernel, Pass pass>
-Engine<Problem, Interface> engine() {
+template <class Interface, class Kernel, Pass pass, bool any>
+Engine<Problem, Interface> engine_of() {
   using Made = std::unique_ptr<Interface>;
-  return {"cudnn",
+  return {any ? "cudnn-any" : "cudnn",
           Device::Kind::cuda,
           [](const Problem& p) { return declines(p.device, p.dtype); },
-          [](const Problem& p) -> Made { return std::make_unique<Kernel>(p, ""); },
+          [](const Problem& p) -> Made { return std::make_unique<Kernel>(p, "", any); },
           nullptr,
-          [](const Problem& p) { return ways(mirrored(p, pass)); },
-          [](const Problem& p, const std::string& way) -> Made { return std::make_unique<Kernel>(p, way); }};
+          [](const Problem& p) { return ways(mirrored(p, pass, any)); },
+          [](const Problem& p, const std::string& way) -> Made { return std::make_unique<Kernel>(p, way, any); }};
+}
+
+template <class Interface, class Kernel, Pass pass>
+Engine<Problem, Interface> engine(bool any) {
+  return any ? engine_of<Interface, Kernel, pass, true>() : engine_of<Interface, Kernel, pass, false>();
 }
 
 }  // namespace
 
-Engine<Problem, ConvTranspose3dForward> conv_transpose3d_forward() {
-  return engine<ConvTranspose3dForward, Forward, Pass::backward_data>();
+Engine<Problem, ConvTranspose3dForward> conv_transpose3d_forward(bool any) {
+  return engine<ConvTranspose3dForward, Forward, Pass::backward_data>(any);
 }
-Engine<Problem, ConvTranspose3dBackwardData> conv_transpose3d_backward_data() {
-  return engine<ConvTranspose3dBackwardData, BackwardData, Pass::forward>();
+Engine<Problem, ConvTranspose3dBackwardData> conv_transpose3d_backward_data(bool any) {
+  return engine<ConvTranspose3dBackwardData, BackwardData, Pass::forward>(any);
 }
-Engine<Problem, ConvTranspose3dBackwardWeights> conv_transpose3d_backward_weights() {
-  return engine<ConvTranspose3dBackwardWeights, BackwardWeights, Pass::backward_weights>();
+Engine<Problem, ConvTranspose3dBackwardWeights> conv_transpose3d_backward_weights(bool any) {
+  return engine<ConvTranspose3dBackwardWeights, BackwardWeights, Pass::backward_weights>(any);
 }
 
 }  // namespace metvox::cudnn
@@ -138,14 +144,14 @@ Engine<Problem, ConvTranspose3dBackwardWeights> conv_transpose3d_backward_weight
 
 namespace metvox::cudnn {
 
-Engine<ConvTranspose3dProblem, ConvTranspose3dForward> conv_transpose3d_forward() {
-  return left_out<ConvTranspose3dProblem, ConvTranspose3dForward>("cudnn");
+Engine<ConvTranspose3dProblem, ConvTranspose3dForward> conv_transpose3d_forward(bool any) {
+  return left_out<ConvTranspose3dProblem, ConvTranspose3dForward>(any ? "cudnn-any" : "cudnn");
 }
-Engine<ConvTranspose3dProblem, ConvTranspose3dBackwardData> conv_transpose3d_backward_data() {
-  return left_out<ConvTranspose3dProblem, ConvTranspose3dBackwardData>("cudnn");
+Engine<ConvTranspose3dProblem, ConvTranspose3dBackwardData> conv_transpose3d_backward_data(bool any) {
+  return left_out<ConvTranspose3dProblem, ConvTranspose3dBackwardData>(any ? "cudnn-any" : "cudnn");
 }
-Engine<ConvTranspose3dProblem, ConvTranspose3dBackwardWeights> conv_transpose3d_backward_weights() {
-  return left_out<ConvTranspose3dProblem, ConvTranspose3dBackwardWeights>("cudnn");
+Engine<ConvTranspose3dProblem, ConvTranspose3dBackwardWeights> conv_transpose3d_backward_weights(bool any) {
+  return left_out<ConvTranspose3dProblem, ConvTranspose3dBackwardWeights>(any ? "cudnn-any" : "cudnn");
 }
 
 }  // namespace metvox::cudnn

@@ -11,10 +11,10 @@ METVOX_DEVICE_DECLARE(
     Engine<ConvTranspose3dProblem, ConvTranspose3dBackwardData> conv_transpose3d_backward_data_native();
     Engine<ConvTranspose3dProblem, ConvTranspose3dBackwardWeights> conv_transpose3d_backward_weights_native();)
 
-namespace cudnn {
-Engine<ConvTranspose3dProblem, ConvTranspose3dForward> conv_transpose3d_forward();
-Engine<ConvTranspose3dProblem, ConvTranspose3dBackwardData> conv_transpose3d_backward_data();
-Engine<ConvTranspose3dProblem, ConvTranspose3dBackwardWeights> conv_transpose3d_backward_weights();
+namespace cudnn {  // any: the rival "cudnn-any"
+Engine<ConvTranspose3dProblem, ConvTranspose3dForward> conv_transpose3d_forward(bool any);
+Engine<ConvTranspose3dProblem, ConvTranspose3dBackwardData> conv_transpose3d_backward_data(bool any);
+Engine<ConvTranspose3dProblem, ConvTranspose3dBackwardWeights> conv_transpose3d_backward_weights(bool any);
 }  // namespace cudnn
 
 namespace onednn {

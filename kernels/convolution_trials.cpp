@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "kernels/convolution_judge.h"
+#include "tensor/align.h"
 #include "tensor/random.h"
 #include "tensor/threads.h"
 
@@ -11,7 +12,7 @@ namespace metvox {
 namespace {
 
 constexpr size_t kRotatedBytes = size_t{128} << 20;  // L2 caches hold 40 to 96 MB
-constexpr int kMostCopies = 64;
+constexpr int kMostCopies = 256;                     // of data so small that a step's own cache would hold it too
 
 double as_double(const std::byte* p, DType t) {
   switch (t) {
@@ -22,7 +23,11 @@ double as_double(const std::byte* p, DType t) {
   }
 }
 
-// The data of a trial on one device: images in several copies that are used in turn, parameters in one.
+Tensor memory(size_t bytes, Device device) { return Tensor::empty({static_cast<int64_t>(bytes)}, DType::u8, device); }
+void* at(const Tensor& t) { return t.view().data; }
+
+// The data of a trial on one device: images and packed weights in several copies that are used in turn, as a step finds
+// neither in the GPU's cache; gradients of parameters in one.
 class Data {
  public:
   Data(Device device, size_t bytes_of_copy) : stream_(device) {
@@ -49,6 +54,26 @@ class Data {
     return t.slice(i % copies_ * n, n).view();
   }
 
+  // What a kernel packs, a copy for each turn: pack(memory) writes one.
+  class Packed {
+   public:
+    template <class Pack>
+    Packed(const Data& data, size_t bytes, const Pack& pack)
+        : copies_(data.copies_),
+          bytes_(aligned(bytes)),
+          memory_(memory(bytes_ * static_cast<size_t>(copies_), data.stream_.device())) {
+      for (int i = 0; i < copies_; ++i) pack((*this)[i]);
+    }
+    void* operator[](int i) const {
+      return static_cast<std::byte*>(at(memory_)) + bytes_ * static_cast<size_t>(i % copies_);
+    }
+
+   private:
+    int copies_;
+    size_t bytes_;
+    Tensor memory_;
+  };
+
   // run(i, grad): the pass on the i-th copies. The first run is compared, and a second one that adds to it.
   template <class Run>
   Measured measure(bool accumulates, const Run& run, double best_ms) {
@@ -60,7 +85,7 @@ class Data {
       e = std::max(e, error(2));
     }
     return {e, time_runs(
-                   stream_, [&](int i) { run(i, Grad::overwrite); }, best_ms)};
+                   stream_, [&](int i) { run(i, Grad::overwrite); }, best_ms, copies_)};
   }
 
  private:
@@ -120,12 +145,9 @@ class Data {
 
 template <class Problem>
 std::shared_ptr<Data> data_of(const Problem& p) {
-  const auto elements = static_cast<size_t>(p.x_shape().size() + p.y_shape().size());
+  const auto elements = static_cast<size_t>(p.x_shape().size() + p.y_shape().size() + p.w_shape().size());
   return std::make_shared<Data>(p.device, elements * size_of(p.dtype));
 }
-
-Tensor memory(size_t bytes, Device device) { return Tensor::empty({static_cast<int64_t>(bytes)}, DType::u8, device); }
-void* at(const Tensor& t) { return t.view().data; }
 
 // The convolution whose backward data this is: the images change places, w stays as it lies.
 Conv3dProblem mirrored(const ConvTranspose3dProblem& p) {
@@ -146,10 +168,11 @@ Trial<Conv3dForward> conv3d_forward_trial(const Conv3dProblem& p) {
     return judge.forward(i / p.k, i % p.k) + (p.bias ? judge.b()[i % p.k] : 0.0);
   });
   return [=](const Conv3dForward& kernel, double best_ms) {
-    const Tensor packed = memory(kernel.packed_bytes(), p.device), scratch = memory(kernel.scratch_bytes(), p.device);
-    kernel.pack(d->stream(), w.view(), b.view(), at(packed));
+    const Data::Packed packed(*d, kernel.packed_bytes(),
+                              [&](void* to) { kernel.pack(d->stream(), w.view(), b.view(), to); });
+    const Tensor scratch = memory(kernel.scratch_bytes(), p.device);
     const auto run = [&](int i, Grad) {
-      kernel.run(d->stream(), d->turn(x, i), d->turn(x2, i), at(packed), d->turn(y, i), at(scratch));
+      kernel.run(d->stream(), d->turn(x, i), d->turn(x2, i), packed[i], d->turn(y, i), at(scratch));
     };
     return d->measure(false, run, best_ms);
   };
@@ -165,10 +188,10 @@ Trial<Conv3dBackwardData> conv3d_backward_data_trial(const Conv3dProblem& p) {
   const auto second = [&](int64_t i) { return judge.backward_data(i / p.c2, p.c + i % p.c2); };
   const Tensor dx2 = p.c2 ? d->image_result(p.x2_shape(), p.dtype, terms, second) : Tensor();
   return [=](const Conv3dBackwardData& kernel, double best_ms) {
-    const Tensor packed = memory(kernel.packed_bytes(), p.device), scratch = memory(kernel.scratch_bytes(), p.device);
-    kernel.pack(d->stream(), w.view(), at(packed));
+    const Data::Packed packed(*d, kernel.packed_bytes(), [&](void* to) { kernel.pack(d->stream(), w.view(), to); });
+    const Tensor scratch = memory(kernel.scratch_bytes(), p.device);
     const auto run = [&](int i, Grad grad) {
-      kernel.run(d->stream(), d->turn(dy, i), at(packed), d->turn(dx, i), grad, d->turn(dx2, i),
+      kernel.run(d->stream(), d->turn(dy, i), packed[i], d->turn(dx, i), grad, d->turn(dx2, i),
                  p.c2 ? grad : Grad::ignore, at(scratch));
     };
     return d->measure(kernel.accumulates(), run, best_ms);
@@ -202,10 +225,11 @@ Trial<ConvTranspose3dForward> conv_transpose3d_forward_trial(const ConvTranspose
     return judge.backward_data(i / p.k, i % p.k) + (p.bias ? judge.b()[i % p.k] : 0.0);
   });
   return [=](const ConvTranspose3dForward& kernel, double best_ms) {
-    const Tensor packed = memory(kernel.packed_bytes(), p.device), scratch = memory(kernel.scratch_bytes(), p.device);
-    kernel.pack(d->stream(), w.view(), b.view(), at(packed));
+    const Data::Packed packed(*d, kernel.packed_bytes(),
+                              [&](void* to) { kernel.pack(d->stream(), w.view(), b.view(), to); });
+    const Tensor scratch = memory(kernel.scratch_bytes(), p.device);
     const auto run = [&](int i, Grad) {
-      kernel.run(d->stream(), d->turn(x, i), at(packed), d->turn(y, i), at(scratch));
+      kernel.run(d->stream(), d->turn(x, i), packed[i], d->turn(y, i), at(scratch));
     };
     return d->measure(false, run, best_ms);
   };
@@ -218,10 +242,10 @@ Trial<ConvTranspose3dBackwardData> conv_transpose3d_backward_data_trial(const Co
   const Tensor dx = d->image_result(p.x_shape(), p.dtype, p.k * volume(p.stride),
                                     [&](int64_t i) { return judge.forward(i / p.c, i % p.c); });
   return [=](const ConvTranspose3dBackwardData& kernel, double best_ms) {
-    const Tensor packed = memory(kernel.packed_bytes(), p.device), scratch = memory(kernel.scratch_bytes(), p.device);
-    kernel.pack(d->stream(), w.view(), at(packed));
+    const Data::Packed packed(*d, kernel.packed_bytes(), [&](void* to) { kernel.pack(d->stream(), w.view(), to); });
+    const Tensor scratch = memory(kernel.scratch_bytes(), p.device);
     const auto run = [&](int i, Grad grad) {
-      kernel.run(d->stream(), d->turn(dy, i), at(packed), d->turn(dx, i), grad, at(scratch));
+      kernel.run(d->stream(), d->turn(dy, i), packed[i], d->turn(dx, i), grad, at(scratch));
     };
     return d->measure(kernel.accumulates(), run, best_ms);
   };

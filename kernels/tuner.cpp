@@ -3,22 +3,19 @@
 
 #include <unistd.h>
 
-#include <chrono>
 #include <cmath>
 #include <filesystem>
 #include <fstream>
 #include <limits>
 
-#include "kernels/cublas/library.h"
-#include "kernels/cudnn/library.h"
-#if METVOX_CUDA
-#include <cuda_runtime_api.h>
-#endif
+#include "kernels/trial_guard.h"
+#include "tensor/event.h"
+#include "tensor/replay.h"
 
 namespace metvox {
 namespace {
 
-constexpr std::string_view kHeading = "# metvox tuner 1: key, engine, ms";
+constexpr std::string_view kHeading = "# metvox tuner 2: key, engine, ms or left out", kLeftOut = "left out";
 constexpr uintmax_t kMostBytes = 16 << 20;
 
 void tell(const std::string& text) { std::fprintf(stderr, "%s\n", text.c_str()); }
@@ -32,78 +29,91 @@ std::string from_environment(const char* name) {
   return text ? text : "";
 }
 
-// Versions of what a GPU's engines are made of.
-std::string libraries() {
-  std::string text;
-#if METVOX_CUDA
-  int version = 0;
-  if (cudaDriverGetVersion(&version) == cudaSuccess) text += sentence(" driver ", version);
-#endif
-#if METVOX_CUBLAS
-  if (cublas::library().why.empty()) text += " cublas " + cublas::library().version();
-#endif
-#if METVOX_CUDNN
-  if (cudnn::library().why.empty()) text += sentence(" cudnn ", cudnn::library().get_version());
-#endif
-  return text;
-}
-
 }  // namespace
 
 double largest_error(DType t, bool tf32) { return t == DType::bf16 ? 1e-2 : t == DType::f16 || tf32 ? 1e-3 : 1e-5; }
 
+void TunerCache::read_again() {
+  const std::lock_guard lock(mutex_);
+  merge_file();
+}
+
+void TunerCache::merge_file() {
+  Contents others = read();
+  contents_.found.merge(others.found);
+  contents_.left_out.merge(others.left_out);
+  loaded_ = true;
+}
+
 std::optional<std::string> TunerCache::find(const std::string& key) {
   const std::lock_guard lock(mutex_);
-  if (!loaded_) entries_ = read(), loaded_ = true;
-  const auto it = entries_.find(key);
-  return it == entries_.end() ? std::nullopt : std::optional(it->second.name);
+  if (!loaded_) merge_file();
+  const auto it = contents_.found.find(key);
+  return it == contents_.found.end() ? std::nullopt : std::optional(it->second.name);
+}
+
+bool TunerCache::is_left_out(const std::string& key, const std::string& name) {
+  const std::lock_guard lock(mutex_);
+  if (!loaded_) merge_file();
+  return contents_.left_out.contains({key, name});
 }
 
 void TunerCache::put(const std::string& key, const std::string& name, double ms) {
   check(printable(key) && printable(name), "tuner: not a line's part: ", key, ", ", name);
   const std::lock_guard lock(mutex_);
-  entries_[key] = {name, ms};
-  if (path_.empty()) return;
-  Entries others = read();
-  entries_.merge(others);
-  loaded_ = true;
+  contents_.found[key] = {name, ms};
   write();
 }
 
-TunerCache::Entries TunerCache::read() const {
-  Entries found;
+void TunerCache::leave_out(const std::string& key, const std::string& name) {
+  check(printable(key) && printable(name), "tuner: not a line's part: ", key, ", ", name);
+  const std::lock_guard lock(mutex_);
+  contents_.left_out.emplace(key, name);
+  write();
+}
+
+TunerCache::Contents TunerCache::read() const {
+  Contents contents;
   std::error_code error;
-  if (path_.empty() || !std::filesystem::exists(path_, error)) return found;
+  if (path_.empty() || !std::filesystem::exists(path_, error)) return contents;
   const auto damaged = [&](const char* what) {
     tell(sentence(path_, ": ", what, "; the choices of engines it holds are not used and will be made anew"));
-    return Entries();
+    return Contents();
   };
   if (const auto bytes = std::filesystem::file_size(path_, error); error || bytes > kMostBytes)
     return damaged(error ? "cannot be read" : "too large for what metvox writes there");
   std::ifstream file(path_);
   std::string line;
-  if (!std::getline(file, line) || line != kHeading) return damaged("its first line is not metvox's");
+  if (!std::getline(file, line) || line != kHeading) return damaged("its first line is not this metvox's");
   while (std::getline(file, line)) {
     const size_t first = line.find('\t'), second = line.find('\t', first + 1);
     if (first == 0 || second == std::string::npos) return damaged("a line has not three parts");
     char* end = nullptr;
-    const std::string key = line.substr(0, first), name = line.substr(first + 1, second - first - 1);
-    const double ms = std::strtod(line.c_str() + second + 1, &end);
-    if (*end || end == line.c_str() + second + 1 || !(ms >= 0) || !printable(key) || name.empty() || !printable(name))
-      return damaged("a line has damaged parts");
-    found[key] = {name, ms};
+    const std::string key = line.substr(0, first), name = line.substr(first + 1, second - first - 1),
+                      last = line.substr(second + 1);
+    if (!printable(key) || name.empty() || !printable(name)) return damaged("a line has damaged parts");
+    if (last == kLeftOut) {
+      contents.left_out.emplace(key, name);
+      continue;
+    }
+    const double ms = std::strtod(last.c_str(), &end);
+    if (*end || last.empty() || !(ms >= 0)) return damaged("a line has damaged parts");
+    contents.found[key] = {name, ms};
   }
-  return found;
+  return contents;
 }
 
 // A file that cannot be written costs time, not results.
-void TunerCache::write() const {
+void TunerCache::write() {
+  if (path_.empty()) return;
+  merge_file();
   const std::string temporary = sentence(path_, ".", getpid());
   std::error_code error;
   std::filesystem::create_directories(std::filesystem::path(path_).parent_path(), error);
   std::ofstream file(temporary);
   file << kHeading << '\n';
-  for (const auto& [key, found] : entries_) file << key << '\t' << found.name << '\t' << found.ms << '\n';
+  for (const auto& [key, found] : contents_.found) file << key << '\t' << found.name << '\t' << found.ms << '\n';
+  for (const auto& [key, name] : contents_.left_out) file << key << '\t' << name << '\t' << kLeftOut << '\n';
   file.close();
   if (file.good()) std::filesystem::rename(temporary, path_, error);
   if (file.good() && !error) return;
@@ -125,29 +135,110 @@ TunerCache& tuner_cache() {
   return cache;
 }
 
-size_t fastest(TunerCache& cache, const std::string& key, std::span<const Candidate> candidates, double limit) {
+namespace {
+
+// One problem's candidates, tried one after another.
+class Trials {
+ public:
+  Trials(TunerCache& cache, const std::string& key, std::span<const Candidate> candidates, const TrialRules& rules)
+      : cache_(cache), key_(key), candidates_(candidates), rules_(rules) {}
+
+  std::optional<size_t> known() {
+    if (const auto name = cache_.find(key_))
+      for (size_t i = 0; i < candidates_.size(); ++i)
+        if (candidates_[i].name == *name) return i;
+    return std::nullopt;
+  }
+
+  size_t choose() {
+    TrialMark mark(cache_.path().empty() ? "" : cache_.path() + ".trying");
+    cache_.read_again();
+    heed(mark.left_over());
+    if (const auto found = known()) return *found;
+    std::optional<size_t> best, first;
+    double best_ms = std::numeric_limits<double>::infinity();
+    for (size_t i = 0; i < candidates_.size(); ++i) {
+      if (cache_.is_left_out(key_, candidates_[i].name)) {
+        tell_left_out(candidates_[i].name);
+        continue;
+      }
+      if (!first) first = i;
+      mark.set(sentence(key_, '\t', candidates_[i].name));
+      const auto ms = try_out(candidates_[i], best_ms);
+      if (!ms) break;
+      if (*ms < best_ms) best = i, best_ms = *ms;
+    }
+    if (!first) fail(Fault::internal, "tuner: every way to compute ", key_, " is left out; see ", cache_.path());
+    if (!wrong_.empty())
+      tell(sentence("tuner: errors above ", rules_.largest_error, " for ", key_, " (", wrong_, ")",
+                    best ? "" : "; nothing is right, so the first engine is taken: check the device"));
+    if (best) cache_.put(key_, candidates_[*best].name, best_ms);
+    return best.value_or(*first);
+  }
+
+ private:
+  // Its time, infinite where it failed or is wrong; nothing where there is no memory for trials.
+  std::optional<double> try_out(const Candidate& c, double best_ms) {
+    const Watchdog watchdog(rules_.seconds, [&] {
+      cache_.leave_out(key_, c.name);
+      tell(sentence("tuner: ", c.name, " did not come back within ", rules_.seconds, " s for ", key_,
+                    "; metvox ends here and leaves it out when it is started again"));
+      _exit(static_cast<int>(Fault::internal));
+    });
+    try {
+      const Measured m = c.measure(best_ms);
+      log("dispatch", "tuner,", key_, ",", c.name, ",", m.ms, " ms,error ", m.error);
+      if (m.error <= rules_.largest_error) return m.ms;
+      wrong_ += sentence(wrong_.empty() ? "" : ", ", c.name, ": ", m.error);
+    } catch (const Error& e) {
+      if (e.fault() == Fault::memory) return std::nullopt;
+      log("dispatch", "tuner,", key_, ",", c.name, ",failed,", e.what());
+      check_device(c.name);
+    }
+    return std::numeric_limits<double>::infinity();
+  }
+
+  // After a fault of its memory accesses a GPU does nothing more for this process.
+  void check_device(const std::string& name) {
+    try {
+      rules_.check_device();
+    } catch (const Error& e) {
+      cache_.leave_out(key_, name);
+      fail(Fault::internal, "tuner: ", name, " broke the device while it was tried for ", key_, " (", e.what(),
+           "); start metvox again: it will be left out");
+    }
+  }
+
+  // What an earlier process was trying when it ended: key and name.
+  void heed(const std::string& left_over) {
+    const size_t tab = left_over.find('\t');
+    if (tab == std::string::npos) return;
+    const std::string key = left_over.substr(0, tab), name = left_over.substr(tab + 1);
+    if (printable(key) && printable(name)) cache_.leave_out(key, name);
+  }
+
+  void tell_left_out(const std::string& name) {
+    tell(sentence("tuner: ", name, " is left out for ", key_,
+                  ": an earlier metvox ended over it, or it broke the device",
+                  cache_.path().empty() ? "" : "; to have it tried again, delete its line in " + cache_.path()));
+  }
+
+  TunerCache& cache_;
+  const std::string& key_;
+  std::span<const Candidate> candidates_;
+  const TrialRules& rules_;
+  std::string wrong_;
+};
+
+}  // namespace
+
+size_t fastest(TunerCache& cache, const std::string& key, std::span<const Candidate> candidates,
+               const TrialRules& rules) {
   static std::mutex one_at_a_time;
   const std::lock_guard lock(one_at_a_time);
-  if (const auto known = cache.find(key))
-    for (size_t i = 0; i < candidates.size(); ++i)
-      if (candidates[i].name == *known) return i;
-  std::optional<size_t> best;
-  double best_ms = std::numeric_limits<double>::infinity();
-  std::string wrong;
-  for (size_t i = 0; i < candidates.size(); ++i) try {
-      const Measured m = candidates[i].measure(best_ms);
-      log("dispatch", "tuner,", key, ",", candidates[i].name, ",", m.ms, " ms,error ", m.error);
-      if (!(m.error <= limit)) wrong += sentence(wrong.empty() ? "" : ", ", candidates[i].name, ": ", m.error);
-      else if (m.ms < best_ms) best = i, best_ms = m.ms;
-    } catch (const Error& e) {
-      if (e.fault() == Fault::memory) break;
-      log("dispatch", "tuner,", key, ",", candidates[i].name, ",failed,", e.what());
-    }
-  if (!wrong.empty())
-    tell(sentence("tuner: errors above ", limit, " for ", key, " (", wrong, ")",
-                  best ? "" : "; nothing is right, so the first engine is taken: check the device"));
-  if (best) cache.put(key, candidates[*best].name, best_ms);
-  return best.value_or(0);
+  Trials trials(cache, key, candidates, rules);
+  if (const auto known = trials.known()) return *known;
+  return trials.choose();
 }
 
 void tell_of_trials() {
@@ -159,36 +250,32 @@ void tell_of_trials() {
   });
 }
 
-std::string tuner_place(Device device) {
-  static std::mutex mutex;
-  static std::map<Device, std::string> places;
-  const std::lock_guard lock(mutex);
-  std::string& place = places[device];
-  if (!place.empty()) return place;
-  if (device.is_cpu()) return place = sentence("cpu metvox ", METVOX_VERSION);
-  const DeviceFacts facts = driver(device).facts(device.index);
-  std::string text = sentence(facts.model, " sm_", facts.arch / 10, " metvox ", METVOX_VERSION);
-  if (device.kind == Device::Kind::cuda) text += libraries();
-  return place = text;
-}
-
-double time_runs(Stream& stream, const std::function<void(int)>& run, double best_ms) {
-  using Clock = std::chrono::steady_clock;
-  constexpr double kBatchMs = 4;
-  constexpr int kBatches = 3, kMostRuns = 1000;
-  int next = 0;
-  const auto batch_ms = [&](int runs) {
-    const auto start = Clock::now();
-    for (int i = 0; i < runs; ++i) run(next++);
-    stream.synchronize();
-    return std::chrono::duration<double, std::milli>(Clock::now() - start).count() / runs;
+double time_runs(Stream& stream, const std::function<void(int)>& run, double best_ms, int turns) {
+  constexpr double kBatchMs = 4, kLaunchesMs = 0.05;  // the latter: what launches may add to a run that is not recorded
+  constexpr int kBatches = 3, kMostRuns = 1024;
+  Event from(stream.device()), to(stream.device());
+  const auto batch = [&](int runs) {
+    from.record(stream);
+    for (int i = 0; i < runs; ++i) run(i);
+    to.record(stream);
   };
-  batch_ms(1);
-  const double once = batch_ms(2);
-  if (once > 3 * best_ms) return once;
-  const int runs = std::clamp(static_cast<int>(kBatchMs / std::max(once, 1e-3)), 1, kMostRuns);
-  double least = batch_ms(runs);
-  for (int b = 1; b < kBatches; ++b) least = std::min(least, batch_ms(runs));
+  const auto ms_a_run = [&](int runs) {
+    stream.synchronize();
+    return ms_between(from, to) / runs;
+  };
+  batch(1);
+  batch(2);
+  const double once = ms_a_run(2);
+  if (once > 3 * best_ms + kLaunchesMs) return once;
+  const int wanted = std::clamp(static_cast<int>(kBatchMs / std::max(once, 1e-3)), 1, kMostRuns);
+  const int runs = (wanted + turns - 1) / turns * turns;
+  Replay replay;
+  double least = std::numeric_limits<double>::infinity();
+  for (int b = 0; b <= kBatches; ++b) {
+    replay.run(stream, [&] { batch(runs); });
+    const double ms = ms_a_run(runs);
+    if (b > 0) least = std::min(least, ms);  // the first is not recorded yet
+  }
   return least;
 }
 

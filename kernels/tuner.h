@@ -3,13 +3,16 @@
 // of those that agree the fastest is taken. A file keeps what was found, so that it is found once: `tuner.tsv` in
 // $XDG_CACHE_HOME/metvox or ~/.cache/metvox; METVOX_TUNER_CACHE names another file, or "off" for none. Every engine
 // repeats its own results bit by bit, but two engines differ in rounding: the file also makes the choice repeatable.
+// What faulted, hung or took the process down stands in the file as well, and is not tried again.
 #pragma once
 #include <functional>
 #include <map>
 #include <mutex>
+#include <set>
 #include <span>
 
 #include "kernels/engine.h"
+#include "kernels/engines_of.h"
 
 namespace metvox {
 
@@ -29,51 +32,75 @@ struct Candidate {
   std::function<Measured(double best_ms)> measure;
 };
 
-// Lines `key<TAB>name<TAB>ms` below a heading. Threads may share one; so may processes, each adding to what the file
-// holds by then. What is no such file is left out of account with a sentence on stderr, and replaced.
+// Lines `key<TAB>name<TAB>ms` below a heading, and `key<TAB>name<TAB>left out`. Threads may share one; so may
+// processes, each adding to what the file holds by then. What is no such file is left out of account with a sentence on
+// stderr, and replaced.
 class TunerCache {
  public:
   explicit TunerCache(std::string path) : path_(std::move(path)) {}  // "": in memory alone
+  const std::string& path() const { return path_; }
   std::optional<std::string> find(const std::string& key);
   void put(const std::string& key, const std::string& name, double ms);
+  // Of the candidate of that name, for good: until its line is deleted.
+  void leave_out(const std::string& key, const std::string& name);
+  bool is_left_out(const std::string& key, const std::string& name);
+  void read_again();  // what other processes found meanwhile
 
  private:
   struct Found {
     std::string name;
     double ms;
   };
-  using Entries = std::map<std::string, Found>;
-  Entries read() const;
-  void write() const;
+  struct Contents {
+    std::map<std::string, Found> found;                      // by key
+    std::set<std::pair<std::string, std::string>> left_out;  // key and name
+  };
+  Contents read() const;
+  void merge_file();  // adds what the file holds by now
+  void write();       // with that
 
   std::string path_;
   std::mutex mutex_;  // of what follows
   bool loaded_ = false;
-  Entries entries_;
+  Contents contents_;
 };
 // The one of this process, where the environment says.
 TunerCache& tuner_cache();
 std::string tuner_cache_path();
 
-// Which of them (at least one): the cache's choice, else the fastest whose error is at most `limit`; the first, with a
-// sentence on stderr, where none is so right. One at a time in a process, so that no two are timed at once.
-size_t fastest(TunerCache&, const std::string& key, std::span<const Candidate>, double limit);
+struct TrialRules {
+  double largest_error = 0;
+  std::function<void()> check_device = [] {};  // throws where a kernel has broken the device for this process
+  double seconds = 120;                        // in which a candidate has to come back; else the process ends (exit 1)
+};
+
+// Which of them (at least one): the cache's choice, else the fastest that is right; the first, with a sentence on
+// stderr, where none is so right. One at a time in a process, and among processes with one cache, so that no two are
+// timed at once. A candidate that breaks the device, does not come back, or was being tried when an earlier process
+// ended, is left out from the next start on (kernels/trial_guard.h).
+// Throws Error (Fault::internal) where the device is broken, and where all of them are left out.
+size_t fastest(TunerCache&, const std::string& key, std::span<const Candidate> candidates, const TrialRules&);
 
 // Says on stderr, once in a process, that what takes a while is this.
 void tell_of_trials();
 
-// What a choice depends on beside the problem: the device's model, the versions of metvox, driver and libraries.
+// What a choice depends on beside the problem: the device's model, metvox's kernels (a digest of their sources and of
+// what compiled them), the versions of the driver, of the CUDA it serves, and of the libraries.
 std::string tuner_place(Device);
 
-// The mean of runs after some that warm up, by the clock of the host and in batches that end with waiting for the
-// stream: work that takes less time than its launch is timed by its launch. run(i) gets 0, 1, 2, ...
-double time_runs(Stream&, const std::function<void(int)>& run, double best_ms);
+// The mean of runs after some that warm up, by events, and on a GPU of recorded runs (tensor/replay.h): neither the
+// launches nor the host's waiting count. run(i) gets 0, 1, 2, ... in a batch of runs; with `turns` different data for
+// i % turns, each batch uses all of them equally often. Gives up early on what is far slower than best_ms.
+double time_runs(Stream&, const std::function<void(int)>& run, double best_ms, int turns = 1);
 
-// For EngineTable: tries the engines that take the problem, each in all its ways. make_trial(problem) may need much
-// memory; where there is none, the first engine is taken.
+// For EngineTable: tries the engines that take the problem, each in all its ways, but rivals (kernels/engines_of.h)
+// only where there is no other. make_trial(problem) may need much memory; where there is none, the first engine is
+// taken.
 template <auto make_trial, class Problem, class Kernel>
 EngineChoice<Kernel> choose_by_trial(std::string_view op, const Problem& p,
-                                     const std::vector<const Engine<Problem, Kernel>*>& able) {
+                                     const std::vector<const Engine<Problem, Kernel>*>& engines) {
+  auto able = engines;
+  if (able.size() > 1) std::erase_if(able, [](const auto* e) { return is_rival(e->name); });
   struct Way {
     const Engine<Problem, Kernel>* engine;
     std::string name;  // "": there is but one
@@ -110,7 +137,10 @@ EngineChoice<Kernel> choose_by_trial(std::string_view op, const Problem& p,
                             if (!trial) trial = make_trial(p);
                             return trial(*kernel, best_ms);
                           }});
-  const size_t best = ways.size() == 1 ? 0 : fastest(tuner_cache(), key, candidates, largest_error(p.dtype, p.tf32));
+  const TrialRules rules{largest_error(p.dtype, p.tf32), [&] {
+                           if (!p.device.is_cpu()) driver(p.device).synchronize(p.device.index, nullptr);
+                         }};
+  const size_t best = ways.size() == 1 ? 0 : fastest(tuner_cache(), key, candidates, rules);
   return ways[best].make(op, p);
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What devices other than the CPU do so that the host need not wait for them, nor they for the host: streams that wait
-// for each other, pinned memory, recorded work (tensor/replay.h), and names for what is under way.
+// for each other, pinned memory, recorded work (tensor/replay.h), moments, and names for what is under way.
 #pragma once
 #include "tensor/tensor.h"
 
@@ -23,6 +23,11 @@ class AsyncDriver {
   virtual void* end_capture(void* stream) const = 0;
   virtual void launch_graph(void* graph, void* stream) const = 0;
   virtual void release_graph(void* graph) const noexcept = 0;
+  // Moments on streams (tensor/event.h). Recorded between begin_capture and end_capture, one is a part of the graph.
+  virtual void* make_event(int index) const = 0;
+  virtual void release_event(int index, void* event) const noexcept = 0;
+  virtual void record_event(void* event, void* stream) const = 0;
+  virtual double ms_between(void* from, void* to) const = 0;  // which both have passed
   // What this thread gives to streams in between carries the name, for profilers and reports.
   virtual void begin_range(const char* name) const = 0;
   virtual void end_range() const noexcept = 0;

@@ -86,6 +86,7 @@ Json row_of(const OpCase& c, const Target& target, const CaseTime& t, const std:
           {"case", c.name},
           {"engine", t.engine},
           {"backward_engine", t.backward_engine},
+          {"rival", is_rival(t.engine)},
           {"precision", target.precision()},
           {"runs", t.runs},
           {"forward_ms_median", t.forward_ms_median},
@@ -160,7 +161,7 @@ class Verdicts {
     const auto [verdict, is_first] = verdicts_.try_emplace(op + " " + target.engine);
     if (is_first) verdict->second = first_wrong(op, target, line_.values().seed);
     if (is_first && !verdict->second.empty()) {
-      failures_.push_back(verdict->second);
+      if (!is_rival(target.engine)) failures_.push_back(verdict->second);
       line_.warn("not timed, because wrong: ", target.engine, " ", verdict->second);
     }
     return verdict->second.empty();
@@ -221,7 +222,8 @@ void bench_case(const OpCase& c, const Target& target, const Request& r, const C
 
 std::string text_of(const Json& row, const char* key) { return row[key].get<std::string>(); }
 
-// The fastest engine of each pass of a case, and how many times as long the next one takes.
+// The fastest engine of each pass of a case, and how many times as long the next one takes. Rivals are told, but never
+// win.
 Json winners_of(const Json& rows, const CommandLine& line) {
   Json winners = Json::array();
   std::map<std::string, std::map<std::string, std::vector<std::pair<double, std::string>>>> passes;
@@ -232,12 +234,22 @@ Json winners_of(const Json& rows, const CommandLine& line) {
   for (auto& [name, of_passes] : passes)
     for (auto& [pass, times] : of_passes) {
       std::sort(times.begin(), times.end());
+      const auto first_rival =
+          std::stable_partition(times.begin(), times.end(), [](const auto& time) { return !is_rival(time.second); });
+      const std::vector<std::pair<double, std::string>> rivals(first_rival, times.end());
+      times.erase(first_rival, times.end());
+      if (times.empty()) continue;
       Json w{{"case", name}, {"pass", pass}, {"engine", times[0].second}, {"ms", times[0].first}};
       std::string next;
       if (times.size() > 1) {
         w["next"] = times[1].second, w["times_as_long"] = times[1].first / times[0].first;
         next = sentence(", ", std::round(100 * times[1].first / times[0].first) / 100, " times as fast as ",
                         times[1].second);
+      }
+      for (const auto& [ms, rival] : rivals) {
+        w["rivals"][rival] = ms;
+        next += sentence("; ", rival, " (not to be chosen): ", std::round(100 * ms / times[0].first) / 100,
+                         " times as long");
       }
       line.say("fastest: ", name, " ", pass, ": ", times[0].second, next);
       winners.push_back(w);
@@ -291,6 +303,7 @@ Json bench_workloads(const std::vector<Workload>& workloads, const Request& r, c
                     {"runs", t.runs},
                     {"ms_median", t.ms_median},
                     {"ms_min", t.ms_min},
+                    {"clock", t.clock},
                     {"gflops", rate(t.flops(), t.ms_min)},
                     {"arena_bytes", t.arena_bytes},
                     {"packed_bytes", t.packed_bytes},
@@ -308,7 +321,8 @@ int run(CommandLine& line) {
   line.positional(
       "OP", r.op,
       "an op, such as conv3d, or a workload: step (training, batch of 2; \"+ loader\": with new augmented batches), "
-      "forward (nnU-Net's largest network), resample (order 3, f32; on a CPU one thread), augment (a patch, one thread), "
+      "forward (nnU-Net's largest network), resample (order 3, f32; on a CPU one thread), augment (a patch, one "
+      "thread), "
       "export (logits of 20 classes to labels, one thread), evaluate (all scores of a case, one thread), or ceilings "
       "(what products and copies reach); without it, everything but ceilings",
       Need::optional);

@@ -9,6 +9,7 @@
 #include <new>
 #include <tuple>
 
+#include "kernels/trial_guard.h"
 #include "tools/cli.h"
 #include "tools/machine.h"
 
@@ -23,6 +24,7 @@ std::vector<Verb>& verbs() {
 // Async-signal-safe throughout.
 extern "C" void on_signal(int number) {
   remove_temporaries();
+  clear_trial_mark();
   const char* text = number == SIGINT    ? "\nmetvox: interrupted; finished files are kept, unfinished ones removed\n"
                      : number == SIGTERM ? "\nmetvox: terminated; finished files are kept, unfinished ones removed\n"
                                          : "";

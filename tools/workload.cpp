@@ -2,12 +2,13 @@
 #include "tools/workload.h"
 
 #include <algorithm>
-#include <chrono>
 #include <limits>
 
 #include "segmentation/data/restore.h"
 #include "segmentation/evaluation/case_scores.h"
 #include "segmentation/training/learner.h"
+#include "tensor/event.h"
+#include "tensor/replay.h"
 #include "tensor/threads.h"
 
 namespace metvox {
@@ -16,15 +17,18 @@ namespace {
 constexpr int kChannels = 4;
 constexpr double kLr = 1e-3;  // small: noise has nothing to teach, and the loss must stay finite
 
-double ms_of(const std::function<void()>& work) {
-  const auto start = std::chrono::steady_clock::now();
-  work();
-  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
-}
-
-// The first two runs touch memory, pack weights and fill caches; they do not count.
-WorkloadTime time_runs(int runs, const std::function<void()>& once) {
-  once();
+// The first two runs touch memory, pack weights and fill caches; they do not count. By the clock of the stream's
+// device, on which once() puts its work; of a Stream of the CPU that is the host's.
+WorkloadTime time_runs(int runs, Stream& stream, const std::function<void()>& once) {
+  Event from(stream.device()), to(stream.device());
+  const auto ms_of = [&](const std::function<void()>& work) {
+    from.record(stream);
+    work();
+    to.record(stream);
+    stream.synchronize();
+    return ms_between(from, to);
+  };
+  ms_of(once);
   const double about_ms = ms_of(once);
   const int enough = static_cast<int>(std::clamp(2000 / std::max(about_ms, 1e-3), 3.0, 100.0));
   std::vector<double> ms(static_cast<size_t>(runs > 0 ? runs : enough));
@@ -34,7 +38,12 @@ WorkloadTime time_runs(int runs, const std::function<void()>& once) {
   time.runs = static_cast<int>(ms.size());
   time.ms_min = ms.front();
   time.ms_median = ms[ms.size() / 2];
+  time.clock = stream.device().is_cpu() ? "host" : "device";
   return time;
+}
+WorkloadTime time_runs(int runs, const std::function<void()>& once) {
+  Stream host;
+  return time_runs(runs, host, once);
 }
 
 Configuration u_net(const std::vector<int>& features, int64_t patch, int batch_size) {
@@ -206,10 +215,8 @@ WorkloadTime time_forward(const Planned& planned, const Target& target, int runs
                   std::make_shared<Arena>(target.device));
   Stream stream(target.device);
   program.set(stream, net.x, noise(net.x.shape(), Random(seed, 0)).view());
-  WorkloadTime time = time_runs(runs, [&] {
-    program.run(stream);
-    stream.synchronize();
-  });
+  Replay replay;  // as a Predictor has
+  WorkloadTime time = time_runs(runs, stream, [&] { replay.run(stream, [&] { program.run(stream); }); });
   time.arena_bytes = program.arena_bytes();
   time.packed_bytes = program.packed_bytes();
   time.work = work_of(net.graph, [](const Node&) { return 1; });

@@ -21,6 +21,7 @@ struct OpWork {
 struct WorkloadTime {
   int runs = 0;
   double ms_min = 0, ms_median = 0;
+  std::string_view clock;  // that measured: "device", or "host", which counts what the host does and waits for as well
   std::vector<OpWork> work;  // of a network's ops; empty where there is no network
   size_t arena_bytes = 0, packed_bytes = 0;
 

@@ -13,6 +13,7 @@ namespace metvox::METVOX_KERNEL_NS {
 namespace {
 
 cudaStream_t stream_of(void* handle) { return static_cast<cudaStream_t>(handle); }
+cudaEvent_t event_of(void* handle) { return static_cast<cudaEvent_t>(handle); }
 
 class CudaDriver final : public DeviceDriver, public AsyncDriver {
  public:
@@ -116,6 +117,31 @@ class CudaDriver final : public DeviceDriver, public AsyncDriver {
     check_cuda(cudaGraphLaunch(static_cast<cudaGraphExec_t>(graph), stream_of(stream)), "cudaGraphLaunch");
   }
   void release_graph(void* graph) const noexcept override { cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(graph)); }
+
+  void* make_event(int index) const override {
+    select(index);
+    cudaEvent_t event = nullptr;
+    check_cuda(cudaEventCreate(&event), "cudaEventCreate");
+    return event;
+  }
+  void release_event(int index, void* event) const noexcept override {
+    cudaSetDevice(index);
+    cudaEventDestroy(event_of(event));
+  }
+  // Within a capture an event without the flag would only order streams, and never have a time.
+  void record_event(void* event, void* stream) const override {
+    cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+    check_cuda(cudaStreamIsCapturing(stream_of(stream), &status), "cudaStreamIsCapturing");
+    const bool recorded = status == cudaStreamCaptureStatusActive;
+    check_cuda(cudaEventRecordWithFlags(event_of(event), stream_of(stream),
+                                        recorded ? cudaEventRecordExternal : cudaEventRecordDefault),
+               "cudaEventRecordWithFlags");
+  }
+  double ms_between(void* from, void* to) const override {
+    float ms = 0;
+    check_cuda(cudaEventElapsedTime(&ms, event_of(from), event_of(to)), "cudaEventElapsedTime");
+    return static_cast<double>(ms);
+  }
 
   void begin_range(const char* name) const override { nvtxRangePushA(name); }
   void end_range() const noexcept override { nvtxRangePop(); }

@@ -96,16 +96,16 @@ Descriptor graph_of(const Convolution& c, const Place& place) {
   return graph;
 }
 
-// Does it what others do not? On tensor cores an f32 convolution is one in tf32.
-bool rounds_or_varies(const Descriptor& engine, const Conv3dProblem& p) {
+// What others do not do, for its name. On tensor cores an f32 convolution is one in tf32.
+std::string marks_of(const Descriptor& engine, const Conv3dProblem& p) {
   cudnnBackendNumericalNote_t notes[CUDNN_NUMERICAL_NOTE_TYPE_COUNT];
   const int64_t count =
       engine.get(CUDNN_ATTR_ENGINE_NUMERICAL_NOTE, CUDNN_TYPE_NUMERICAL_NOTE, CUDNN_NUMERICAL_NOTE_TYPE_COUNT, notes);
-  return std::any_of(notes, notes + count, [&](cudnnBackendNumericalNote_t note) {
-    return note == CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC || note == CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS ||
-           note == CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION ||
-           (note == CUDNN_NUMERICAL_NOTE_TENSOR_CORE && p.dtype == DType::f32 && !p.tf32);
-  });
+  const auto noted = [&](cudnnBackendNumericalNote_t note) { return std::count(notes, notes + count, note) > 0; };
+  const bool rounds = noted(CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS) ||
+                      noted(CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION) ||
+                      (noted(CUDNN_NUMERICAL_NOTE_TENSOR_CORE) && p.dtype == DType::f32 && !p.tf32);
+  return std::string(noted(CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC) ? " varies" : "") + (rounds ? " rounds" : "");
 }
 
 std::string name_of_config(const Descriptor& config, const Descriptor& engine) {
@@ -129,7 +129,7 @@ std::string name_of_config(const Descriptor& config, const Descriptor& engine) {
 
 constexpr int64_t kMostConfigs = 64;  // of one kind of heuristics
 
-void add_configs(const Conv3dProblem& p, const Descriptor& graph, const Place& place, cudnnBackendHeurMode_t mode,
+void add_configs(const Convolution& c, const Descriptor& graph, const Place& place, cudnnBackendHeurMode_t mode,
                  std::vector<Config>& found) {
   Descriptor heuristics(CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR);
   heuristics.set(CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, graph);
@@ -145,9 +145,10 @@ void add_configs(const Conv3dProblem& p, const Descriptor& graph, const Place& p
     const Descriptor engine(CUDNN_BACKEND_ENGINE_DESCRIPTOR);
     cudnnBackendDescriptor_t address = engine.get();
     configs[i].get(CUDNN_ATTR_ENGINECFG_ENGINE, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &address);
-    if (rounds_or_varies(engine, p)) continue;
-    std::string name = name_of_config(configs[i], engine);
-    if (std::none_of(found.begin(), found.end(), [&](const Config& c) { return c.name == name; }))
+    const std::string marks = marks_of(engine, c.p);
+    if (!marks.empty() && !c.any) continue;
+    std::string name = name_of_config(configs[i], engine) + marks;
+    if (std::none_of(found.begin(), found.end(), [&](const Config& known) { return known.name == name; }))
       found.push_back({std::move(name), std::move(configs[i])});
   }
 }
@@ -183,7 +184,7 @@ std::vector<Config> configs(const Convolution& c, const Place& place) {
   const Descriptor graph = graph_of(c, place);
   std::vector<Config> found;
   for (const auto mode : {CUDNN_HEUR_MODE_A, CUDNN_HEUR_MODE_B, CUDNN_HEUR_MODE_FALLBACK})
-    add_configs(c.p, graph, place, mode, found);
+    add_configs(c, graph, place, mode, found);
   return found;
 }
 

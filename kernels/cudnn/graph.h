@@ -19,6 +19,8 @@ struct Convolution {
   Conv3dProblem p;
   Pass pass = Pass::forward;
   bool adds = false;  // to what the result's memory holds
+  bool any =
+      false;  // also by ways that may not repeat the result bit by bit, or that round more than the types ask for
 };
 
 // Attributes are set, finalize()d, and read thereafter.
@@ -50,13 +52,14 @@ struct Place {
 };
 
 // One way to compute a convolution. The name tells the engine and its settings, such as "eng34 k2=5 k27=1", and is
-// the same from run to run of one version of cuDNN.
+// the same from run to run of one version of cuDNN; it ends in "varies" and "rounds" where Convolution::any let in what
+// does.
 struct Config {
   std::string name;
   Descriptor descriptor;
 };
 
-// Best guess first; none that would not repeat its result bit by bit, or that rounds more than the types ask for.
+// Best guess first.
 // Throws Error where cuDNN takes no such convolution.
 std::vector<Config> configs(const Convolution&, const Place&);
 

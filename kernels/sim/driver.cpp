@@ -5,6 +5,7 @@
 #include "kernels/sim/memory.h"
 #include "kernels/sim/simt.h"
 #include "tensor/async.h"
+#include "tensor/event.h"
 
 namespace metvox {
 namespace {
@@ -36,6 +37,15 @@ class SimDriver final : public DeviceDriver, public AsyncDriver {
   void* end_capture(void*) const override { return simt::end_capture(); }
   void launch_graph(void* graph, void*) const override { simt::replay(*static_cast<simt::Graph*>(graph)); }
   void release_graph(void* graph) const noexcept override { delete static_cast<simt::Graph*>(graph); }
+
+  void* make_event(int) const override { return new double(0); }
+  void release_event(int, void* event) const noexcept override { delete static_cast<double*>(event); }
+  void record_event(void* event, void*) const override {
+    simt::give([event] { *static_cast<double*>(event) = host_ms(); });
+  }
+  double ms_between(void* from, void* to) const override {
+    return *static_cast<double*>(to) - *static_cast<double*>(from);
+  }
 
   void begin_range(const char* name) const override { simt::begin_range(name); }
   void end_range() const noexcept override { simt::end_range(); }

@@ -137,11 +137,11 @@ void Learner::start_validation() {
 }
 
 std::vector<Program::Timing> Learner::profile() {
-  take_batch(*train_);
   constexpr int kRuns = 5;
   std::vector<Program::Timing> best;
   double best_ms = 0;
   for (int run = 0; run < kRuns; ++run) {
+    take_batch(*train_);
     auto steps = train_->time(stream_);
     double ms = 0;
     for (const auto& s : steps) ms += s.forward.ms + s.backward.ms;

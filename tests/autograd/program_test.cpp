@@ -12,6 +12,7 @@
 #include "autograd/ops/conv3d.h"
 #include "autograd/ops/norm_act.h"
 #include "autograd/ops/weighted_sum.h"
+#include "kernels/sim/capture.h"
 #include "tensor/random.h"
 
 namespace metvox {
@@ -145,6 +146,54 @@ TEST(program, says_which_inputs_do_not_fit_where_the_graph_is_built) {
     const std::string text = error.what();
     EXPECT_NE(text.find("encoder.stages.0: conv3d: x has 2 channels, w expects 3"), std::string::npos) << text;
   }
+}
+
+// Steps follow each other in time as they do in the run, none within another.
+void expect_a_sound_profile(const std::vector<Program::Timing>& steps) {
+  double now_ms = 0;
+  const auto expect_next = [&](const Program::Timing& step, const Program::Timing::Part& part) {
+    EXPECT_GE(part.ms, 0) << step.name;
+    EXPECT_GE(part.start_ms, now_ms - 1e-9) << step.name;
+    now_ms = part.start_ms + part.ms;
+  };
+  for (const auto& step : steps) expect_next(step, step.forward);
+  for (auto step = steps.rbegin(); step != steps.rend(); ++step) expect_next(*step, step->backward);
+  EXPECT_GT(now_ms, 0);
+}
+
+TEST(program, times_each_step_in_the_order_of_the_run) {
+  Small s;
+  Program train(s.graph, {s.loss}, Mode::train, kFloat, s.buffers(), std::make_shared<Arena>());
+  Stream stream;
+  train.set(stream, s.x, s.data().view());
+  const auto steps = train.time(stream);
+  EXPECT_EQ(steps.size(), 6u);  // two convolutions, two norms, an addition, the loss
+  expect_a_sound_profile(steps);
+  Program infer(s.graph, {s.y}, Mode::infer, kFloat, s.buffers(), std::make_shared<Arena>());
+  infer.set(stream, s.x, s.data().view());
+  for (const auto& step : infer.time(stream)) EXPECT_EQ(step.backward.ms, 0);
+}
+
+// A GPU is not waited for between the steps: it replays a recording, and gives the same gradients.
+TEST(program, times_a_recorded_run_on_a_gpu) {
+  const Device sim{Device::Kind::sim};
+  Small s;
+  const Tensor values = s.values.to(sim), grads = Tensor::zeros({2048}, DType::f32, sim);
+  Program train(s.graph, {s.loss}, Mode::train, {sim, DType::f32, ""}, {values.view(), grads.view(), &s.version},
+                std::make_shared<Arena>(sim));
+  Stream stream(sim);
+  const auto gradients = [&](auto&& run) {
+    train.set(stream, s.x, s.data().view());
+    run();
+    const Tensor host = grads.to({});
+    return std::vector<float>(host.data<float>(), host.data<float>() + host.size());
+  };
+  const auto expected = gradients([&] { train.run(stream); });
+  train.set(stream, s.x, s.data().view());
+  train.time(stream);
+  const int64_t before = simt::counts().replayed;
+  EXPECT_EQ(gradients([&] { expect_a_sound_profile(train.time(stream)); }), expected);
+  EXPECT_EQ(simt::counts().replayed - before, 1);
 }
 
 TEST(program, values_that_are_not_outputs_cannot_be_read) {

@@ -2,10 +2,16 @@
 #include "kernels/tuner.h"
 
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <unistd.h>
 
 #include <cmath>
 #include <filesystem>
 #include <fstream>
+
+#include "kernels/kernels_digest.h"
+#include "kernels/sim/capture.h"
+#include "kernels/trial_guard.h"
 
 namespace metvox {
 namespace {
@@ -46,7 +52,7 @@ std::vector<Candidate> candidates(const std::vector<Fake>& fakes) {
   for (const Fake& f : fakes) all.push_back(f.candidate());
   return all;
 }
-constexpr double kLimit = 1e-2;
+const TrialRules kLimit{.largest_error = 1e-2};
 
 std::string told_by(const std::function<void()>& work) {
   testing::internal::CaptureStderr();
@@ -123,6 +129,102 @@ TEST(tuner, tries_once_and_the_next_process_not_at_all) {
   EXPECT_EQ(calls, 5);
 }
 
+namespace {
+
+// Two candidates, of which the first is quick and ends in a way of its own.
+std::vector<Candidate> with_one_that(std::function<Measured(double)> ends) {
+  return {{"quick", std::move(ends)}, Fake{"slow", {0, 9}}.candidate()};
+}
+// What a process finds that is started after one that ended over "quick".
+void expect_left_out(const std::string& path, const std::string& key) {
+  for (int start = 0; start < 2; ++start) {
+    TunerCache cache(path);
+    int calls = 0;
+    const auto all = candidates({{"quick", {0, 1}, &calls}, {"slow", {0, 9}}});
+    const std::string told = told_by([&] { EXPECT_EQ(fastest(cache, key, all, kLimit), 1u); });
+    EXPECT_EQ(calls, 0);
+    if (start > 0) continue;  // it finds "slow" in the file
+    EXPECT_NE(told.find("quick is left out for " + key), std::string::npos) << told;
+    EXPECT_NE(told.find(path), std::string::npos) << told;
+  }
+  TunerCache cache(path);
+  EXPECT_EQ(fastest(cache, "another " + key, candidates({{"quick", {0, 1}}, {"slow", {0, 9}}}), kLimit), 0u);
+}
+
+}  // namespace
+
+TEST(tuner, one_that_breaks_the_device_is_left_out_by_the_next_process) {
+  const std::string path = new_path("breaks");
+  bool works = true;
+  TrialRules rules = kLimit;
+  rules.check_device = [&] {
+    if (!works) fail(Fault::internal, "an illegal memory access was encountered");
+  };
+  const auto all = with_one_that([&](double) -> Measured {
+    works = false;
+    fail(Fault::internal, "cudaStreamSynchronize failed");
+  });
+  TunerCache cache(path);
+  try {
+    fastest(cache, "key", all, rules);
+    FAIL() << "goes on with a broken device";
+  } catch (const Error& e) {
+    const std::string text = e.what();
+    EXPECT_NE(text.find("quick broke the device while it was tried for key (an illegal memory"), std::string::npos)
+        << text;
+  }
+  expect_left_out(path, "key");
+}
+
+TEST(tuner, one_that_never_comes_back_ends_the_process_and_is_left_out_by_the_next) {
+  const std::string path = new_path("hangs");
+  TrialRules rules = kLimit;
+  rules.seconds = 0.02;
+  const auto all = with_one_that([](double) -> Measured {
+    for (;;) pause();
+  });
+  const auto run = [&] {
+    TunerCache cache(path);
+    fastest(cache, "key", all, rules);
+  };
+  EXPECT_EXIT(run(), testing::ExitedWithCode(1), "quick did not come back within 0.02 s for key; metvox ends here");
+  expect_left_out(path, "key");
+}
+
+TEST(tuner, one_that_takes_the_process_down_is_left_out_by_the_next) {
+  const std::string path = new_path("dies");
+  const auto all = with_one_that([](double) -> Measured { raise(SIGKILL), abort(); });
+  const auto run = [&] {
+    TunerCache cache(path);
+    fastest(cache, "key", all, kLimit);
+  };
+  EXPECT_EXIT(run(), testing::KilledBySignal(SIGKILL), "");
+  expect_left_out(path, "key");
+}
+
+TEST(tuner, one_during_which_the_user_ends_the_process_is_tried_again) {
+  const std::string path = new_path("interrupted");
+  const auto all = with_one_that([](double) -> Measured {
+    clear_trial_mark();  // as the program's handler of signals does
+    _exit(130);
+  });
+  const auto run = [&] {
+    TunerCache cache(path);
+    fastest(cache, "key", all, kLimit);
+  };
+  EXPECT_EXIT(run(), testing::ExitedWithCode(130), "");
+  TunerCache cache(path);
+  EXPECT_EQ(fastest(cache, "key", candidates({{"quick", {0, 1}}, {"slow", {0, 9}}}), kLimit), 0u);
+}
+
+TEST(tuner, where_all_are_left_out_it_says_so) {
+  TunerCache cache("");
+  cache.leave_out("key", "quick");
+  cache.leave_out("key", "slow");
+  const auto all = candidates({{"quick", {0, 1}}, {"slow", {0, 9}}});
+  told_by([&] { EXPECT_THROW(fastest(cache, "key", all, kLimit), Error); });
+}
+
 TEST(tuner_cache, keeps_what_another_process_wrote_meanwhile) {
   const std::string path = new_path("two");
   TunerCache one(path), two(path);
@@ -136,7 +238,7 @@ TEST(tuner_cache, keeps_what_another_process_wrote_meanwhile) {
 }
 
 TEST(tuner_cache, a_damaged_file_is_told_not_used_and_replaced) {
-  const std::string head = "# metvox tuner 1: key, engine, ms\n";
+  const std::string head = "# metvox tuner 2: key, engine, ms or left out\n";
   const std::string damaged[] = {"",
                                  "something else\n",
                                  head + "key\tnative\n",
@@ -145,6 +247,8 @@ TEST(tuner_cache, a_damaged_file_is_told_not_used_and_replaced) {
                                  head + "key\tnat\x01ive\t1\n",
                                  head + "\tnative\t1\n",
                                  head + "good\tnative\t1\nkey\tnative\t1\t2\n",
+                                 head + "good\tnative\t1\nkey\tnative\t\n",
+                                 head + "good\tnative\t1\nkey\t\tleft out\n",
                                  std::string(17 << 20, 'x')};
   for (const std::string& text : damaged) {
     const std::string path = new_path("damaged");
@@ -221,6 +325,7 @@ using Table = EngineTable<Problem, Kernel>;
 const Table table("sum",
                   {{"native", Device::Kind::cpu, never<Problem>, make<5>, to_vendor},
                    {"plain", Device::Kind::cpu, never<Problem>, make<6>},
+                   {"vendor-any", Device::Kind::cpu, never<Problem>, make<1>},
                    {"vendor", Device::Kind::cpu, declines_large, make<7>, nullptr, ways, make_way}},
                   Table::Trials{Device::Kind::cpu, choose_by_trial<trial_of, Problem, Kernel>});
 
@@ -240,28 +345,51 @@ TEST(tuner, an_engine_table_chooses_among_engines_and_their_ways) {
   const int before = trials_made;
   EXPECT_EQ(prepare(2, ""), "vendor deep");
   EXPECT_EQ(prepare(11, ""), "native only");
-  EXPECT_EQ(prepare(1, "plain"), "plain only");  // nothing to choose from
+  EXPECT_EQ(prepare(1, "plain"), "plain only");            // nothing to choose from
+  EXPECT_EQ(prepare(1, "vendor-any"), "vendor-any only");  // a rival, though the fastest, is taken by name alone
   EXPECT_EQ(trials_made, before);
   EXPECT_EQ(prepare(4, "vendor"), "vendor deep");  // one engine by name, the best of its ways
   EXPECT_EQ(trials_made, before + 1);
 }
 
 TEST(tuner, times_runs_in_turn) {
+  constexpr int kTurns = 7;
   Stream stream;
   std::vector<int> seen;
   const auto run = [&](int i) { seen.push_back(i); };
-  EXPECT_GE(time_runs(stream, run, 1e9), 0);
-  for (size_t i = 0; i < seen.size(); ++i) EXPECT_EQ(seen[i], static_cast<int>(i));
+  EXPECT_GE(time_runs(stream, run, 1e9, kTurns), 0);
+  int batches = 0, runs = 0;
+  for (size_t i = 0; i < seen.size(); ++i) {
+    runs = seen[i] == 0 ? 1 : runs + 1;
+    ASSERT_EQ(seen[i], runs - 1);
+    if (i + 1 < seen.size() && seen[i + 1] != 0) continue;
+    EXPECT_TRUE(++batches <= 2 || runs % kTurns == 0) << runs;  // the first two warm up
+  }
+  EXPECT_GT(batches, 2);
   EXPECT_GT(seen.size(), 100u);
   seen.clear();
-  time_runs(stream, run, 0);
+  time_runs(stream, run, -1);
   EXPECT_LT(seen.size(), 10u);  // given up
+}
+
+// What is timed on a GPU is what training gives it: recorded work.
+TEST(tuner, times_recorded_runs_on_a_gpu) {
+  Stream stream({Device::Kind::sim});
+  const simt::Counts before = simt::counts();
+  int calls = 0;
+  EXPECT_GE(time_runs(
+                stream, [&](int) { ++calls; }, 1e9),
+            0);
+  EXPECT_EQ(simt::counts().replayed - before.replayed, 3);
+  EXPECT_GT(calls, 3);
 }
 
 TEST(tuner, the_place_names_what_a_choice_depends_on) {
   const std::string cpu = tuner_place({}), sim = tuner_place({Device::Kind::sim});
   EXPECT_NE(cpu, sim);
   EXPECT_NE(cpu.find("metvox "), std::string::npos) << cpu;
+  EXPECT_NE(sim.find(sentence(" kernels ", kKernelsDigest)), std::string::npos) << sim;
+  EXPECT_EQ(std::string(kKernelsDigest).size(), 12u);
   EXPECT_NE(sim.find("sm_90"), std::string::npos) << sim;
 }
 

@@ -4,6 +4,7 @@
 
 #include "autograd/ops/cast.h"
 #include "kernels/collective.h"
+#include "kernels/pointwise.h"
 #include "layers/loss.h"
 #include "layers/modules.h"
 #include "layers/optimizer.h"
@@ -14,7 +15,15 @@ namespace metvox {
 namespace {
 
 constexpr int64_t kSamples = 4, kVoxels = 4 * 4 * 6;  // of the whole batch; of a sample
-constexpr int kSteps = 10;
+
+// Where the ranks run, how exactly, and for how many steps.
+struct Place {
+  Device device{};
+  DType dtype = DType::f64;
+  std::string engine = "reference";
+  double eps = 0x1p-52;
+  int steps = 10;
+};
 
 struct Case {
   std::string loss;
@@ -59,14 +68,14 @@ struct Trained {
 };
 
 // On the only thread of each rank.
-Trained train(const Case& kind, Communicator* ranks) {
+Trained train(const Case& kind, const Place& place, Communicator* ranks) {
   set_threads(1);
   const int64_t count = ranks ? kSamples / ranks->size() : kSamples, first = ranks ? ranks->rank() * count : 0;
   RegionTable heads;
   const SegmentationLoss& loss = find_loss(kind.loss);
   heads.count = 3;
   heads.labels = loss.softmax ? decltype(heads.labels){1, 2, 4} : decltype(heads.labels){0b0110, 0b0010, 0b0100};
-  ParameterStore store(DType::f64);
+  ParameterStore store(place.dtype, place.device);
   const Net net(store, heads.count);
   store.initialize(1);
   Graph graph;
@@ -74,15 +83,15 @@ Trained train(const Case& kind, Communicator* ranks) {
               labels = graph.input("labels", {{count, 4, 4, 6}, Kind::labels});
   const Value y = segmentation_loss(net(images), labels, loss, heads, DeepSupervision{{0.75, 0.25}}, kind.batch_dice,
                                     kind.ignore_label);
-  Program program(graph, {y}, Mode::train, {{}, DType::f64, "reference", ranks}, store.buffers(Mode::train),
-                  std::make_shared<Arena>());
+  Program program(graph, {y}, Mode::train, {place.device, place.dtype, place.engine, ranks}, store.buffers(Mode::train),
+                  std::make_shared<Arena>(place.device));
   OptimizerOptions options;
   options.rules.max_norm = 0.5;  // clips
   const auto optimizer = make_optimizer("sgd", store, options);
   const Tensor image_batch = Tensor::empty(images.shape(), DType::f64),
                label_batch = Tensor::empty(labels.shape(), DType::u8);
-  Stream stream;
-  for (int step = 0; step < kSteps; ++step) {
+  Stream stream(place.device);
+  for (int step = 0; step < place.steps; ++step) {
     fill_batch(step, first, count, image_batch.data<double>(), label_batch.data<uint8_t>());
     program.set(stream, images, image_batch.view());
     program.set(stream, labels, label_batch.view());
@@ -90,8 +99,16 @@ Trained train(const Case& kind, Communicator* ranks) {
     optimizer->set_lr(stream, 0.02);
     optimizer->step(stream, store, program.trained());
   }
-  const auto numbers = [](View v) { return std::vector<double>(v.as<double>(), v.as<double>() + v.size()); };
-  return {numbers(store.values()), numbers(program.view(y))};
+  Trained trained;
+  Stream host;
+  const auto append = [&](std::vector<double>& to, const Tensor& from) {
+    const Tensor numbers = Tensor::empty(from.shape(), DType::f64);
+    convert(host, from.view(), numbers.view());
+    to.insert(to.end(), numbers.data<double>(), numbers.data<double>() + numbers.size());
+  };
+  for (const Parameter& p : store.parameters()) append(trained.weights, store.read(p));
+  append(trained.result, program.read(stream, y));
+  return trained;
 }
 
 void expect_same(const std::vector<double>& got, const std::vector<double>& expected, double limit) {
@@ -102,21 +119,28 @@ void expect_same(const std::vector<double>& got, const std::vector<double>& expe
 
 class ranks : public testing::TestWithParam<Case> {};
 
-TEST_P(ranks, make_the_steps_of_one_rank_with_the_whole_batch) {
+void expect_the_steps_of_one_rank(const Case& kind, const Place& place, std::initializer_list<int> sizes) {
   Trained alone;
-  run_ranks(1, [&](Communicator&) { alone = train(GetParam(), nullptr); });
+  run_ranks(1, [&](Communicator&) { alone = train(kind, place, nullptr); });
   // Gradients are the same sums in another order; each step adds some roundings of sqrt(terms) eps, of numbers of the
   // size of 1, and carries those of the steps before.
-  const double limit = 8 * 0x1p-52 * std::sqrt(static_cast<double>(kSamples * kVoxels)) * kSteps;
-  for (int size : {2, 4}) {
+  const double limit = 8 * place.eps * std::sqrt(static_cast<double>(kSamples * kVoxels)) * place.steps;
+  for (int size : sizes) {
     std::vector<Trained> each(size);
-    run_ranks(size, [&](Communicator& rank) { each[rank.rank()] = train(GetParam(), &rank); });
+    run_ranks(size, [&](Communicator& rank) { each[rank.rank()] = train(kind, place, &rank); });
     for (const Trained& rank : each) {
       expect_same(rank.weights, alone.weights, limit);
       expect_same(rank.result, alone.result, limit);
       EXPECT_EQ(rank.weights, each[0].weights);
     }
   }
+}
+
+TEST_P(ranks, make_the_steps_of_one_rank_with_the_whole_batch) { expect_the_steps_of_one_rank(GetParam(), {}, {2, 4}); }
+
+TEST(ranks_on_sim, make_the_steps_of_one_rank_with_the_whole_batch) {
+  const Place sim{{Device::Kind::sim}, DType::f32, "", 0x1p-23, 4};
+  for (const bool batch_dice : {true, false}) expect_the_steps_of_one_rank({"dice-bce", batch_dice}, sim, {2});
 }
 
 std::string kind_name(const testing::TestParamInfo<Case>& test) {

@@ -84,6 +84,31 @@ TEST_F(graph, rounds_to_tf32_only_where_that_is_allowed) {
   }
 }
 
+// What varies or rounds is listed only for those who ask, and says so in its name.
+TEST_F(graph, ways_that_vary_or_round_are_marked) {
+  size_t marked = 0;
+  for (const DType t : {DType::bf16, DType::f32})
+    for (const Pass pass : kPasses) {
+      const auto names = [&](bool any) {
+        std::set<std::string> all;
+        for (const Config& c : configs({problem(t), pass, false, any}, place_)) all.insert(c.name);
+        return all;
+      };
+      const auto is_marked = [](const std::string& name) {
+        return name.ends_with(" varies") || name.ends_with(" rounds");
+      };
+      const auto chosen_from = names(false);
+      auto any = names(true);
+      for (const std::string& name : chosen_from) {
+        EXPECT_FALSE(is_marked(name)) << name;
+        EXPECT_EQ(any.erase(name), 1u) << name;
+      }
+      for (const std::string& name : any) EXPECT_TRUE(is_marked(name)) << name;
+      marked += any.size();
+    }
+  EXPECT_GT(marked, 0u);
+}
+
 TEST_F(graph, plans_for_the_shapes_of_networks) {
   Conv3dProblem first{2, 4, 0, 32, {32, 32, 32}}, strided{2, 32, 0, 64, {32, 32, 32}, {3, 3, 3}, {2, 2, 2}};
   Conv3dProblem head{2, 32, 0, 3, {16, 16, 16}, {1, 1, 1}, {1, 1, 1}, {0, 0, 0}};
