@@ -94,7 +94,7 @@ std::string distance_figure(const StudyResults& r) {
 // Mean ± standard deviation, [95 % interval], finite cases where not all are; of one case its number.
 std::string mean_text(const Descriptive& d, int64_t cases) {
   const int digits = digits_of(d.metric);
-  if (d.n == 0) return "no case has it";
+  if (d.n == 0) return "no finite value";
   if (d.n == 1) return html::fixed(d.mean, digits) + " (n 1)";
   std::string text = html::fixed(d.mean, digits) + " ± " + html::fixed(d.std_population, digits) + " [" +
                      html::fixed(d.ci95.low, digits) + ", " + html::fixed(d.ci95.high, digits) + "]";
