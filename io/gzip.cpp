@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The gzip half of files.h: inflating in pieces, and deflating blocks on all threads as pigz does.
+// The gzip half of files.h: inflating in pieces with ISA-L, and deflating blocks on all threads as pigz does with zlib,
+// whose output is the same on every processor.
 #include <zlib.h>
 
 #include <algorithm>
@@ -8,6 +9,7 @@
 #include <utility>
 
 #include "io/files.h"
+#include "io/igzip.h"
 #include "tensor/error.h"
 #include "tensor/threads.h"
 
@@ -19,10 +21,10 @@ class Inflater {
   using Refill = std::function<std::span<const std::byte>()>;
 
   Inflater(const Path& named, Refill refill) : named_(named), refill_(std::move(refill)) {
-    constexpr int kGzipOnly = 15 + 16;
-    check(inflateInit2(&stream_, kGzipOnly) == Z_OK, "Inflater: zlib does not start");
+    isal_inflate_init(&state_);
+    state_.crc_flag = ISAL_GZIP_NO_HDR_VER;  // the header is read by itself: igzip forgets half of one that is split
+    isal_gzip_header_init(&header_);
   }
-  ~Inflater() { inflateEnd(&stream_); }
   Inflater(const Inflater&) = delete;
   Inflater& operator=(const Inflater&) = delete;
 
@@ -30,55 +32,74 @@ class Inflater {
   size_t read(void* out, size_t bytes) {
     size_t done = 0;
     while (done < bytes && !ended_) {
-      if (stream_.avail_in == 0 && !more())
+      const bool dry = state_.avail_in == 0 && !more();
+      const auto room = static_cast<uint32_t>(std::min(bytes - done, kMostAtOnce)), input = state_.avail_in;
+      state_.next_out = static_cast<uint8_t*>(out) + done;
+      state_.avail_out = room;
+      const int status = in_header_ ? isal_read_gzip_header(&state_, &header_) : igzip_inflate(state_);
+      const bool moved = input != state_.avail_in || room != state_.avail_out;
+      const bool header_ended = in_header_ && status == ISAL_DECOMP_OK;
+      consumed_ += input - state_.avail_in;
+      done += room - state_.avail_out;
+      if (status < 0 || (!moved && !dry))
+        fail(Fault::input, named_.string(), ": the gzip stream is corrupt at byte ", consumed_, " (", reason(status),
+             "); copy or download the file again");
+      if (header_ended) in_header_ = false;
+      else if (!in_header_ && state_.block_state == ISAL_BLOCK_FINISH) next_member();
+      else if (!moved)  // igzip may still have held some of what came before
         fail(Fault::input, named_.string(), ": the gzip stream is truncated after ", consumed_, " bytes (",
              produced_ + done, " decompressed); copy or download the file again");
-      const size_t room = std::min<size_t>(bytes - done, size_t{1} << 30);
-      stream_.next_out = static_cast<Bytef*>(out) + done;
-      stream_.avail_out = static_cast<uInt>(room);
-      const uInt input = stream_.avail_in;
-      const int status = inflate(&stream_, Z_NO_FLUSH);
-      consumed_ += input - stream_.avail_in;
-      done += room - stream_.avail_out;
-      if (status == Z_STREAM_END) next_member();
-      else if (status != Z_OK && status != Z_BUF_ERROR)
-        fail(Fault::input, named_.string(), ": the gzip stream is corrupt at byte ", consumed_, " (",
-             stream_.msg ? stream_.msg : "zlib gives no reason", "); copy or download the file again");
     }
     produced_ += done;
     return done;
   }
 
  private:
+  static constexpr size_t kMostAtOnce = size_t{1} << 30;
+
+  static const char* reason(int status) {
+    switch (status) {
+      case ISAL_INVALID_BLOCK: return "invalid block";
+      case ISAL_INVALID_SYMBOL: return "invalid symbol";
+      case ISAL_INVALID_LOOKBACK: return "invalid distance too far back";
+      case ISAL_INVALID_WRAPPER: return "no gzip header";
+      case ISAL_UNSUPPORTED_METHOD: return "unknown compression method";
+      case ISAL_INCORRECT_CHECKSUM: return "incorrect checksum";
+      default: return "it does not go on";
+    }
+  }
   bool more() {
     while (piece_.empty() && !dry_) {
       piece_ = refill_();
       dry_ = piece_.empty();
     }
-    const size_t n = std::min<size_t>(piece_.size(), size_t{1} << 30);
-    stream_.next_in = reinterpret_cast<Bytef*>(const_cast<std::byte*>(piece_.data()));
-    stream_.avail_in = static_cast<uInt>(n);
+    const size_t n = std::min(piece_.size(), kMostAtOnce);
+    state_.next_in = reinterpret_cast<uint8_t*>(const_cast<std::byte*>(piece_.data()));
+    state_.avail_in = static_cast<uint32_t>(n);
     piece_ = piece_.subspan(n);
     return n > 0;
   }
   // Zeros after a member are padding (tapes, some cameras); anything else must be another member.
   void next_member() {
-    for (;; ++stream_.next_in, --stream_.avail_in, ++consumed_) {
-      if (stream_.avail_in == 0 && !more()) {
+    for (;; ++state_.next_in, --state_.avail_in, ++consumed_) {
+      if (state_.avail_in == 0 && !more()) {
         ended_ = true;
         return;
       }
-      if (*stream_.next_in != 0) break;
+      if (*state_.next_in != 0) break;
     }
-    inflateReset(&stream_);
+    isal_inflate_reset(&state_);
+    isal_gzip_header_init(&header_);
+    in_header_ = true;
   }
 
   Path named_;
   Refill refill_;
-  z_stream stream_{};
+  inflate_state state_;
+  isal_gzip_header header_;
   std::span<const std::byte> piece_;
   uint64_t consumed_ = 0, produced_ = 0;
-  bool dry_ = false, ended_ = false;
+  bool in_header_ = true, dry_ = false, ended_ = false;
 };
 
 InputFile::InputFile(const Path& path) : stored_(path), buffer_(size_t{1} << 16) {

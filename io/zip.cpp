@@ -3,11 +3,12 @@
 
 #include <fcntl.h>
 #include <unistd.h>
-#include <zlib.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+
+#include "io/igzip.h"
 
 namespace metvox {
 namespace {
@@ -40,30 +41,27 @@ void append(Bytes& bytes, T value) {
 
 void append(Bytes& bytes, const std::string& text) { append_raw(bytes, text.data(), text.size()); }
 
-uint32_t crc_of(const void* data, size_t bytes) {
-  return static_cast<uint32_t>(crc32_z(crc32_z(0, nullptr, 0), static_cast<const Bytef*>(data), bytes));
-}
-
 // False unless the whole of `packed` unpacks to exactly out.size() bytes.
 bool inflate_raw(const Bytes& packed, Bytes& out) {
-  z_stream z{};
-  check(inflateInit2(&z, -15) == Z_OK, "zip: zlib does not start");
-  z.next_in = reinterpret_cast<Bytef*>(const_cast<std::byte*>(packed.data()));
-  z.next_out = reinterpret_cast<Bytef*>(out.data());
+  inflate_state z;
+  isal_inflate_init(&z);
+  z.next_in = reinterpret_cast<uint8_t*>(const_cast<std::byte*>(packed.data()));
+  z.next_out = reinterpret_cast<uint8_t*>(out.data());
   size_t in = packed.size(), room = out.size();
   constexpr size_t kPiece = 1u << 30;
-  int result = Z_OK;
-  while (result == Z_OK) {
-    z.avail_in = static_cast<uInt>(std::min(in, kPiece));
-    z.avail_out = static_cast<uInt>(std::min(room, kPiece));
-    const size_t given = z.avail_in, space = z.avail_out;
-    result = inflate(&z, Z_NO_FLUSH);
+  bool goes_on = true;
+  while (goes_on && z.block_state != ISAL_BLOCK_FINISH) {
+    const auto given = static_cast<uint32_t>(std::min(in, kPiece)),
+               space = static_cast<uint32_t>(std::min(room, kPiece));
+    z.avail_in = given;
+    z.avail_out = space;
+    const int status = igzip_inflate(z);
     in -= given - z.avail_in;
     room -= space - z.avail_out;
-    if (result == Z_OK && given == z.avail_in && space == z.avail_out) break;  // no progress: too much, or cut short
+    goes_on = status == ISAL_DECOMP_OK && (given != z.avail_in || space != z.avail_out);
   }
-  inflateEnd(&z);
-  return result == Z_STREAM_END && in == 0 && room == 0;
+  const size_t unused = in + static_cast<size_t>(z.read_in_length / 8);  // igzip may have taken bytes after the end
+  return z.block_state == ISAL_BLOCK_FINISH && unused == 0 && room == 0;
 }
 
 template <class... Parts>
@@ -207,7 +205,7 @@ Bytes ZipFile::read(const std::string& name, uint64_t limit_bytes) const {
     out.resize(m.bytes);
     if (!inflate_raw(stored, out)) fail_damaged(path_, "its member ", name, " does not unpack to ", m.bytes, " bytes");
   }
-  if (crc_of(out.data(), out.size()) != m.crc)
+  if (igzip_crc32(out.data(), out.size()) != m.crc)
     fail_damaged(path_, "the checksum of its member ", name, " does not agree");
   return out;
 }
@@ -226,7 +224,7 @@ void ZipWriter::add(const std::string& name, const void* data, size_t bytes) {
   const auto padding = static_cast<uint16_t>((kAlign - unpadded % kAlign) % kAlign);
   Bytes common;  // the fields that both headers share
   for (uint16_t field : {kVersion, kUtf8, uint16_t{0}, uint16_t{0}, kNewYear1980}) append(common, field);
-  for (uint32_t field : {crc_of(data, bytes), static_cast<uint32_t>(bytes), static_cast<uint32_t>(bytes)})
+  for (uint32_t field : {igzip_crc32(data, bytes), static_cast<uint32_t>(bytes), static_cast<uint32_t>(bytes)})
     append(common, field);
   append(common, static_cast<uint16_t>(name.size()));
   append(directory_, kCentral);

@@ -3,6 +3,7 @@
 
 #include <sys/resource.h>
 #include <sys/wait.h>
+#include <zlib.h>
 
 #include <csignal>
 
@@ -131,6 +132,52 @@ TEST(files, gunzip_reads_members_and_padding) {
   EXPECT_EQ(gunzip(two, 100, "memory"), of("first, second"));
   two.insert(two.end(), 20, std::byte{'x'});
   EXPECT_TRUE(refused([&] { gunzip(two, 100, "memory"); }, "memory: the gzip stream is corrupt"));
+}
+
+// A member with an extra field, as bgzip writes it, a name, a comment and a checksum of its header, behind another that
+// is padded so that the border between two reads of the file lies anywhere in the header or beside it.
+TEST(files, a_header_may_lie_across_two_reads) {
+  constexpr size_t kRead = size_t{1} << 16;
+  Bytes header = of({"\x1f\x8b\x08\x1e\0\0\0\0\0\xff\x04\0BC\x01\0name\0comment\0", 29});
+  const auto sum = crc32(0, reinterpret_cast<const Bytef*>(header.data()), static_cast<uInt>(header.size()));
+  for (const int shift : {0, 8}) header.push_back(static_cast<std::byte>(sum >> shift));
+  const Bytes second = gzip(of("second"));
+  header.insert(header.end(), second.begin() + 10, second.end());
+  Scratch scratch;
+  for (size_t before = kRead - header.size() - 1; before <= kRead + 1; ++before) {
+    Bytes file = gzip(of("first, "));
+    file.resize(before);
+    file.insert(file.end(), header.begin(), header.end());
+    write_bytes(scratch / "a", file);
+    char got[100] = {};
+    EXPECT_EQ(InputFile(scratch / "a").read(got, sizeof got), 13u) << before;
+    EXPECT_STREQ(got, "first, second") << before;
+    file[before + 17] ^= std::byte{1};  // in the name
+    write_bytes(scratch / "a", file);
+    EXPECT_TRUE(refused([&] { InputFile(scratch / "a").read(got, sizeof got); }, "corrupt")) << before;
+  }
+}
+
+// Bits that are turned are noticed, but for those that pad a stored block.
+TEST(files, a_turned_bit_never_gives_other_bytes) {
+  Random random(11, 1);
+  int refusals = 0;
+  for (int level = 0; level <= 9; ++level)
+    for (const size_t size : {1, 300, 70000}) {
+      const Bytes plain = sample(size), packed = gzip(plain, level);
+      EXPECT_EQ(gunzip(packed, size, "f.gz"), plain) << level;
+      for (int k = 0; k < 20; ++k) {
+        Bytes other = packed;
+        const auto at = static_cast<size_t>(random.below(static_cast<int64_t>(packed.size() - 10))) + 10;
+        other[at] ^= std::byte{1} << static_cast<int>(random.below(8));
+        Bytes got;
+        const std::string text = refusal([&] { got = gunzip(other, 1 << 20, "f.gz"); });
+        refusals += !text.empty();
+        if (text.empty()) EXPECT_EQ(got, plain) << level << ' ' << size << ' ' << at;
+        else EXPECT_NE(text.find("f.gz: the gzip stream is"), std::string::npos) << text;
+      }
+    }
+  EXPECT_GT(refusals, 500);
 }
 
 TEST(files, gunzip_refuses_what_is_damaged) {

@@ -99,6 +99,7 @@ TEST(zip, reads_deflated_and_zip64_members) {
   const std::string plain(5000, 'p');
   EXPECT_EQ(read_whole(Forged().bytes()), "hello");
   EXPECT_EQ(read_whole(Forged{.stored = deflated(plain), .plain = plain, .method = 8, .claims = 5000}.bytes()), plain);
+  EXPECT_EQ(read_whole(Forged{.stored = deflated(""), .plain = "", .method = 8, .claims = 0}.bytes()), "");
   EXPECT_EQ(read_whole(Forged{.zip64 = true}.bytes()), "hello");
 }
 
@@ -124,6 +125,11 @@ TEST(zip, refuses_sizes_that_the_file_does_not_back) {
 TEST(zip, refuses_damage_and_what_it_does_not_read) {
   EXPECT_TRUE(refuses(Forged{.plain = "hellO"}.bytes(), "checksum"));
   EXPECT_TRUE(refuses(Forged{.stored = "\x07zzzz", .method = 8}.bytes(), "does not unpack to 5 bytes"));
+  EXPECT_TRUE(refuses(Forged{.stored = deflated("hello") + "z", .method = 8}.bytes(), "does not unpack to 5 bytes"));
+  EXPECT_TRUE(
+      refuses(Forged{.stored = deflated("hello") + std::string(20, 'z'), .method = 8}.bytes(), "does not unpack"));
+  const std::string cut = deflated("hello");
+  EXPECT_TRUE(refuses(Forged{.stored = cut.substr(0, cut.size() - 1), .method = 8}.bytes(), "does not unpack"));
   const std::string longer(6, 'p');
   EXPECT_TRUE(refuses(Forged{.stored = deflated(longer), .plain = longer, .method = 8}.bytes(), "does not unpack"));
   EXPECT_TRUE(refuses(Forged{.method = 99}.bytes(), "packed by method 99"));
