@@ -133,7 +133,7 @@ void LabelRestorer::restore_rows(const LogitPlanes& planes, int64_t slab, int64_
         line = mixed;
       }
       if (x.moves) METVOX_ISA_CALL(mix_along)
-      (line, x.first.data(), x.second.data(), x.first_weight.data(), x.second_weight.data(), grid_.size[2], to);
+      (line, width, x.first.data(), x.second.data(), x.first_weight.data(), x.second_weight.data(), grid_.size[2], to);
       rows.result[static_cast<size_t>(r)] = x.moves ? to : line;
       if (!planes.halves) continue;
       for (int64_t i = 0; i < grid_.size[2]; ++i)

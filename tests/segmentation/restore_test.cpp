@@ -123,6 +123,32 @@ TEST(restore, every_voxel_is_interpolated_and_decided) {
   EXPECT_EQ(everywhere, labelled);  // nothing outside
 }
 
+// Rows long enough for vectors, onto finer and coarser grids, and ends that no vector fits.
+TEST(restore, rows_of_every_length_are_interpolated) {
+  const Labels labels = classes(3);
+  for (const auto& [from, to] : std::vector<std::pair<int64_t, int64_t>>{
+           {192, 240}, {240, 192}, {64, 17}, {33, 100}, {16, 17}, {15, 40}, {40, 15}, {100, 3}, {1, 50}, {2, 33}}) {
+    const Tensor logits = random_logits({3, 1, 1, from});
+    const RestoreGrid grid{{1, 1, to}, {}, {1, 1, to}, 0, {to, to, 1}};
+    const Restored got = restore(logits, grid, labels, 1, 1);
+    for (int64_t i = 0; i < to; ++i) {
+      const double x =
+          std::clamp((static_cast<double>(i) + .5) * static_cast<double>(from) / static_cast<double>(to) - .5, 0.,
+                     static_cast<double>(from - 1));
+      const auto first = static_cast<int64_t>(x), second = std::min(first + 1, from - 1);
+      double value[3], sum = 0;
+      for (int64_t r = 0; r < 3; ++r) {
+        const float* row = logits.data<float>() + r * from;
+        value[r] = row[first] + (x - std::floor(x)) * (row[second] - row[first]);
+        sum += std::exp(value[r]);
+      }
+      for (int64_t r = 0; r < 3; ++r)
+        ASSERT_NEAR(got.probabilities.data<float>()[r * to + i], std::exp(value[r]) / sum, 1e-5)
+            << from << " to " << to << " at " << i;
+    }
+  }
+}
+
 TEST(restore, the_first_of_equal_answers_and_the_last_region_win) {
   const Tensor logits = Tensor::zeros({3, 1, 1, 300}, DType::f32);
   for (int64_t i = 0; i < 300; ++i) logits.data<float>()[300 + i] = logits.data<float>()[600 + i] = i % 2 ? 1.f : 0.f;
