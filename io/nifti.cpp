@@ -161,6 +161,8 @@ Opened open_nifti(const Path& given) {
   return o;
 }
 
+constexpr int64_t kChunk = 1 << 16;  // voxels that are converted at once: stays in the second-level cache
+
 template <class Real>
 int64_t count_non_finite(Real* y, int64_t n, NonFinite treatment) {
   using Bits = std::conditional_t<sizeof(Real) == 4, uint32_t, uint64_t>;
@@ -173,26 +175,45 @@ int64_t count_non_finite(Real* y, int64_t n, NonFinite treatment) {
   return found;
 }
 
-bool is_scaled(const NiftiHeader& h) { return std::isfinite(h.scl_slope) && h.scl_slope != 0; }
+struct Scaling {
+  double slope = 1, inter = 0;
+};
 
-// All voxels, a chunk at a time; returns how many were not finite.
-template <class Real>
-int64_t read_voxels(Opened& o, Real* y, NonFinite non_finite) {
+Scaling scaling_of(const NiftiHeader& h, const Path& path) {
+  if (!std::isfinite(h.scl_slope) || h.scl_slope == 0) return {};
+  if (!std::isfinite(h.scl_inter))
+    fail(Fault::input, path.string(), ": scl_inter is ", h.scl_inter, " while scl_slope is ", h.scl_slope,
+         "; the header is damaged, write the image again");
+  return {h.scl_slope, h.scl_inter};
+}
+
+// The voxels a chunk at a time: take(to_real, first, n), where to_real(y) makes n of them out of the file's bytes.
+template <class Real, class Take>
+void read_voxels(Opened& o, Take&& take) {
   const NiftiHeader& h = o.header;
-  const double slope = is_scaled(h) ? h.scl_slope : 1, inter = is_scaled(h) ? h.scl_inter : 0;
-  const Convert<Real> to_real = converter<Real>(h.datatype);
-  constexpr int64_t kChunk = 1 << 16;  // voxels: stays in the second-level cache
+  const Scaling scaling = scaling_of(h, o.file->path());
+  const Convert<Real> convert_chunk = converter<Real>(h.datatype);
   Bytes bytes(static_cast<size_t>(std::min(kChunk, o.count)) * o.voxel_bytes);
-  int64_t bad = 0;
   for (int64_t first = 0; first < o.count; first += kChunk) {
     const int64_t n = std::min(kChunk, o.count - first);
     const size_t wanted = static_cast<size_t>(n) * o.voxel_bytes, got = o.file->read(bytes.data(), wanted);
     if (got < wanted)
       fail(Fault::input, o.file->path().string(), ": the voxels are truncated: the header promises ", o.count,
            ", the file ends in voxel ", first + static_cast<int64_t>(got / o.voxel_bytes), "; copy the file again");
-    to_real(bytes.data(), y + first, n, h.swapped, slope, inter);
-    bad += count_non_finite(y + first, n, non_finite);
+    take([&](Real* y) { convert_chunk(bytes.data(), y, n, h.swapped, scaling.slope, scaling.inter); }, first, n);
   }
+  finish(*o.file);
+}
+
+// Into the tensor; returns how many were not finite.
+template <class Real>
+int64_t read_into(Opened& o, const Tensor& voxels, NonFinite non_finite) {
+  int64_t bad = 0;
+  read_voxels<Real>(o, [&](auto&& to_real, int64_t first, int64_t n) {
+    Real* y = voxels.data<Real>() + first;
+    to_real(y);
+    bad += count_non_finite(y, n, non_finite);
+  });
   return bad;
 }
 
@@ -208,19 +229,15 @@ int64_t read_voxels(Opened& o, Real* y, NonFinite non_finite) {
 
 }  // namespace
 
-Volume read_nifti(const Path& path, NonFinite non_finite, DType dtype) {
+Volume read_nifti(const Path& path, NonFinite non_finite, DType dtype, const Tensor& place) {
   check(dtype == DType::f32 || dtype == DType::f64, "read_nifti: ", name_of(dtype), " voxels, expected f32 or f64");
   Opened o = open_nifti(path);
-  const NiftiHeader& h = o.header;
-  if (is_scaled(h) && !std::isfinite(h.scl_inter))
-    fail(Fault::input, path.string(), ": scl_inter is ", h.scl_inter, " while scl_slope is ", h.scl_slope,
-         "; the header is damaged, write the image again");
   const auto& s = o.volume.geometry.shape;
+  const Shape shape{s[2], s[1], s[0]};
   Volume v = std::move(o.volume);
-  v.voxels = Tensor::empty({s[2], s[1], s[0]}, dtype);
-  const int64_t bad = dtype == DType::f32 ? read_voxels(o, v.voxels.data<float>(), non_finite)
-                                          : read_voxels(o, v.voxels.data<double>(), non_finite);
-  finish(*o.file);
+  v.voxels = place && place.shape() == shape && place.dtype() == dtype ? place : Tensor::empty(shape, dtype);
+  const int64_t bad =
+      dtype == DType::f32 ? read_into<float>(o, v.voxels, non_finite) : read_into<double>(o, v.voxels, non_finite);
   if (bad > 0)
     v.warnings.push_back(
         sentence(bad, " of ", o.count, " voxels are not finite", non_finite == NonFinite::zero ? "; taken as 0" : ""));
@@ -229,26 +246,55 @@ Volume read_nifti(const Path& path, NonFinite non_finite, DType dtype) {
 
 Volume read_nifti_header(const Path& path) { return open_nifti(path).volume; }
 
-Volume read_nifti_labels(const Path& path) {
-  Volume v = read_nifti(path, NonFinite::keep);
-  const float* x = v.voxels.data<float>();
-  Tensor labels = Tensor::empty(v.voxels.shape(), DType::u8);
-  uint8_t* y = labels.data<uint8_t>();
-  int64_t bad = 0, first_bad = 0;
-  std::vector<float> values;  // the first few that are no labels
-  for (int64_t n = 0; n < labels.size(); ++n) {
-    const float rounded = std::nearbyint(x[n]);
-    constexpr float kTolerance = 1e-3f;
-    const bool good = rounded >= 0 && rounded <= 255 && std::abs(x[n] - rounded) <= kTolerance;
-    y[n] = good ? static_cast<uint8_t>(rounded) : uint8_t{0};
-    if (good) continue;
-    if (bad++ == 0) first_bad = n;
-    constexpr size_t kShown = 5;
-    const auto same = [&](float value) { return value == x[n] || (std::isnan(value) && std::isnan(x[n])); };
-    if (values.size() < kShown && std::none_of(values.begin(), values.end(), same)) values.push_back(x[n]);
+namespace {
+
+constexpr float kLabelTolerance = 1e-3f;
+
+// Rounds them; returns how many are no labels. Without branches, for the compiler makes vectors only of such code.
+int32_t round_labels(const float* x, int64_t n, uint8_t* y) {
+  int32_t bad = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    const int32_t inside = -static_cast<int32_t>((x[i] > -1.0f) & (x[i] < 256.0f));  // all bits or none
+    const float value = std::bit_cast<float>(std::bit_cast<int32_t>(x[i]) & inside);
+    const auto rounded = static_cast<int32_t>(value + 0.5f);
+    const float off = value - static_cast<float>(rounded);
+    bad += static_cast<int32_t>((off > kLabelTolerance) | (off < -kLabelTolerance) | (rounded > 255)) | (inside + 1);
+    y[i] = static_cast<uint8_t>(rounded);
   }
-  if (bad > 0) fail_no_labels(path, v.geometry.shape, bad, first_bad, values);
-  v.voxels = labels;
+  return bad;
+}
+
+struct NoLabels {
+  int64_t count = 0, first = 0;
+  std::vector<float> values;  // the first few
+
+  // n voxels with such among them, of which `at` is the first one's place.
+  void add(const float* x, int64_t n, int64_t at) {
+    for (int64_t i = 0; i < n; ++i) {
+      uint8_t label = 0;
+      if (round_labels(x + i, 1, &label) == 0) continue;
+      if (count++ == 0) first = at + i;
+      constexpr size_t kShown = 5;
+      const auto same = [&](float value) { return value == x[i] || (std::isnan(value) && std::isnan(x[i])); };
+      if (values.size() < kShown && std::none_of(values.begin(), values.end(), same)) values.push_back(x[i]);
+    }
+  }
+};
+
+}  // namespace
+
+Volume read_nifti_labels(const Path& path) {
+  Opened o = open_nifti(path);
+  const auto& s = o.volume.geometry.shape;
+  Volume v = std::move(o.volume);
+  v.voxels = Tensor::empty({s[2], s[1], s[0]}, DType::u8);
+  std::vector<float> chunk(static_cast<size_t>(std::min(kChunk, o.count)));
+  NoLabels bad;
+  read_voxels<float>(o, [&](auto&& to_real, int64_t first, int64_t n) {
+    to_real(chunk.data());
+    if (round_labels(chunk.data(), n, v.voxels.data<uint8_t>() + first) > 0) bad.add(chunk.data(), n, first);
+  });
+  if (bad.count > 0) fail_no_labels(path, v.geometry.shape, bad.count, bad.first, bad.values);
   return v;
 }
 

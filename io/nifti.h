@@ -15,7 +15,9 @@ enum class NonFinite { zero, keep };
 // corner further apart than a tenth of the shortest voxel edge.
 // Refuses, with a sentence (Fault::input): 2-D, several volumes, vectors, RGB, complex, Analyze 7.5, dims that the file
 // cannot back, geometry that is not finite, truncated or corrupt data. A trailing axis of length 1 is dropped.
-Volume read_nifti(const Path& path, NonFinite non_finite = NonFinite::zero, DType dtype = DType::f32);
+// `place`: what becomes the volume's voxels where it is of their shape and type, so that they need not be copied there.
+Volume read_nifti(const Path& path, NonFinite non_finite = NonFinite::zero, DType dtype = DType::f32,
+                  const Tensor& place = {});
 // The header alone, with the same refusals that need no voxels.
 Volume read_nifti_header(const Path& path);
 // Labels: read as above, then each voxel rounded; refuses values that are not finite, further than 1e-3 from an integer

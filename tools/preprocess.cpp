@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "segmentation/data/preprocess.h"
 
+#include <utility>
+
 #include "io/nifti.h"
 #include "segmentation/data/case_fault.h"
 #include "tools/cli.h"
@@ -38,15 +40,18 @@ void prepare_folder(const Request& r, const Plans& plans, const DatasetDescripti
 // One case for every configuration, and its labels on the images' grid for the validation after training.
 void preprocess(const CaseFiles& files, const Request& r, const Plans& plans, const Labels& labels, uint64_t seed,
                 Progress& progress) {
-  const CaseImages images = read_case(files);
+  CaseImages images = read_case(files);
+  const Geometry grid = images.geometry;
   for (const std::string& w : images.warnings) progress.line("metvox preprocess: warning: " + named_case(files.id, w));
-  const Tensor truth = read_case_labels(files, images.geometry, labels);
+  const Tensor truth = read_case_labels(files, grid, labels);
   for (const auto& name : r.configurations) {
     const Configuration& configuration = plans.configuration(name, r.plans);
+    const bool last = &name == &r.configurations.back();
     write_preprocessed(r.out / configuration.data_identifier / (files.id + ".safetensors"),
-                       preprocess_case(files.id, images, truth, plans, configuration, labels, seed));
+                       preprocess_case(files.id, last ? sequences_of(std::move(images)) : sequences_of(images), truth,
+                                       plans, configuration, labels, seed));
   }
-  write_nifti(r.out / "gt_segmentations" / (files.id + ".nii.gz"), truth, images.geometry, {kIntentLabel, ""});
+  write_nifti(r.out / "gt_segmentations" / (files.id + ".nii.gz"), truth, grid, {kIntentLabel, ""});
 }
 
 // The labels are written last.

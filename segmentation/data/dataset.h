@@ -64,7 +64,8 @@ struct CaseImages {
 CaseImages read_case(const CaseFiles& files);
 // One sequence as read_case reads it. Refuses what no network can make sense of: an image without any value but 0, a
 // single row of voxels, a spacing or a field of view that no scanner has. Every voxel the same is a warning.
-Volume read_sequence(const Path& path);
+// `place` as for read_nifti.
+Volume read_sequence(const Path& path, const Tensor& place = {});
 // The part of it that needs no voxels.
 Volume read_sequence_header(const Path& path);
 // The same from volumes already read, one a path.

@@ -26,6 +26,18 @@ void for_each_row(const Shape& n, const CropBox& box, F&& f) {
   });
 }
 
+// Moves the box's rows to the front of the memory that the volume and `out` have in common, or may have: one row after
+// the other, so that none is overwritten before it is moved.
+void crop_in_place(const Tensor& volume, const CropBox& box, const Tensor& out) {
+  const Shape& n = volume.shape();
+  const Int3 size = size_of(box);
+  float* to = out.data<float>();
+  for (int64_t z = box.first[0]; z < box.last[0]; ++z)
+    for (int64_t y = box.first[1]; y < box.last[1]; ++y, to += size[2])
+      std::memmove(to, volume.data<float>() + (z * n[1] + y) * n[2] + box.first[2],
+                   static_cast<size_t>(size[2]) * sizeof(float));
+}
+
 // Labels in the box; background outside the mask is -1.
 Tensor crop_seg(const Tensor& labels, const Tensor& mask, const CropBox& box) {
   const Int3 size = size_of(box);
@@ -79,6 +91,8 @@ bool uses_mask(const Configuration& configuration) {
   return std::find(all.begin(), all.end(), true) != all.end();
 }
 
+bool moves_axes(const Plans& plans) { return plans.transpose_forward != std::array<int, 3>{0, 1, 2}; }
+
 // Of the raw case, after transpose_forward.
 Double3 spacing_of(const Geometry& g, const Plans& plans) {
   return permute(Double3{g.spacing_mm[2], g.spacing_mm[1], g.spacing_mm[0]}, plans.transpose_forward);
@@ -125,7 +139,10 @@ PreprocessedCase preprocess_case(const std::string& id, const SequenceSource& se
   if (labels || uses_mask(configuration))
     seg = crop_seg(labels ? permute(labels, plans.transpose_forward) : Tensor{}, mask, box);
   mask = Tensor();
-  out.data = Tensor::empty({channels, shape[0], shape[1], shape[2]}, DType::f32);
+  const Shape wanted{channels, shape[0], shape[1], shape[2]};
+  const bool in_place = sequences.memory && shape == size && !moves_axes(plans);
+  out.data = in_place ? sequences.memory.reshape({sequences.memory.size()}).slice(0, wanted.size()).reshape(wanted)
+                      : Tensor::empty(wanted, DType::f32);
   const Int3 first = permute(box.first, plans.transpose_backward);
   Tensor cropped;  // a channel at a time; where nothing is resampled it is the result
   for (int64_t c = 0; c < channels; ++c) {
@@ -133,7 +150,8 @@ PreprocessedCase preprocess_case(const std::string& id, const SequenceSource& se
     const Tensor to = out.data.slice(c, 1).reshape({shape[0], shape[1], shape[2]});
     if (shape == size) cropped = to;
     else if (!cropped) cropped = Tensor::empty({size[0], size[1], size[2]}, DType::f32);
-    permute_part(sequences.sequence(c), first, plans.transpose_forward, cropped);
+    if (in_place) crop_in_place(sequences.sequence(c), box, cropped);
+    else permute_part(sequences.sequence(c), first, plans.transpose_forward, cropped);
     normalize(cropped, configuration.normalization_schemes[k], configuration.use_mask_for_norm[k] ? seg : Tensor{},
               k < plans.intensities.size() ? plans.intensities[k] : IntensityProperties{});
     if (shape != size) resample_channel(cropped, to, p.spacing_mm, target, 3);
@@ -160,13 +178,13 @@ size_t preprocess_bytes(const Geometry& geometry, const Plans& plans, const Conf
   const size_t channels = configuration.normalization_schemes.size(), channel = raw * sizeof(float);
   const size_t sequences = static_cast<size_t>(held) * channel;
   const size_t reading = sequences + (held > 1 ? static_cast<size_t>(std::min<int64_t>(held, threads())) * channel : 0);
-  const bool moved = plans.transpose_forward != std::array<int, 3>{0, 1, 2};
+  const bool moved = moves_axes(plans);
   const size_t masking = sequences + raw * (moved || uses_mask(configuration) ? 2 : 1);
   const size_t resampling =
       shape == size ? 0
                     : channel + resample_scratch_bytes(size, shape, p.spacing_mm, target_spacing_mm(p, configuration));
-  const size_t filling =
-      sequences + channels * kept * sizeof(float) + resampling + (uses_mask(configuration) ? raw : 0);
+  const size_t data = held > 1 && shape == size && !moved ? 0 : channels * kept * sizeof(float);
+  const size_t filling = sequences + data + resampling + (uses_mask(configuration) ? raw : 0);
   return std::max({reading, masking, filling});
 }
 

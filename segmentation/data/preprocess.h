@@ -34,8 +34,8 @@ Tensor nonzero_mask(const Tensor& data);
 Tensor nonzero_mask(const SequenceSource& sequences);  // in file order
 CropBox bounding_box(const Tensor& mask);
 
-// Asks for each sequence twice, one at a time. Labels u8 (z, y, x) as read, or empty (prediction). `seed` draws class
-// locations.
+// Asks for each sequence twice, one at a time. Where nothing is resampled or turned, the data take the sequences'
+// memory if they may. Labels u8 (z, y, x) as read, or empty (prediction). `seed` draws class locations.
 PreprocessedCase preprocess_case(const std::string& id, const SequenceSource& sequences, const Tensor& labels,
                                  const Plans& plans, const Configuration& configuration, const Labels& names,
                                  uint64_t seed);

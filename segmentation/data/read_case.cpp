@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <set>
+#include <utility>
 
 #include "io/nifti.h"
 #include "segmentation/data/case_fault.h"
@@ -55,8 +56,8 @@ Volume read_sequence_header(const Path& path) {
   return v;
 }
 
-Volume read_sequence(const Path& path) {
-  Volume v = read_nifti(path);
+Volume read_sequence(const Path& path, const Tensor& place) {
+  Volume v = read_nifti(path, NonFinite::zero, DType::f32, place);
   require_plausible(v.geometry, path);
   if (!constant(v.voxels)) return v;
   const float value = v.voxels.data<float>()[0];
@@ -97,7 +98,7 @@ void copy_voxels(const Tensor& from, const Tensor& to) { std::memcpy(to.view().d
 
 }  // namespace
 
-// Each is copied to its place as soon as it is read, so that no two copies of all of them are held.
+// Each is read to its place, or copied there at once where its axes are turned.
 CaseImages read_case(const CaseFiles& files) {
   check(!files.images.empty(), "read_case: case ", files.id, " has no images");
   const size_t channels = files.images.size();
@@ -110,10 +111,11 @@ CaseImages read_case(const CaseFiles& files) {
     parallel_for(static_cast<int64_t>(channels), 1, [&](int64_t first, int64_t last) {
       for (int64_t c = first; c < last; ++c) {
         const Path& path = files.images[static_cast<size_t>(c)];
-        const Tensor voxels =
-            join(read_sequence(path), path, out.geometry, files.images.front(), warnings[static_cast<size_t>(c)]);
+        const Tensor place = out.data.slice(c, 1).reshape({n[2], n[1], n[0]});
+        const Tensor voxels = join(read_sequence(path, place), path, out.geometry, files.images.front(),
+                                   warnings[static_cast<size_t>(c)]);
         if (!voxels) fail_grids(files.id, files.images, geometries_of(files.images));
-        copy_voxels(voxels, out.data.slice(c, 1));
+        if (voxels.view().data != place.view().data) copy_voxels(voxels, place);
       }
     });
     for (const auto& of_one : warnings) out.warnings.insert(out.warnings.end(), of_one.begin(), of_one.end());
@@ -145,6 +147,12 @@ SequenceSource sequences_of(const CaseImages& images) {
   return {images.geometry, images.data.shape()[0], [data = images.data, n](int64_t c) {
             return data.slice(c, 1).reshape({n[2], n[1], n[0]});
           }};
+}
+
+SequenceSource sequences_of(CaseImages&& images) {
+  SequenceSource source = sequences_of(std::as_const(images));
+  source.memory = std::move(images.data);
+  return source;
 }
 
 SequenceSource sequences_of(const CaseFiles& files, std::vector<std::string>& warnings) {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "segmentation/inference/predict_cases.h"
 
+#include <utility>
+
 #include "io/nifti.h"
 #include "segmentation/data/case_fault.h"
 #include "segmentation/evaluation/viewer_files.h"
@@ -58,9 +60,9 @@ PreprocessedCase prepare(const CaseFiles& files, const ModelFolder& model, const
     if (options.one_by_one) {
       sequences = sequences_of(files, said);
     } else {
-      const CaseImages images = read_case(files);
+      CaseImages images = read_case(files);
       said = images.warnings;
-      sequences = sequences_of(images);
+      sequences = sequences_of(std::move(images));
     }
     const Tensor previous = read_previous_stage(files.id, model, sequences.geometry, options.previous_stage);
     c = preprocess_case(files.id, sequences, previous, model.plans, model.config(), model.dataset.labels, 0);

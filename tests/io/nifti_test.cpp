@@ -64,6 +64,11 @@ std::string refusal_of(const Maker& maker, const std::string& name = "a.nii") {
 constexpr size_t kDim = 40, kDatatype = 70, kPixdim = 76, kVoxOffset = 108, kSlope = 112, kInter = 116,
                  kQformCode = 252, kSformCode = 254, kQuatern = 256, kSrow = 280, kMagic = 344;
 
+template <class T>
+void convert_labels(const Tensor& labels, const Tensor& voxels) {
+  std::copy_n(labels.data<uint8_t>(), labels.size(), voxels.data<T>());
+}
+
 Geometry odd_geometry(int version) {
   Geometry g;
   g.shape = {4, 3, 2};
@@ -373,6 +378,41 @@ TEST(nifti, labels_are_rounded_and_bounded) {
         read_nifti_labels(scratch / "a.nii");
       },
       "3 voxels hold no label, a whole number from 0 to 255, but 2.5, nan; the first is (3, 0, 0)"));
+}
+
+TEST(nifti, voxels_are_read_to_their_place_where_they_fit) {
+  Scratch scratch;
+  const Tensor voxels = Tensor::zeros({2, 3, 4}, DType::i16);
+  for (int i = 0; i < 24; ++i) voxels.data<int16_t>()[i] = static_cast<int16_t>(i - 5);
+  write_nifti(scratch / "a.nii", voxels, odd_geometry(1));
+  const Tensor all = Tensor::zeros({3, 2, 3, 4}, DType::f32), place = all.slice(1, 1).reshape({2, 3, 4});
+  EXPECT_EQ(read_nifti(scratch / "a.nii", NonFinite::zero, DType::f32, place).voxels.view().data, place.view().data);
+  for (int i = 0; i < 72; ++i)
+    EXPECT_EQ(all.data<float>()[i], i < 24 || i >= 48 ? 0.f : static_cast<float>(i - 29)) << i;
+  for (const Tensor& other : {place.reshape({3, 2, 4}), Tensor::zeros({2, 3, 4}, DType::f64)}) {
+    const Volume v = read_nifti(scratch / "a.nii", NonFinite::zero, DType::f32, other);
+    EXPECT_NE(v.voxels.view().data, other.view().data);
+    EXPECT_EQ(v.voxels.data<float>()[23], 18.f);
+  }
+}
+
+// Of more than one chunk, of every kind of number.
+TEST(nifti, labels_of_every_type_are_read) {
+  Scratch scratch;
+  Geometry g;
+  g.shape = {70, 60, 50};
+  const Shape shape{50, 60, 70};
+  for (const DType type : {DType::u8, DType::i16, DType::i32, DType::f32}) {
+    Tensor labels = Tensor::zeros(shape, DType::u8), voxels = Tensor::zeros(shape, type);
+    for (int64_t i = 0; i < labels.size(); ++i) labels.data<uint8_t>()[i] = static_cast<uint8_t>(i * i / 1000);
+    if (type == DType::u8) voxels = labels;
+    else if (type == DType::f32) convert_labels<float>(labels, voxels);
+    else if (type == DType::i16) convert_labels<int16_t>(labels, voxels);
+    else convert_labels<int32_t>(labels, voxels);
+    write_nifti(scratch / "a.nii", voxels, g);
+    const Volume read = read_nifti_labels(scratch / "a.nii");
+    EXPECT_EQ(std::memcmp(read.voxels.view().data, labels.view().data, labels.bytes()), 0) << name_of(type);
+  }
 }
 
 // Real files, where they are at hand: METVOX_REAL_DATA names their folder.

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <fstream>
 #include <set>
+#include <utility>
 
 #include "segmentation/data/permute.h"
 #include "segmentation/data/resample.h"
@@ -245,6 +246,43 @@ TEST(preprocess, threads_do_not_change_a_bit) {
   set_threads(before);
   EXPECT_EQ(0, std::memcmp(one.data.data<float>(), three.data.data<float>(), one.data.bytes()));
   EXPECT_EQ(0, std::memcmp(one.seg.data<int8_t>(), three.seg.data<int8_t>(), one.seg.bytes()));
+}
+
+// Margins on every side, so that all rows of all channels move.
+TEST(preprocess, data_in_the_memory_of_the_sequences_are_the_same) {
+  const Golden g = goldens()[0];
+  const Int3 n{9, 11, 13};
+  CaseImages images;
+  images.data = Tensor::zeros({2, n[0], n[1], n[2]}, DType::f32);
+  images.geometry = geometry_of(n, {1, 1, 1});
+  Random random(9, 1);
+  for (int64_t c = 0; c < 2; ++c)
+    for (int64_t z = 2; z < 8; ++z)
+      for (int64_t y = 1; y < 9; ++y)
+        for (int64_t x = 3; x < 12; ++x)
+          images.data.data<float>()[((c * n[0] + z) * n[1] + y) * n[2] + x] = static_cast<float>(random.normal());
+  Plans plans = g.plans;
+  plans.intensities = {};
+  Configuration configuration = g.configuration;
+  configuration.normalization_schemes = {"ZScoreNormalization", "ZScoreNormalization"};
+  for (const bool mask : {false, true})
+    for (const std::array<int, 3>& order : {std::array<int, 3>{0, 1, 2}, std::array<int, 3>{1, 0, 2}})
+      for (const double spacing_mm : {1.0, 1.5}) {
+        plans.transpose_forward = order;
+        plans.transpose_backward = inverse(order);
+        configuration.use_mask_for_norm = {mask, mask};
+        configuration.spacing_mm = {spacing_mm, spacing_mm, spacing_mm};
+        CaseImages again = images;
+        again.data = images.data.clone();
+        const void* memory = again.data.view().data;
+        const PreprocessedCase apart = preprocess_case("x", images, {}, plans, configuration, g.labels, 1);
+        const PreprocessedCase within =
+            preprocess_case("x", sequences_of(std::move(again)), {}, plans, configuration, g.labels, 1);
+        ASSERT_EQ(apart.data.shape(), within.data.shape());
+        EXPECT_EQ(std::memcmp(apart.data.view().data, within.data.view().data, apart.data.bytes()), 0)
+            << mask << order[0] << spacing_mm;
+        EXPECT_EQ(within.data.view().data == memory, order[0] == 0 && spacing_mm == 1.0);
+      }
 }
 
 TEST(preprocess, survives_the_file) {
