@@ -100,11 +100,33 @@ METVOX_DEVICE void tma_load(void* dst, const TensorMap& map, uint64_t* barrier, 
 }
 #undef METVOX_TMA
 
-METVOX_DEVICE void wgmma_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
+// Nothing but a place that the compiler moves no use of these registers across (arrays, in any number of dimensions):
+// it does not know that products go on reading and writing them after the instruction that issues them.
+template <class Registers>
+METVOX_DEVICE void pin(Registers& r) {
+  if constexpr (std::is_array_v<Registers>) {
+#pragma unroll
+    for (size_t i = 0; i < std::extent_v<Registers>; ++i) pin(r[i]);
+  } else if constexpr (std::is_same_v<Registers, float>) {
+    asm volatile("" : "+f"(r)::"memory");
+  } else {
+    asm volatile("" : "+r"(r)::"memory");
+  }
+}
+template <class... Registers>
+METVOX_DEVICE void wgmma_fence(Registers&... written) {
+  (pin(written), ...);
+  asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
+}
 METVOX_DEVICE void wgmma_commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
 template <int N>
 METVOX_DEVICE void wgmma_wait() {
   asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(N) : "memory");
+}
+template <int N, class Sums>
+METVOX_DEVICE void wgmma_wait(Sums& sums) {
+  wgmma_wait<N>();
+  pin(sums);
 }
 template <int N>
 METVOX_DEVICE void more_registers() {
@@ -131,11 +153,16 @@ METVOX_DEVICE void tma_load(void* dst, const TensorMap& map, uint64_t* barrier, 
   static_assert(kRank >= 2 && kRank <= 5);
   simt::tma_load(dst, map, barrier, c);
 }
-METVOX_DEVICE void wgmma_fence() {}
+template <class... Registers>
+METVOX_DEVICE void wgmma_fence(Registers&...) {}
 METVOX_DEVICE void wgmma_commit(simt::Site at = simt::Site::here()) { simt::wgmma_commit(at); }
 template <int N>
 METVOX_DEVICE void wgmma_wait(simt::Site at = simt::Site::here()) {
-  simt::wgmma_wait(N, at);
+  simt::wgmma_wait(N, nullptr, 0, at);
+}
+template <int N, class Sums>
+METVOX_DEVICE void wgmma_wait(Sums& sums, simt::Site at = simt::Site::here()) {
+  simt::wgmma_wait(N, &sums, sizeof sums, at);
 }
 template <int N>
 METVOX_DEVICE void more_registers() {}

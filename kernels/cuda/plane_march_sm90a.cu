@@ -158,7 +158,7 @@ struct Consumer {
   METVOX_DEVICE void add(const unsigned char* plane, const unsigned char* weights) {
     const uint64_t a = descriptor_cores(plane + row * kHaloRowBytes, kHaloBytes, kHaloRowBytes);
     const uint64_t b = descriptor_cores(weights, kN * 16, 128);
-    wgmma_fence();
+    wgmma_fence(sum);
 #pragma unroll
     for (int tap = 0; tap < kTaps; ++tap)
 #pragma unroll
@@ -168,7 +168,7 @@ struct Consumer {
           wgmma<T, kN>(sum[p], a + (2 * k * kHaloBytes + tap / 3 * kHaloRowBytes + (tap % 3 + p * kPatch) * 16) / 16,
                        b + (tap * kChunk / 8 + 2 * k) * kN);
     wgmma_commit();
-    wgmma_wait<0>();
+    wgmma_wait<0>(sum);
   }
 
   // The complete plane. Each lane gathers 8 neighbouring columns of a voxel from the 4 lanes that have 2 each.

@@ -118,7 +118,7 @@ struct Sums {
   METVOX_DEVICE void step(uint32_t (&fragment)[kTiles][4], const unsigned char* x, const uint64_t (&dy)[3], int row) {
 #pragma unroll
     for (int i = 0; i < kTiles; ++i) ldmatrix_x4_trans(fragment[i], x + from[i] + row * kHaloRowBytes);
-    wgmma_fence();
+    wgmma_fence(fragment);
 #pragma unroll
     for (int i = 0; i < kTiles; ++i)
 #pragma unroll
@@ -130,12 +130,13 @@ struct Sums {
 
   METVOX_DEVICE void add(const unsigned char* x, const uint64_t (&dy)[3]) {
     uint32_t fragment[2][kTiles][4];
+    wgmma_fence(sum);
 #pragma unroll 1
     for (int row = 0; row < kTile; row += 2) {
       step(fragment[0], x, dy, row);
       step(fragment[1], x, dy, row + 1);
     }
-    wgmma_wait<0>();
+    wgmma_wait<0>(sum);
   }
 
   METVOX_DEVICE void store(float* to) const {

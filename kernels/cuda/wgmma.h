@@ -66,7 +66,9 @@ METVOX_WGMMA(192, "%96", "%97", "%98", "%99", "%100", "%101", "%102")
 #undef METVOX_WGMMA_RS_TYPED
 #undef METVOX_WGMMA_TYPED
 
-// A and B by descriptor. Between wgmma_fence() and wgmma_commit(); d is right after wgmma_wait.
+// A and B by descriptor. Between wgmma_fence(registers...), which names d and A's where they were written since the last
+// products, and wgmma_commit(). d is right after wgmma_wait<N>(d), where N is how many committed groups may still be
+// under way; wgmma_wait<N>() alone is for waits after which every d still is.
 template <class T, int N, Major kMajorA = Major::k, Major kMajorB = Major::k>
 METVOX_DEVICE void wgmma(float (&d)[N / 2], uint64_t a, uint64_t b, bool accumulate = true) {
   wgmma_registers<T, kMajorA, kMajorB>(d, a, b, accumulate);

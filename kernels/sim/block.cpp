@@ -160,11 +160,25 @@ void Block::fiber_main() {
   }
 }
 
-void Block::exit(Thread& t) {
-  checked_thread_exits(t);
-  if (!t.copies.empty()) fail("exited with cp.async copies that it never waited for");
+void Block::check_nothing_under_way(const Thread& t) {
+  if (!t.copies.empty()) {
+    const AsyncCopy& first = t.copies.front();
+    const uint32_t offset = offset_of(first.to);
+    const SharedVariable* v = variable_at(offset, 1);
+    fail(metvox::sentence("exited with cp.async copies that it never waited for, the first to shared `",
+                          v ? v->name : "?", "` + ", v ? offset - v->offset : offset, " bytes at ",
+                          source_of(first.pc)));
+  }
   if (const void* pc = product_under_way(t))
     fail(metvox::sentence("exited with wgmma products that it never waited for, the first of ", source_of(pc)));
+  if (alive == 1 && !jobs_.empty())
+    fail_as_told(metvox::sentence("the block ended with TMA loads that nobody waited for\n  ", name(*jobs_.front().by),
+                                  " issued the first at ", source_of(jobs_.front().pc)));
+}
+
+void Block::exit(Thread& t) {
+  checked_thread_exits(t);
+  check_nothing_under_way(t);
   t.state = State::exited;
   warps[t.warp].alive &= ~(1u << t.lane());
   --alive;
@@ -182,7 +196,7 @@ void Block::dispatch(Thread* from) {
     if (how.async == Async::seeded) std::swap(jobs_[random_() % jobs_.size()], jobs_.back());
     const auto job = std::move(jobs_.back());  // nothing orders them: last issued, first done
     jobs_.pop_back();
-    job();
+    job.work();
   }
   if (!next && alive) error_ = deadlock();
   if (next == from) return;
@@ -212,10 +226,10 @@ void Block::give_way(Site at) {
   wait(at, "its turn");
 }
 
-void Block::add_job(std::function<void()> job) {
+void Block::add_job(std::function<void()> work, const void* pc) {
   const Async mode = how.async;
-  if (mode == Async::eager || (mode == Async::seeded && toss())) job();
-  else jobs_.push_back(std::move(job));
+  if (mode == Async::eager || (mode == Async::seeded && toss())) work();
+  else jobs_.push_back({std::move(work), current_, pc});
 }
 
 void Block::fail(const std::string& what) {

@@ -102,7 +102,8 @@ class Block {
   void wake(Thread* const* threads, size_t n);
   void give_way(Site at);  // lets others run first where the schedule is not forward
   bool toss() { return (random_() & 1) != 0; }
-  void add_job(std::function<void()> job);          // work of an asynchronous engine
+  // Work of an asynchronous engine, asked for by the running thread at pc. The block may not end before it is done.
+  void add_job(std::function<void()> work, const void* pc);
   [[noreturn]] void fail(const std::string& what);  // with kernel, block and thread
   [[noreturn]] void fail_as_told(const std::string& report);
 
@@ -139,6 +140,7 @@ class Block {
  private:
   static void fiber_main();
   void exit(Thread& t);
+  void check_nothing_under_way(const Thread& t);  // which exits
   void dispatch(Thread* from);  // which has blocked or exited (null: the worker's own stack): run another
   void* place(SharedVariable variable);
   void set_threads(size_t n);
@@ -154,7 +156,12 @@ class Block {
   Fiber home_;
   Thread* current_ = nullptr;
   ReadyQueue ready_;
-  std::vector<std::function<void()>> jobs_;
+  struct Job {
+    std::function<void()> work;
+    const Thread* by;
+    const void* pc;
+  };
+  std::vector<Job> jobs_;
   std::mt19937_64 random_;
   std::string error_;
 };

@@ -39,6 +39,7 @@ struct WarpgroupProduct {
 };
 void wgmma(const WarpgroupProduct& product, Site at);
 void wgmma_commit(Site at);
-void wgmma_wait(int groups_left, Site at);
+// `sums`: the calling thread's registers of D that this wait makes right.
+void wgmma_wait(int groups_left, const void* sums, size_t bytes, Site at);
 
 }  // namespace simt

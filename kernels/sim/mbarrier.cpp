@@ -149,7 +149,7 @@ void tma_load(void* to, const metvox::sim::TensorMap& map, uint64_t* barrier, co
     std::memset(to, 0xFF, bytes);
     mark_initialised(to, bytes, false);
   }
-  b.add_job([load] { finish(load); });
+  b.add_job([load] { finish(load); }, pc);
 }
 
 }  // namespace simt

@@ -93,6 +93,26 @@ void check_registers_kept(const Product& p, Site at) {
   }
 }
 
+struct NamedSums {
+  const char* begin;
+  size_t bytes;
+};
+
+// The compiler may use sums before the wait that does not name them. Of the last product on its sums.
+void check_sums_named(const Warpgroup& w, const Product& p, Site at) {
+  const auto under_way = w.accumulators.find(p.d[0]);
+  if (under_way == w.accumulators.end() || under_way->second.products > 1) return;
+  for (size_t t = 0; t < 128; ++t) {
+    const auto& named = *static_cast<const NamedSums*>(w.args[t]);
+    const auto* d = reinterpret_cast<const char*>(p.d[t]);
+    if (d >= named.begin && d + static_cast<size_t>(p.what.n) * 2 <= named.begin + named.bytes) continue;
+    const Thread& owner = *running_block->threads[p.leaders[0]->linear + t];
+    running_block->fail_as_told(metvox::sentence("wgmma_wait does not name the sums that it ends\n  ",
+                                                 running_block->name(owner), " issued their last product at ",
+                                                 source_of(p.pc), "\n  and waits at ", describe(at)));
+  }
+}
+
 template <class F>
 void for_each_register(int n, F&& f) {  // f(thread, register, row, column) of D
   for (int t = 0; t < 128; ++t)
@@ -205,10 +225,11 @@ void wgmma_commit(Site at) {
   meet("wgmma_commit", nullptr, at, [](Warpgroup& w) { w.groups.push_back(std::exchange(w.open, {})); });
 }
 
-void wgmma_wait(int groups_left, Site at) {
-  meet("wgmma_wait", nullptr, at, [groups_left, at](Warpgroup& w) {
+void wgmma_wait(int groups_left, const void* sums, size_t bytes, Site at) {
+  NamedSums mine{static_cast<const char*>(sums), bytes};
+  meet("wgmma_wait", &mine, at, [groups_left, at](Warpgroup& w) {
     while (w.groups.size() > static_cast<size_t>(groups_left)) {
-      for (const Product& p : w.groups.front()) check_registers_kept(p, at), execute(w, p);
+      for (const Product& p : w.groups.front()) check_registers_kept(p, at), check_sums_named(w, p, at), execute(w, p);
       w.groups.pop_front();
     }
   });

@@ -64,19 +64,20 @@ __global__ void product(const uint32_t* in, uint32_t* out) {
   fence_proxy_async();
   __syncthreads();
   float d[n / 2] = {};
-  wgmma_fence();
   const auto descriptor = [&](const char* p) {
     return kSwizzled ? descriptor_128(p, 2048) : descriptor_cores(p, 128, 256);
   };
   if constexpr (kLayout == Layout::registers || kLayout == Layout::registers_and_cores) {
     const auto pair = [&](int row, int k) { return pack<T>(digit(in[row * 16 + k]), digit(in[row * 16 + k + 1])); };
-    const uint32_t fragment[4] = {pair(g, c), pair(g + 8, c), pair(g, c + 8), pair(g + 8, c + 8)};
+    uint32_t fragment[4] = {pair(g, c), pair(g + 8, c), pair(g, c + 8), pair(g + 8, c + 8)};
+    wgmma_fence(d, fragment);
     wgmma<T, n, kMajor>(d, fragment, descriptor(b));
   } else {
+    wgmma_fence(d);
     wgmma<T, n, kMajor, kMajor>(d, descriptor(a), descriptor(b));
   }
   wgmma_commit();
-  wgmma_wait<0>();
+  wgmma_wait<0>(d);
   for (int j = 0; j < n / 2; ++j) out[(g + j / 2 % 2 * 8) * n + j / 4 * 8 + c + j % 2] = bits_as<uint32_t>(d[j]);
 #endif
 }

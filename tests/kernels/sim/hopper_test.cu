@@ -48,12 +48,12 @@ __global__ void __launch_bounds__(128)
     const int s = step % kStages;
     mbarrier_wait(&full[s], step / kStages & 1);
     const T *a = stages + s * 2 * kBox, *b = a + kBox;
-    wgmma_fence();
+    wgmma_fence(d);
     for (int kk = 0; kk < kTile; kk += 16)
       wgmma<T, kTile, kMajorA, kMajorB>(d, descriptor_128(kMajorA == Major::k ? a + kk : a + kk * kTile),
                                         descriptor_128(kMajorB == Major::k ? b + kk : b + kk * kTile));
     wgmma_commit();
-    wgmma_wait<0>();
+    wgmma_wait<0>(d);
     __syncthreads();
     if (t == 0 && step + kStages < steps) load(step + kStages);
   }
@@ -89,7 +89,6 @@ __global__ void __launch_bounds__(128)
   mbarrier_wait(&full, 0);
   const bf16* first = tile + (tap_h * kW + tap_w) * 8;
   float d[16];
-  wgmma_fence();
   const uint64_t b = descriptor_cores(weights, 32 * 16, 128);
   [[maybe_unused]] uint32_t a[4];  // read until the wait
   if constexpr (kRegisters) {
@@ -97,12 +96,14 @@ __global__ void __launch_bounds__(128)
       const bf16* pair = first + (q / 2 * kH * kW + t / 32 * 16 + t % 32 / 4 + q % 2 * 8) * 8 + t % 4 * 2;
       a[q] = pack<bf16>(to_float(pair[0]), to_float(pair[1]));
     }
+    wgmma_fence(d, a);
     wgmma<bf16, 32>(d, a, b, false);
   } else {
+    wgmma_fence(d);
     wgmma<bf16, 32>(d, descriptor_cores(first, kH * kW * 16, 128), b, false);
   }
   wgmma_commit();
-  wgmma_wait<0>();
+  wgmma_wait<0>(d);
   for (int j = 0; j < 16; ++j) y[row_of(t, j) * 32 + column_of(t, j)] = d[j];
 #endif
 }

@@ -46,10 +46,10 @@ __global__ void refill_under_wgmma(const __grid_constant__ TensorMap x, float* y
       tma_load<2>(tile + kBox, x, &full, {0, step * kRows});
     }
     mbarrier_wait(&full, step);
-    wgmma_fence();
+    wgmma_fence(d);
     wgmma<bf16, 32>(d, cores, cores);  // bug: refill_under_wgmma
     wgmma_commit();
-    wgmma_wait<0>();
+    wgmma_wait<0>(d);
     if (right) __syncthreads();
   }
   y[threadIdx.x] = d[0];
@@ -66,10 +66,10 @@ __global__ void missing_proxy_fence(const __grid_constant__ TensorMap, float* y)
   __syncthreads();
   float d[16] = {};
   const uint64_t cores = descriptor_cores(operand, kBoxBytes, 128);
-  wgmma_fence();
+  wgmma_fence(d);
   wgmma<bf16, 32>(d, cores, cores);  // bug: missing_proxy_fence
   wgmma_commit();
-  wgmma_wait<0>();
+  wgmma_wait<0>(d);
   y[threadIdx.x] = d[0];
 #endif
 }
@@ -84,14 +84,35 @@ __global__ void product_never_waited(const __grid_constant__ TensorMap, float* y
   __syncthreads();
   float d[16] = {};
   const uint64_t cores = descriptor_cores(operand, kBoxBytes, 128);
-  wgmma_fence();
+  wgmma_fence(d);
   wgmma<bf16, 32>(d, cores, cores);  // bug: product_never_waited
   wgmma_commit();
-  if (right) wgmma_wait<0>();
+  if (right) wgmma_wait<0>(d);
   y[threadIdx.x] = d[0];
 #endif
 }
 METVOX_HOPPER_BUG(product_never_waited, "exited with wgmma products that it never waited for");
+
+// On a GPU the compiler may read the sums before such a wait.
+template <bool right>
+__global__ void wait_without_its_sums(const __grid_constant__ TensorMap, float* y) {
+#if METVOX_HOPPER
+  METVOX_SHARED(bf16, operand, [2 * kBox]);
+  for (int i = threadIdx.x; i < 2 * kBox; i += 128) operand[i] = from_float<bf16>(1.f);
+  fence_proxy_async();
+  __syncthreads();
+  float d[2][16] = {};
+  const uint64_t cores = descriptor_cores(operand, kBoxBytes, 128);
+  wgmma_fence(d);
+  wgmma<bf16, 32>(d[0], cores, cores);
+  wgmma<bf16, 32>(d[1], cores, cores);  // bug: wait_without_its_sums
+  wgmma_commit();
+  if (right) wgmma_wait<0>(d);
+  else wgmma_wait<0>(d[0]);  // bug: wait_without_its_sums
+  y[threadIdx.x] = d[0][0] + d[1][0];
+#endif
+}
+METVOX_HOPPER_BUG(wait_without_its_sums, "wgmma_wait does not name the sums that it ends");
 
 template <bool right>
 __global__ void registers_changed_under_wgmma(const __grid_constant__ TensorMap, float* y) {
@@ -103,15 +124,15 @@ __global__ void registers_changed_under_wgmma(const __grid_constant__ TensorMap,
   float d[16] = {};
   uint32_t a[4] = {1, 2, 3, 4};
   const uint64_t b = descriptor_cores(operand, kBoxBytes / 2, 128);
-  wgmma_fence();
+  wgmma_fence(d);
   wgmma<bf16, 32>(d, a, b);  // bug: registers_changed_under_wgmma
   wgmma_commit();
-  if (right) wgmma_wait<0>();
+  if (right) wgmma_wait<0>(d);
   for (uint32_t& pair : a) ++pair;
-  wgmma_fence();
+  wgmma_fence(d);
   wgmma<bf16, 32>(d, a, b);
   wgmma_commit();
-  wgmma_wait<0>();  // bug: registers_changed_under_wgmma
+  wgmma_wait<0>(d);  // bug: registers_changed_under_wgmma
   y[threadIdx.x] = d[0];
 #endif
 }
@@ -154,6 +175,23 @@ __global__ void issuer_reads_its_own_copy(const __grid_constant__ TensorMap x, f
 #endif
 }
 METVOX_HOPPER_BUG(issuer_reads_its_own_copy, "race \\(read after write\\) on shared `tile`");
+
+// What such a load writes to is the next block's by then.
+template <bool right>
+__global__ void load_never_waited(const __grid_constant__ TensorMap x, float* y) {
+#if METVOX_HOPPER
+  METVOX_SHARED(bf16, tile, [kBox]);
+  METVOX_SHARED(uint64_t, full, );
+  prepare(&full);
+  if (threadIdx.x == 0) {
+    mbarrier_arrive_expect(&full, kBoxBytes);
+    tma_load<2>(tile, x, &full, {0, 0});  // bug: load_never_waited
+    if (right) mbarrier_wait(&full, 0);
+  }
+  y[threadIdx.x] = 0.f;
+#endif
+}
+METVOX_HOPPER_BUG(load_never_waited, "the block ended with TMA loads that nobody waited for");
 
 template <bool right>
 __global__ void expects_too_much(const __grid_constant__ TensorMap x, float* y) {
@@ -214,11 +252,11 @@ __global__ void warpgroup_parts(const __grid_constant__ TensorMap, float* y) {
   __syncthreads();
   float d[16] = {};
   const uint64_t cores = descriptor_cores(operand, kBoxBytes, 128);
-  wgmma_fence();
+  wgmma_fence(d);
   if (right || threadIdx.x < 64) wgmma<bf16, 32>(d, cores, cores);  // bug: warpgroup_parts
   else wgmma<bf16, 32>(d, cores, cores);                            // bug: warpgroup_parts
   wgmma_commit();
-  wgmma_wait<0>();
+  wgmma_wait<0>(d);
   y[threadIdx.x] = d[0];
 #endif
 }

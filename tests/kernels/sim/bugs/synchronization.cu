@@ -67,13 +67,15 @@ const RegisterBug return_bug("return_before_barrier", __FILE__, "exited while ot
 
 template <bool right>
 __global__ void copy_never_waited(float* y, const float* x) {
-  METVOX_SHARED(float, s, [128]);
-  cp_async16(s + threadIdx.x * 4, x + threadIdx.x * 4, true);
+  METVOX_SHARED(float, s, [256]);
+  cp_async16(s + 128 + threadIdx.x * 4, x + threadIdx.x * 4, true);  // bug: copy_never_waited
   cp_async_commit();
   if (right) cp_async_wait<0>();
   y[threadIdx.x] = 0.f;
 }
-METVOX_PLAIN_BUG(copy_never_waited, "exited with cp.async copies that it never waited for", 32, of.y(), of.x());
+METVOX_PLAIN_BUG(copy_never_waited,
+                 "exited with cp.async copies that it never waited for, the first to shared `s` \\+ 512 bytes at .*:",
+                 32, of.y(), of.x());
 
 template <bool right>
 __global__ void copy_read_before_wait(float* y, const float* x) {
