@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "segmentation/study/estimate.h"
+#include "segmentation/study/overlap.h"
 #include "segmentation/study/report.h"
 #include "segmentation/study/runner.h"
 #include "tools/cli.h"
@@ -146,13 +147,14 @@ int run(CommandLine& line) {
   Request r;
   if (!parse(line, r)) return 0;
   const StudyConfig config = study_config(read_json(r.config), r.config, r.scale);
-  const std::vector<Job> jobs = study_jobs(config, machine_flags(line));
-  if (line.values().dry_run) return dry_run(line, config, jobs, r.out);
   if (r.report) {
     write_study_report(config, r.out);
     std::printf("%s\n", (r.out / "report" / "index.html").c_str());
     return 0;
   }
+  for (const std::string& note : require_sets_apart(config)) line.warn("note: ", note);
+  const std::vector<Job> jobs = study_jobs(config, machine_flags(line));
+  if (line.values().dry_run) return dry_run(line, config, jobs, r.out);
   line.target();  // refuses here what every training would refuse
   prepare_study(config, r.out);
   const Path program = std::filesystem::read_symlink("/proc/self/exe");

@@ -101,6 +101,11 @@ std::vector<std::string> sequence_names(const std::string& channel_name) {
 
 std::string sequence_key(const std::string& name) { return sequence_names(name).front(); }
 
+std::string channel_suffix(size_t channel) {
+  const std::string digits = std::to_string(channel);
+  return "_" + std::string(4 - std::min<size_t>(4, digits.size()), '0') + digits;
+}
+
 std::string case_of(const ImageFile& file, const std::string& name) {
   const std::string stem = lower(file.stem);
   if (name.empty() || !stem.ends_with(name)) return "";

@@ -28,6 +28,9 @@ std::string sequence_key(const std::string& name);
 // Endings that name a sequence: {"t1c", "t1ce", "t1gd"}.
 std::vector<std::string> sequence_names(const std::string& channel_name);
 
+// End of a file's name without its ending: _0003 of channel 3.
+std::string channel_suffix(size_t channel);
+
 // Case of a file whose name ends in -NAME or _NAME (either case), or is NAME inside a folder, which then names the
 // case; empty when it does not.
 std::string case_of(const ImageFile& file, const std::string& name);

@@ -19,8 +19,7 @@ std::string list(const std::vector<Path>& paths) {
 
 // Names that a channel's file could have had.
 std::string tried(const std::string& id, size_t channel, const std::string& channel_name) {
-  std::string digits = std::to_string(channel);
-  std::string out = id + "_" + std::string(4 - std::min<size_t>(4, digits.size()), '0') + digits;
+  std::string out = id + channel_suffix(channel);
   for (const std::string& name : sequence_names(channel_name)) out += ", " + id + "-" + name;
   return out + " (.nii.gz, .nii, .hdr)";
 }

@@ -6,6 +6,7 @@
 #include "io/csv.h"
 #include "io/json.h"
 #include "io/nifti.h"
+#include "segmentation/data/case_files.h"
 #include "segmentation/data/dataset.h"
 #include "segmentation/phantom/phantom.h"
 
@@ -22,8 +23,7 @@ CasePaths case_paths(const Path& dir, const std::string& layout, int64_t index) 
   CasePaths paths;
   if (layout == "nnunet") {
     paths.id = phantom_id(index);
-    for (size_t s = 0; s < 4; ++s)
-      paths.images[s] = dir / "imagesTr" / (paths.id + "_000" + std::to_string(s) + ".nii.gz");
+    for (size_t s = 0; s < 4; ++s) paths.images[s] = dir / "imagesTr" / (paths.id + channel_suffix(s) + ".nii.gz");
     paths.label = dir / "labelsTr" / (paths.id + ".nii.gz");
   } else {
     paths.id = "BraTS-MET-" + std::to_string(90001 + index) + "-000";

@@ -137,7 +137,8 @@ StudyData data_from(Fields fields, const std::string& scale, const std::string& 
   return d;
 }
 
-HeldOut held_out_from(Fields fields, const std::string& scale, const StudyData& private_data) {
+HeldOut held_out_from(Fields fields, const std::string& scale, const StudyData& public_data,
+                      const StudyData& private_data) {
   HeldOut h;
   fields.take("images", h.images);
   fields.take("truth", h.truth);
@@ -151,8 +152,9 @@ HeldOut held_out_from(Fields fields, const std::string& scale, const StudyData& 
     fields.refuse("names cases, but the private set is made of phantoms: give \"phantom\" with a seed of its own");
   std::sort(h.cases.begin(), h.cases.end());
   if (std::adjacent_find(h.cases.begin(), h.cases.end()) != h.cases.end()) fields.refuse("names a case twice");
-  if (h.phantom && private_data.phantom && h.phantom->seed == private_data.phantom->seed)
-    fields.refuse("has the seed of the private set: they would be the same heads");
+  for (const auto& [data, set] : {std::pair{&public_data, "public"}, {&private_data, "private"}})
+    if (h.phantom && data->phantom && h.phantom->seed == data->phantom->seed)
+      fields.refuse(sentence("has the seed of the ", set, " set: they would be the same heads"));
   return h;
 }
 
@@ -272,7 +274,7 @@ StudyConfig study_config(const Json& json, const Path& where, const std::string&
   StudyConfig c = defaults_of(scale.empty() ? named : scale);
   c.public_data = data_from(fields.object("public"), c.scale, "public");
   c.private_data = data_from(fields.object("private"), c.scale, "private");
-  c.held_out = held_out_from(fields.object("held_out"), c.scale, c.private_data);
+  c.held_out = held_out_from(fields.object("held_out"), c.scale, c.public_data, c.private_data);
   if (fields.has("plan")) plan_from(fields.object("plan"), c.plan);
   fields.take("configuration", c.configuration);
   if (fields.has("models")) c.models = models_from(fields.object("models"), c.models);

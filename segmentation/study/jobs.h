@@ -67,9 +67,10 @@ bool job_done(const Job& job, const Path& study);
 // Unix time in a file of jobs/; 0 where there is none.
 int64_t noted_time(const Path& file);
 
-// Makes the folder, study.json (the configuration with its hash) and, where cases of the private set are held out,
-// links to the two parts of it. A folder with another study is an Error (Fault::usage) that names the first difference;
-// a case to hold out that is not there is one too (Fault::input).
+// Makes the folder, study.json (the configuration) and, where cases of the private set are held out, its
+// two parts, of links; parts that are right are left alone. All is looked at before anything is written: a folder with
+// another study, or in which one runs, is an Error (Fault::usage), and so is one whose data/ holds other files than
+// links; a case to hold out that is not there is one too (Fault::input), and a patient who would be in both parts.
 void prepare_study(const StudyConfig& config, const Path& study);
 
 // Words of a shell command.

@@ -5,7 +5,6 @@
 #include <omp.h>
 #include <sched.h>
 #include <signal.h>
-#include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -14,29 +13,12 @@
 #include <cstring>
 #include <set>
 
+#include "segmentation/study/lock.h"
+
 namespace metvox {
 namespace {
 
 using Clock = std::chrono::system_clock;
-
-// Of the folder, as long as this lives.
-class Lock {
- public:
-  explicit Lock(const Path& study) : descriptor_(open((study / "jobs").c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
-    if (descriptor_ < 0 || flock(descriptor_, LOCK_EX | LOCK_NB) != 0) {
-      const int error = errno;
-      if (descriptor_ >= 0) close(descriptor_);
-      fail(Fault::usage, study.string(),
-           error == EWOULDBLOCK ? ": another metvox study runs in it" : sentence(": ", std::strerror(error)));
-    }
-  }
-  ~Lock() { close(descriptor_); }
-  Lock(const Lock&) = delete;
-  Lock& operator=(const Lock&) = delete;
-
- private:
-  int descriptor_;
-};
 
 void note_time(const Path& path) { write_text(path, sentence(Clock::to_time_t(Clock::now()), "\n")); }
 
@@ -84,10 +66,6 @@ int run_job(const Job& job, const Path& study, const Path& program) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-}  // namespace
-
-namespace {
-
 // Runs the job and leaves its notes in jobs/.
 JobResult run_noted(const Job& job, const Path& study, const Path& program) {
   for (const Path& note : {study_paths::done(job.name), study_paths::partial(job.name)})
@@ -111,7 +89,7 @@ JobResult run_noted(const Job& job, const Path& study, const Path& program) {
 
 std::vector<JobResult> run_jobs(const std::vector<Job>& jobs, const Path& study, const Path& program,
                                 const RunEvents& events) {
-  const Lock lock(study);
+  const StudyLock lock(study);
   std::vector<JobResult> results;
   std::set<std::string> undone, anew;
   for (const Job& job : jobs) {

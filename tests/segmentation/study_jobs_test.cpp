@@ -7,6 +7,8 @@
 #include <set>
 
 #include "io/json.h"
+#include "segmentation/data/case_files.h"
+#include "segmentation/study/lock.h"
 #include "segmentation/study/runner.h"
 
 namespace metvox {
@@ -31,6 +33,27 @@ const Job& job_named(const std::vector<Job>& jobs, const std::string& name) {
   const auto found = std::find_if(jobs.begin(), jobs.end(), [&](const Job& j) { return j.name == name; });
   check(found != jobs.end(), "no job ", name);
   return *found;
+}
+
+// A folder of BraTS-named cases whose files hold their id.
+Path brats_cases(const std::string& name, const std::vector<std::string>& ids) {
+  const Path raw = fresh(name);
+  for (const std::string& id : ids) {
+    make_folder(raw / id);
+    for (const char* sequence : {"t1c", "t1n", "t2f", "t2w", "seg"})
+      write_text(raw / id / (id + "-" + sequence + ".nii.gz"), id);
+  }
+  return raw;
+}
+
+StudyConfig holding_out(const Path& raw, const Json& cases) {
+  return phantoms({{"private", {{"raw", raw.string()}}}, {"held_out", {{"cases", cases}}}});
+}
+
+std::vector<std::string> ids_in(const Path& raw) {
+  std::vector<std::string> ids;
+  for (const CaseFiles& c : open_raw_dataset(raw, nullptr).training) ids.push_back(c.id);
+  return ids;
 }
 
 bool has_pair(const Job& job, const std::string& flag, const std::string& value) {
@@ -123,29 +146,88 @@ TEST(study_jobs, a_folder_keeps_one_study) {
 }
 
 TEST(study_jobs, held_out_cases_of_the_private_set_leave_it) {
-  const Path raw = fresh("raw"), study = fresh("divided");
-  for (const char* id : {"a", "b", "c"}) {
-    make_folder(raw / id);
-    for (const char* sequence : {"t1c", "t1n", "t2f", "t2w", "seg"})
-      write_text(raw / id / (std::string(id) + "-" + sequence + ".nii.gz"), id);
-  }
-  const auto config = [&](const Json& cases) {
-    return phantoms({{"private", {{"raw", raw.string()}}}, {"held_out", {{"cases", cases}}}});
-  };
-  prepare_study(config({"b"}), study);
+  const Path raw = brats_cases("raw", {"a", "b", "c"}), study = fresh("divided");
+  const auto config = [&](const Json& cases) { return holding_out(raw, cases); };
   for (int again = 0; again < 2; ++again) {
     prepare_study(config({"b"}), study);
-    EXPECT_EQ(open_raw_dataset(study / "data/private", nullptr).training.size(), 2u);
+    EXPECT_EQ(ids_in(study / "data/private"), (std::vector<std::string>{"a", "c"}));
     const auto inputs = find_inputs(study / "data/held-out/imagesTr", {"T1C", "T1N", "T2F", "T2W"}, nullptr);
     ASSERT_EQ(inputs.size(), 1u);
     EXPECT_EQ(inputs[0].id, "b");
     EXPECT_EQ(read_text(inputs[0].images[2]), "b");
     EXPECT_EQ(find_labels(study / "data/held-out/labelsTr").size(), 1u);
   }
-  EXPECT_THROW(prepare_study(config({"d"}), fresh("absent")), Error);
-  EXPECT_THROW(prepare_study(config({"a", "b", "c"}), fresh("nothing-left")), Error);
   fs::remove(raw / "a" / "a-t2w.nii.gz");
   EXPECT_THROW(prepare_study(config({"b"}), fresh("faulty")), Error);
+}
+
+TEST(study_jobs, what_is_refused_leaves_nothing_that_the_corrected_study_would_learn_from) {
+  const Path raw = brats_cases("raw", {"a", "b", "c", "d"}), study = fresh("refused");
+  const Path out = study / "out";
+  for (const Json& cases : {Json{"a", "nobody"}, Json{"a", "b", "c", "d"}}) {
+    EXPECT_THROW(prepare_study(holding_out(raw, cases), out), Error);
+    EXPECT_FALSE(fs::exists(out));
+  }
+  // Links of a folder that is no study yet, such as a killed program leaves.
+  for (const char* set : {"private", "held-out", "private.new"}) {
+    make_folder(out / "data" / set / "labelsTr");
+    for (const char* id : {"a", "b", "c", "d"})
+      fs::create_symlink(raw / id / (std::string(id) + "-seg.nii.gz"),
+                         out / "data" / set / "labelsTr" / (std::string(id) + ".nii.gz"));
+  }
+  prepare_study(holding_out(raw, {"b", "c"}), out);
+  EXPECT_EQ(ids_in(out / "data/private"), (std::vector<std::string>{"a", "d"}));
+  EXPECT_EQ(ids_in(out / "data/held-out"), (std::vector<std::string>{"b", "c"}));
+  EXPECT_EQ(find_labels(out / "data/private/labelsTr").size(), 2u);
+  EXPECT_EQ(find_labels(out / "data/held-out/labelsTr").size(), 2u);
+  EXPECT_FALSE(fs::exists(out / "data/private.new"));
+}
+
+TEST(study_jobs, files_that_no_study_made_are_not_lost) {
+  const Path raw = brats_cases("raw", {"a", "b"}), out = fresh("own");
+  make_folder(out / "data/private/labelsTr");
+  write_text(out / "data/private/labelsTr/mine.nii.gz", "mine");
+  EXPECT_THROW(prepare_study(holding_out(raw, {"b"}), out), Error);
+  EXPECT_EQ(read_text(out / "data/private/labelsTr/mine.nii.gz"), "mine");
+  EXPECT_FALSE(fs::exists(out / "study.json"));
+}
+
+TEST(study_jobs, scans_of_one_patient_stay_together) {
+  const Path raw = brats_cases("raw", {"BraTS-MET-00012-000", "BraTS-MET-00012-001", "BraTS-MET-00013-000"});
+  EXPECT_THROW(prepare_study(holding_out(raw, {"BraTS-MET-00012-001"}), fresh("apart")), Error);
+  EXPECT_NO_THROW(prepare_study(holding_out(raw, {"BraTS-MET-00012-000", "BraTS-MET-00012-001"}), fresh("together")));
+}
+
+TEST(study_jobs, links_have_the_numbers_of_many_sequences) {
+  const Path raw = fresh("sequences"), out = fresh("eleven");
+  Json names = Json::object();
+  for (const char* folder : {"imagesTr", "labelsTr"}) make_folder(raw / folder);
+  for (size_t s = 0; s < 11; ++s) {
+    names[std::to_string(s)] = "s" + std::to_string(s);
+    for (const char* id : {"a", "b"}) write_text(raw / "imagesTr" / (id + channel_suffix(s) + ".nii.gz"), id);
+  }
+  for (const char* id : {"a", "b"}) write_text(raw / "labelsTr" / (std::string(id) + ".nii.gz"), id);
+  write_json(raw / "dataset.json", {{"channel_names", names},
+                                    {"labels", {{"background", 0}, {"lesion", 1}}},
+                                    {"numTraining", 2},
+                                    {"file_ending", ".nii.gz"}});
+  prepare_study(holding_out(raw, {"b"}), out);
+  EXPECT_TRUE(fs::exists(out / "data/private/imagesTr/a_0010.nii.gz"));
+  EXPECT_EQ(ids_in(out / "data/private"), (std::vector<std::string>{"a"}));
+}
+
+TEST(study_jobs, data_of_a_study_that_runs_are_not_touched) {
+  const Path raw = brats_cases("raw", {"a", "b"}), out = fresh("running");
+  const StudyConfig config = holding_out(raw, {"b"});
+  prepare_study(config, out);
+  fs::remove(out / "data/private/labelsTr/a.nii.gz");
+  {
+    const StudyLock running(out);
+    EXPECT_THROW(prepare_study(config, out), Error);
+    EXPECT_FALSE(fs::exists(out / "data/private/labelsTr/a.nii.gz"));
+  }
+  prepare_study(config, out);
+  EXPECT_TRUE(fs::exists(out / "data/private/labelsTr/a.nii.gz"));
 }
 
 TEST(study_jobs, words_survive_the_shell) {
