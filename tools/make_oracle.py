@@ -25,25 +25,12 @@ from nnunetv2.inference.export_prediction import convert_predicted_logits_to_seg
 from nnunetv2.inference.sliding_window_prediction import compute_gaussian, compute_steps_for_sliding_window
 from nnunetv2.preprocessing.cropping.cropping import crop_to_nonzero
 from nnunetv2.preprocessing.normalization import default_normalization_schemes
-from nnunetv2.preprocessing.resampling import default_resampling
+from nnunetv2.preprocessing.resampling.default_resampling import compute_new_shape
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from nnunetv2.utilities.label_handling.label_handling import convert_labelmap_to_one_hot, determine_num_input_channels
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
-from skimage.transform import resize
 
 MOST_VALUES, MOST_LABELS = 256, 1 << 16
-
-
-def resize_segmentation(labels, shape, order):
-    """The rule of nnU-Net's labels up to batchgenerators 0.25.1: the highest label whose mask reaches one half."""
-    out = np.zeros(shape, labels.dtype)
-    for label in np.unique(labels):
-        mask = resize((labels == label).astype(float), shape, order, mode="edge", clip=True, anti_aliasing=False)
-        out[mask >= 0.5] = label
-    return out
-
-
-default_resampling.resize_segmentation = resize_segmentation
 
 
 def network_of(weights, configuration, channels, heads):
@@ -93,7 +80,7 @@ def preprocessed(images, spacing, previous, plans, configuration, labels, dtype)
     target = configuration.spacing
     if len(target) < len(spacing):
         target = [spacing[0], *target]
-    shape = default_resampling.compute_new_shape(data.shape[1:], spacing, target)
+    shape = compute_new_shape(data.shape[1:], spacing, target)
     resampled = configuration.resampling_fn_data(data, shape, spacing, target)
     if previous is not None:
         seg = configuration.resampling_fn_seg(seg, shape, spacing, target)

@@ -32,7 +32,8 @@ void resample_channel(const Tensor& from, const Tensor& to, const Double3& curre
                       int order);
 // What that holds beside the two.
 size_t resample_scratch_bytes(const Int3& from, const Int3& to, const Double3& current_mm, const Double3& target_mm);
-// i8 labels (z, y, x), -1 allowed: label by label, ascending, linear mask >= 0.5.
+// i8 labels (z, y, x), -1 allowed: the label whose linearly interpolated mask is largest; of equal ones that of the
+// nearest voxel, else the lowest (batchgenerators 0.25.5, resize_segmentation).
 Tensor resample_labels(const Tensor& labels, const Int3& shape, const Double3& current_mm, const Double3& target_mm);
 
 }  // namespace metvox

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Labels, resampled as the linear interpolation of one 0/1 mask a label would do it, without making the masks: only
 // where the eight voxels around a point differ is anything summed. The sums run in double and in SciPy's order, because
-// a mask of exactly one half is common and decides the label.
+// masks of exactly equal weight are common and the nearest voxel decides between them.
 #include <algorithm>
 #include <array>
 
@@ -19,24 +19,24 @@ struct Corner {
   double weight;
 };
 
-// The highest label whose mask reaches one half; 0 where none does.
-int8_t decide(const std::array<Corner, 8>& corners) {
-  int8_t best = 0;
-  bool found = false;
+// The label whose mask is largest; of equal ones that of the nearest voxel, else the lowest.
+int8_t decide(const std::array<Corner, 8>& corners, int8_t nearest) {
+  int8_t best = nearest;
+  double most = -1;
   for (const Corner& candidate : corners) {
-    if (found && candidate.label <= best) continue;
     double mask = 0;
     for (const Corner& c : corners) mask += c.label == candidate.label ? c.weight : 0.0;
-    if (mask >= 0.5) {
-      best = candidate.label;
-      found = true;
-    }
+    const bool tie_won = mask == most && best != nearest && (candidate.label == nearest || candidate.label < best);
+    if (mask <= most && !tie_won) continue;
+    best = candidate.label;
+    most = mask;
   }
   return best;
 }
 
 struct Sampler {
   AxisTaps z, y, x;
+  std::array<std::vector<int64_t>, 3> nearest;
   const int8_t* in;
   Int3 n;
 
@@ -44,6 +44,7 @@ struct Sampler {
     const int64_t nx = n[2];
     const std::array<int64_t, 2> zs{z.first[k], z.second[k]}, ys{y.first[j], y.second[j]};
     const std::array<double, 2> wz{z.first_weight[k], z.second_weight[k]}, wy{y.first_weight[j], y.second_weight[j]};
+    const int8_t* nearest_row = in + (nearest[0][k] * n[1] + nearest[1][j]) * nx;
     std::array<const int8_t*, 4> rows;
     for (size_t r = 0; r < 4; ++r) rows[r] = in + (zs[r / 2] * n[1] + ys[r % 2]) * nx;
     for (int64_t i = 0; i < nx; ++i) {
@@ -62,7 +63,7 @@ struct Sampler {
         corners[2 * r] = {rows[r][a], w * x.first_weight[i]};
         corners[2 * r + 1] = {rows[r][b], w * x.second_weight[i]};
       }
-      out[i] = decide(corners);
+      out[i] = decide(corners, nearest_row[nearest[2][i]]);
     }
   }
 };
@@ -75,10 +76,13 @@ Tensor resample_labels(const Tensor& labels, const Int3& shape, const Double3& c
   if (from == shape) return labels;
   const SeparateZ rule = separate_z(current_mm, target_mm);
   std::array<AxisTaps, 3> taps;
-  for (size_t a = 0; a < 3; ++a)
-    taps[a] = rule.separate && rule.axis == static_cast<int>(a) ? nearest_taps(from[a], shape[a])
-                                                                : linear_taps(from[a], shape[a]);
-  const Sampler sampler{taps[0], taps[1], taps[2], labels.data<int8_t>(), from};
+  std::array<std::vector<int64_t>, 3> nearest;
+  for (size_t a = 0; a < 3; ++a) {
+    const AxisTaps flat = nearest_taps(from[a], shape[a]);
+    taps[a] = rule.separate && rule.axis == static_cast<int>(a) ? flat : linear_taps(from[a], shape[a]);
+    nearest[a] = flat.first;
+  }
+  const Sampler sampler{taps[0], taps[1], taps[2], nearest, labels.data<int8_t>(), from};
   Tensor out = Tensor::empty({shape[0], shape[1], shape[2]}, DType::i8);
   parallel_for(shape[0] * shape[1], 256, [&](int64_t first, int64_t last) {
     std::vector<int8_t> common(static_cast<size_t>(from[2]));

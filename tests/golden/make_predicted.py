@@ -9,7 +9,6 @@ import sys
 
 import numpy as np
 import torch
-from make_resample import resize_segmentation  # noqa: F401  (puts the label rule of nnU-Net 2.2 in place)
 from nnunetv2.inference.export_prediction import convert_predicted_logits_to_segmentation_with_correct_shape
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPreprocessor

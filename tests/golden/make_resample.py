@@ -1,24 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 # Writes resample.json (golden): small volumes, resampled by nnU-Net's own function (scikit-image and SciPy below it).
-# Needs nnunetv2 (written with 2.8.1, scikit-image 0.26, SciPy 1.17). Usage: python make_resample.py > resample.json
+# Needs nnunetv2 (written with 2.8.1, batchgenerators 0.25.5, scikit-image 0.26, SciPy 1.17). Usage:
+# python make_resample.py > resample.json
 import json
 
 import numpy as np
-from nnunetv2.preprocessing.resampling import default_resampling
-from skimage.transform import resize
-
-
-# The rule at the time of nnU-Net 2.2; the newest batchgenerators takes the arg-max of the masks instead.
-def resize_segmentation(labels, shape, order):
-    out = np.zeros(shape, labels.dtype)
-    for label in np.unique(labels):
-        mask = resize((labels == label).astype(float), shape, order, mode="edge", clip=True, anti_aliasing=False)
-        out[mask >= 0.5] = label
-    return out
-
-
-default_resampling.resize_segmentation = resize_segmentation
-resample = default_resampling.resample_data_or_seg_to_shape
+from nnunetv2.preprocessing.resampling.default_resampling import resample_data_or_seg_to_shape as resample
 
 rng = np.random.RandomState(3)
 CASES = [  # name, shape, new shape, current spacing, new spacing
@@ -31,6 +18,7 @@ CASES = [  # name, shape, new shape, current spacing, new spacing
     ("two thick axes", (4, 4, 9), (7, 7, 5), (4, 4, 1), (2.2, 2.2, 1.8)),
     ("same plane", (5, 4, 4), (8, 4, 4), (6, 1, 1), (3.7, 1, 1)),
     ("one voxel", (1, 3, 4), (2, 5, 1), (1, 1, 1), (.5, .6, 4)),
+    ("halved", (8, 6, 10), (4, 3, 5), (1, 1, 1), (2, 2, 2)),
 ]
 
 
