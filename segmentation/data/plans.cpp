@@ -91,30 +91,6 @@ Json architecture_json(const Architecture& a, size_t axes) {
   return out;
 }
 
-// Plans of nnU-Net up to 2.3 name the network's numbers one by one.
-void upgrade(Json& c, const Path& where) {
-  if (!c.is_object() || c.contains("architecture") || !c.contains("UNet_class_name")) return;
-  const std::string name = get<std::string>(c, "UNet_class_name", where);
-  const size_t axes = get<Json>(c, "patch_size", where).size();
-  const int base = get<int>(c, "UNet_base_num_features", where), most = get<int>(c, "unet_max_num_features", where);
-  const Json encoder = get<Json>(c, "n_conv_per_stage_encoder", where);
-  Architecture a;
-  a.network_class_name = kArchitectures + name;
-  for (size_t s = 0; s < encoder.size(); ++s)
-    a.features_per_stage.push_back(static_cast<int>(std::min<double>(most, std::ldexp(base, static_cast<int>(s)))));
-  Json made = architecture_json(a, axes);
-  Json& kwargs = made["arch_kwargs"];
-  kwargs["kernel_sizes"] = get<Json>(c, "conv_kernel_sizes", where);
-  kwargs["strides"] = get<Json>(c, "pool_op_kernel_sizes", where);
-  kwargs[a.residual() ? "n_blocks_per_stage" : "n_conv_per_stage"] = encoder;
-  kwargs["n_conv_per_stage_decoder"] = get<Json>(c, "n_conv_per_stage_decoder", where);
-  c["architecture"] = std::move(made);
-  for (const char* old :
-       {"UNet_class_name", "UNet_base_num_features", "n_conv_per_stage_encoder", "n_conv_per_stage_decoder",
-        "num_pool_per_axis", "pool_op_kernel_sizes", "conv_kernel_sizes", "unet_max_num_features"})
-    c.erase(old);
-}
-
 // A configuration with what it inherits.
 Json resolved(const Json& configurations, const std::string& name, const Path& where, int depth = 0) {
   const Json own = get<Json>(configurations, name, where);
@@ -124,6 +100,34 @@ Json resolved(const Json& configurations, const std::string& name, const Path& w
   Json out = resolved(configurations, get<std::string>(own, "inherits_from", where), where, depth + 1);
   out.update(own);
   return out;
+}
+
+// Plans of nnU-Net up to 2.3 name the network's numbers one by one. `whole` is the configuration with what it inherits:
+// its own may be some of the numbers only (utilities/plans_handling/plans_handler.py, ConfigurationManager).
+void upgrade(Json& c, const Json& whole, const Path& where) {
+  constexpr const char* kOld[] = {"UNet_class_name",          "UNet_base_num_features", "n_conv_per_stage_encoder",
+                                  "n_conv_per_stage_decoder", "num_pool_per_axis",      "pool_op_kernel_sizes",
+                                  "conv_kernel_sizes",        "unet_max_num_features"};
+  if (!c.is_object() || whole.contains("architecture") || !whole.contains("UNet_class_name") ||
+      std::none_of(std::begin(kOld), std::end(kOld), [&](const char* key) { return c.contains(key); }))
+    return;
+  const std::string name = get<std::string>(whole, "UNet_class_name", where);
+  const size_t axes = get<Json>(whole, "patch_size", where).size();
+  const int base = get<int>(whole, "UNet_base_num_features", where),
+            most = get<int>(whole, "unet_max_num_features", where);
+  const Json encoder = get<Json>(whole, "n_conv_per_stage_encoder", where);
+  Architecture a;
+  a.network_class_name = kArchitectures + name;
+  for (size_t s = 0; s < encoder.size(); ++s)
+    a.features_per_stage.push_back(static_cast<int>(std::min<double>(most, std::ldexp(base, static_cast<int>(s)))));
+  Json made = architecture_json(a, axes);
+  Json& kwargs = made["arch_kwargs"];
+  kwargs["kernel_sizes"] = get<Json>(whole, "conv_kernel_sizes", where);
+  kwargs["strides"] = get<Json>(whole, "pool_op_kernel_sizes", where);
+  kwargs[a.residual() ? "n_blocks_per_stage" : "n_conv_per_stage"] = encoder;
+  kwargs["n_conv_per_stage_decoder"] = get<Json>(whole, "n_conv_per_stage_decoder", where);
+  c["architecture"] = std::move(made);
+  for (const char* old : kOld) c.erase(old);
 }
 
 // What the network needs of its patch: windows that end where they began, and a size that arithmetic holds.
@@ -337,7 +341,9 @@ Plans plans_from_json(const Json& json, const Path& where) {
       get<Json>(json, !json.contains(current) && json.contains(old) ? old : current, where), where);
   Json& configurations = p.source["configurations"];
   if (!configurations.is_object()) fail(Fault::input, where.string(), ": \"configurations\" is missing or no object");
-  for (const auto& [name, c] : configurations.items()) upgrade(c, where.string() + ": configuration " + name);
+  const Json as_read = configurations;
+  for (const auto& [name, c] : configurations.items())
+    upgrade(c, resolved(as_read, name, where), where.string() + ": configuration " + name);
   for (const auto& [name, c] : configurations.items())
     p.configurations.push_back(configuration_from_json(name, resolved(configurations, name, where), where));
   return p;

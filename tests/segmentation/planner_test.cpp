@@ -201,6 +201,29 @@ TEST(planner, reads_the_old_format) {
     c["conv_kernel_sizes"] = kwargs["kernel_sizes"];
   }
   EXPECT_EQ(sorted(to_json(plans_from_json(old, "plans.json"))), sorted(current));
+
+  // What users were told to write: only the numbers that differ from those inherited.
+  old["foreground_intensity_properties_by_modality"] = old["foreground_intensity_properties_per_channel"];
+  old.erase("foreground_intensity_properties_per_channel");
+  const std::vector<int> blocks(old["configurations"]["3d_fullres"]["n_conv_per_stage_encoder"].size(), 3);
+  old["configurations"]["residual"] = {{"inherits_from", "3d_fullres"},
+                                       {"UNet_class_name", "ResidualEncoderUNet"},
+                                       {"n_conv_per_stage_encoder", blocks}};
+  old["configurations"]["wide"] = {{"inherits_from", "residual"}, {"UNet_base_num_features", 48}, {"batch_size", 3}};
+  old["configurations"]["alike"] = {{"inherits_from", "wide"}};
+  const Plans plans = plans_from_json(old, "plans.json");
+  const Configuration &parent = named(plans, "3d_fullres"), &residual = named(plans, "residual"),
+                      &wide = named(plans, "wide");
+  EXPECT_TRUE(residual.architecture.residual());
+  EXPECT_EQ(residual.architecture.n_conv_per_stage, blocks);
+  EXPECT_EQ(residual.architecture.strides, parent.architecture.strides);
+  EXPECT_EQ(residual.architecture.features_per_stage, parent.architecture.features_per_stage);
+  EXPECT_TRUE(wide.architecture.residual());
+  EXPECT_EQ(wide.architecture.features_per_stage[1], 96);
+  EXPECT_EQ(named(plans, "alike").architecture.features_per_stage, wide.architecture.features_per_stage);
+  EXPECT_EQ(plans.intensities.size(), named(plans, "wide").normalization_schemes.size());
+  const Plans again = plans_from_json(to_json(plans), "plans.json");
+  EXPECT_EQ(named(again, "wide").architecture.features_per_stage, wide.architecture.features_per_stage);
 }
 
 TEST(planner, moves_plans) {
