@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "segmentation/data/preprocess.h"
 
+#include <optional>
 #include <utility>
 
 #include "io/nifti.h"
 #include "segmentation/data/case_fault.h"
+#include "segmentation/data/preprocess_memory.h"
+#include "segmentation/data/system_memory.h"
+#include "tools/byte_size.h"
 #include "tools/cli.h"
 #include "tools/progress.h"
 
@@ -14,6 +18,8 @@ namespace {
 struct Request {
   Path raw, plans, out;
   std::vector<std::string> configurations{"3d_fullres"};
+  std::optional<ByteSize> max_ram;
+  bool one_by_one = false;  // sequences are read twice, so that one is held at a time
 };
 
 // What the cases of a data set have in common; the count of cases may grow.
@@ -40,16 +46,27 @@ void prepare_folder(const Request& r, const Plans& plans, const DatasetDescripti
 // One case for every configuration, and its labels on the images' grid for the validation after training.
 void preprocess(const CaseFiles& files, const Request& r, const Plans& plans, const Labels& labels, uint64_t seed,
                 Progress& progress) {
-  CaseImages images = read_case(files);
-  const Geometry grid = images.geometry;
-  for (const std::string& w : images.warnings) progress.line("metvox preprocess: warning: " + named_case(files.id, w));
+  std::vector<std::string> warnings;
+  const auto tell = [&] {
+    for (const std::string& w : warnings) progress.line("metvox preprocess: warning: " + named_case(files.id, w));
+    warnings.clear();
+  };
+  CaseImages images;
+  SequenceSource from_disk;
+  if (r.one_by_one) from_disk = sequences_of(files, warnings);
+  else images = read_case(files), warnings = images.warnings;
+  tell();
+  const Geometry grid = r.one_by_one ? from_disk.geometry : images.geometry;
   const Tensor truth = read_case_labels(files, grid, labels);
   for (const auto& name : r.configurations) {
     const Configuration& configuration = plans.configuration(name, r.plans);
     const bool last = &name == &r.configurations.back();
+    const SequenceSource sequences = r.one_by_one ? from_disk
+                                     : last       ? sequences_of(std::move(images))
+                                                  : sequences_of(images);
     write_preprocessed(r.out / configuration.data_identifier / (files.id + ".safetensors"),
-                       preprocess_case(files.id, last ? sequences_of(std::move(images)) : sequences_of(images), truth,
-                                       plans, configuration, labels, seed));
+                       preprocess_case(files.id, sequences, truth, plans, configuration, labels, seed));
+    tell();
   }
   write_nifti(r.out / "gt_segmentations" / (files.id + ".nii.gz"), truth, grid, {kIntentLabel, ""});
 }
@@ -60,6 +77,18 @@ bool finished(const std::string& id, const Request& r, const Plans& plans) {
     if (!std::filesystem::exists(r.out / plans.configuration(name, r.plans).data_identifier / (id + ".safetensors")))
       return false;
   return std::filesystem::exists(r.out / "gt_segmentations" / (id + ".nii.gz"));
+}
+
+// Of the cases that are still to be done; those that cannot be read say so when it is their turn.
+PreprocessPeaks peaks_of(const RawDataset& dataset, const Request& r, const Plans& plans) {
+  std::vector<const Configuration*> configurations;
+  for (const auto& name : r.configurations) configurations.push_back(&plans.configuration(name, r.plans));
+  std::vector<PreprocessNeeds> needs;
+  for (const CaseFiles& files : dataset.training)
+    if (!finished(files.id, r, plans))
+      try_case(files.id,
+               [&] { needs.push_back(preprocess_needs(files, plans, configurations, dataset.description.labels)); });
+  return preprocess_peaks(needs, resident_bytes().now);
 }
 
 struct Outcome {
@@ -91,7 +120,8 @@ Outcome preprocess_all(const RawDataset& dataset, const Request& r, const Plans&
   return outcome;
 }
 
-void report(const CommandLine& line, const Request& r, const Outcome& outcome, int64_t total) {
+void report(const CommandLine& line, const Request& r, const Outcome& outcome, int64_t total,
+            const PreprocessPeaks& peaks) {
   if (outcome.not_begun > 0) line.warn(not_begun_sentence(outcome.not_begun, r.out));
   if (line.values().json)
     print_json({{"out", r.out.string()},
@@ -99,9 +129,13 @@ void report(const CommandLine& line, const Request& r, const Outcome& outcome, i
                 {"done", outcome.done},
                 {"skipped", outcome.skipped},
                 {"not_begun", outcome.not_begun},
+                {"sum_bytes", r.one_by_one ? peaks.one_by_one : peaks.at_once},
+                {"least_bytes", peaks.one_by_one},
                 {"faults", outcome.faults}});
   else if (line.values().dry_run)
-    line.say(total - outcome.skipped, " of ", counted(total, "case"), " would be preprocessed to ", r.out.string());
+    line.say(total - outcome.skipped, " of ", counted(total, "case"), " would be preprocessed to ", r.out.string(),
+             "; the process at most ", mebibytes(r.one_by_one ? peaks.one_by_one : peaks.at_once), " MiB, at least ",
+             mebibytes(peaks.one_by_one), " with --max-ram");
   else
     line.say(counted(outcome.done, "case"), " preprocessed, ", outcome.skipped, outcome.skipped == 1 ? " was" : " were",
              " finished before, ", outcome.faults.size(), " failed; in ", r.out.string());
@@ -113,13 +147,17 @@ int run(CommandLine& line) {
   line.option("plans,p", r.plans, "PLANS.json", "what `metvox plan` wrote", Need::required);
   line.option("out,o", r.out, "PREPROCESSED", "folder to write; finished cases there are kept", Need::required);
   line.option("config,c", r.configurations, "NAME", "configurations of the plan to preprocess for, such as 2d");
+  line.option("max-ram", r.max_ram, "SIZE", "keep the process below this much memory, such as 4G; same result, slower");
   line.common({Common::seed, Common::threads, Common::json, Common::quiet, Common::dry_run});
   if (!line.parse()) return 0;
+  give_back_what_is_freed();
   const Plans plans = read_plans(r.plans);
   for (const auto& name : r.configurations) plans.configuration(name, r.plans);
   Outcome outcome;
   const RawDataset dataset = open_raw_dataset(r.raw, &outcome.faults);
   for (const auto& fault : outcome.faults) line.warn(fault);
+  const PreprocessPeaks peaks = peaks_of(dataset, r, plans);
+  if (r.max_ram) r.one_by_one = must_read_one_by_one(peaks, r.max_ram->bytes);
   if (line.values().dry_run) {
     for (const CaseFiles& files : dataset.training) outcome.skipped += finished(files.id, r, plans);
   } else {
@@ -127,7 +165,7 @@ int run(CommandLine& line) {
     outcome = preprocess_all(dataset, r, plans, line, std::move(outcome));
   }
   const auto total = static_cast<int64_t>(dataset.training.size());
-  report(line, r, outcome, total);
+  report(line, r, outcome, total, peaks);
   if (outcome.faults.empty()) return 0;
   if (outcome.done + outcome.skipped > 0 || line.values().dry_run) return code(Fault::partial);
   return code(outcome.memory ? Fault::memory : Fault::input);

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <numeric>
+#include <unordered_map>
 
 #include "segmentation/data/normalize.h"
 #include "segmentation/data/permute.h"
@@ -12,6 +14,8 @@
 
 namespace metvox {
 namespace {
+
+constexpr size_t kMostLocations = 10000, kOneLocationIn = 100;
 
 Int3 size_of(const CropBox& b) { return {b.last[0] - b.first[0], b.last[1] - b.first[1], b.last[2] - b.first[2]}; }
 
@@ -54,35 +58,74 @@ Tensor crop_seg(const Tensor& labels, const Tensor& mask, const CropBox& box) {
   return out;
 }
 
+// Which of `count` things are drawn without replacement, in the order of the draws: the first `wanted` of a shuffle, of
+// which only what has moved is kept.
+std::vector<uint32_t> draw_some(size_t count, size_t wanted, Random& random) {
+  std::vector<uint32_t> drawn(wanted);
+  std::iota(drawn.begin(), drawn.end(), 0u);
+  if (wanted == count) return drawn;
+  std::unordered_map<uint32_t, uint32_t> moved;
+  const auto at = [&](uint32_t i) {
+    const auto found = moved.find(i);
+    return found == moved.end() ? i : found->second;
+  };
+  for (uint32_t i = 0; i < wanted; ++i) {
+    const uint32_t j = i + static_cast<uint32_t>(random.below(static_cast<int64_t>(count - i)));
+    drawn[i] = at(j);
+    moved[j] = at(i);
+    moved.erase(i);
+  }
+  return drawn;
+}
+
+// The voxels of one target on a walk through the volume, of which those of some ranks are wanted.
+struct DrawnVoxels {
+  std::vector<uint32_t> drawn, sorted;  // ranks, then `sorted` numbers of draws in the order of their ranks
+  size_t met = 0, next = 0;
+  Tensor locations;  // i32 (n, 3)
+
+  DrawnVoxels(size_t count, Random random) {
+    const size_t wanted = std::max(std::min(kMostLocations, count), (count + kOneLocationIn - 1) / kOneLocationIn);
+    drawn = draw_some(count, wanted, random);
+    sorted.resize(wanted);
+    std::iota(sorted.begin(), sorted.end(), 0u);
+    std::sort(sorted.begin(), sorted.end(), [&](uint32_t a, uint32_t b) { return drawn[a] < drawn[b]; });
+    locations = Tensor::empty({static_cast<int64_t>(wanted), 3}, DType::i32);
+  }
+  void meet(int64_t z, int64_t y, int64_t x) {
+    if (next == sorted.size() || drawn[sorted[next]] != met++) return;
+    int32_t* to = locations.data<int32_t>() + 3 * size_t{sorted[next++]};
+    to[0] = static_cast<int32_t>(z);
+    to[1] = static_cast<int32_t>(y);
+    to[2] = static_cast<int32_t>(x);
+  }
+};
+
 // Voxels of each target, up to 10 000 of them but at least one in a hundred, drawn without replacement.
 std::vector<Tensor> class_locations(const Tensor& seg, const std::vector<LabelTarget>& targets, uint64_t seed) {
-  constexpr size_t kMost = 10000, kOneIn = 100;
   const Shape& n = seg.shape();
   check(seg.size() <= int64_t{UINT32_MAX}, "class_locations: ", n, " has more voxels than 32 bits count");
-  std::array<std::vector<size_t>, 128> targets_of;
-  for (size_t t = 0; t < targets.size(); ++t)
-    for (int label : targets[t].labels) targets_of[static_cast<size_t>(label)].push_back(t);
-  std::vector<std::vector<uint32_t>> all(targets.size());
   const int8_t* s = seg.data<int8_t>();
+  std::array<size_t, 128> voxels{};
   for (int64_t i = 0; i < seg.size(); ++i)
-    if (s[i] > 0)
-      for (size_t t : targets_of[static_cast<size_t>(s[i])]) all[t].push_back(static_cast<uint32_t>(i));
-  std::vector<Tensor> out;
+    if (s[i] > 0) ++voxels[static_cast<size_t>(s[i])];
+  std::vector<DrawnVoxels> of_target;
+  std::array<std::vector<size_t>, 128> targets_of;
   for (size_t t = 0; t < targets.size(); ++t) {
-    std::vector<uint32_t>& voxels = all[t];
-    const size_t count = voxels.size(), wanted = std::max(std::min(kMost, count), (count + kOneIn - 1) / kOneIn);
-    Random random(seed, t);
-    for (size_t i = 0; wanted < count && i < wanted; ++i)
-      std::swap(voxels[i], voxels[i + static_cast<size_t>(random.below(static_cast<int64_t>(count - i)))]);
-    out.push_back(Tensor::empty({static_cast<int64_t>(wanted), 3}, DType::i32));
-    int32_t* to = out.back().data<int32_t>();
-    for (size_t i = 0; i < wanted; ++i) {
-      const int64_t v = voxels[i];
-      *to++ = static_cast<int32_t>(v / (n[1] * n[2]));
-      *to++ = static_cast<int32_t>(v / n[2] % n[1]);
-      *to++ = static_cast<int32_t>(v % n[2]);
+    size_t count = 0;
+    for (int label : targets[t].labels) {
+      count += voxels[static_cast<size_t>(label)];
+      targets_of[static_cast<size_t>(label)].push_back(t);
     }
+    of_target.emplace_back(count, Random(seed, t));
   }
+  for (int64_t z = 0; z < n[0]; ++z)
+    for (int64_t y = 0; y < n[1]; ++y)
+      for (int64_t x = 0; x < n[2]; ++x, ++s)
+        if (*s > 0)
+          for (size_t t : targets_of[static_cast<size_t>(*s)]) of_target[t].meet(z, y, x);
+  std::vector<Tensor> out;
+  for (const DrawnVoxels& d : of_target) out.push_back(d.locations);
   return out;
 }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "segmentation/data/system_memory.h"
 
+#include <malloc.h>
+
 #include <algorithm>
 #include <fstream>
 #include <optional>
@@ -50,8 +52,6 @@ void bound_by_group(const Path& folder, const GroupNames& names, SystemMemory& m
   memory.available = std::min(memory.available, *limit - std::min(*limit, held));
 }
 
-size_t mib(size_t bytes) { return (bytes + (1 << 20) - 1) >> 20; }
-
 }  // namespace
 
 SystemMemory system_memory(const Path& root) {
@@ -70,15 +70,36 @@ SystemMemory system_memory(const Path& root) {
   return memory;
 }
 
+ResidentBytes resident_bytes() {
+  ResidentBytes bytes;
+  std::ifstream file("/proc/self/status");
+  for (std::string line; std::getline(file, line);) {
+    std::istringstream words(line);
+    std::string name;
+    size_t kib = 0;
+    words >> name >> kib;
+    if (name == "VmRSS:") bytes.now = kib * 1024;
+    if (name == "VmHWM:") bytes.most = kib * 1024;
+  }
+  return bytes;
+}
+
+void give_back_what_is_freed() {
+  mallopt(M_MMAP_THRESHOLD, 1 << 20);  // which malloc else raises to the size of the blocks that it sees
+}
+
+size_t mebibytes(size_t bytes) { return (bytes + (1 << 20) - 1) >> 20; }
+
 void require_memory(const std::string& what, size_t bytes, const SystemMemory& memory) {
   if (memory.total == 0 || bytes <= memory.total) return;
-  fail(Fault::memory, what, " needs ", mib(bytes), " MiB, but this machine, or the control group of this process, has ",
-       mib(memory.total), " MiB; use one with more, or plan a smaller patch or batch");
+  fail(Fault::memory, what, " needs ", mebibytes(bytes),
+       " MiB, but this machine, or the control group of this process, has ", mebibytes(memory.total),
+       " MiB; use one with more, or plan a smaller patch or batch");
 }
 
 std::string memory_warning(const std::string& what, size_t bytes, const SystemMemory& memory) {
   if (memory.total == 0 || bytes <= memory.available) return "";
-  return sentence(what, " needs up to ", mib(bytes), " MiB, but ", mib(memory.available),
+  return sentence(what, " needs up to ", mebibytes(bytes), " MiB, but ", mebibytes(memory.available),
                   " MiB are available now; it may be stopped by the system, or run slowly");
 }
 

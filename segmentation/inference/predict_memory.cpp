@@ -1,18 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "segmentation/inference/predict_memory.h"
 
-#include <malloc.h>
-
 #include <algorithm>
-#include <fstream>
 
 #include "segmentation/data/permute.h"
+#include "segmentation/data/system_memory.h"
 
 namespace metvox {
 namespace {
-
-constexpr size_t kRoom = size_t{16} << 20;   // stacks of threads, buffers of files, what malloc keeps for itself
-constexpr size_t kJitter = size_t{4} << 20;  // of the room: what the program takes is not the same in every run
 
 size_t floats(int64_t n) { return static_cast<size_t>(n) * sizeof(float); }
 
@@ -61,7 +56,7 @@ size_t PredictNeeds::peak(bool one_by_one) const {
   for (size_t i = 0; i < cases.size(); ++i) {
     const CaseNeeds& c = cases[i];
     const size_t reading = (one_by_one ? c.one_by_one_bytes : c.at_once_bytes) + (i > 0 ? arena : 0);
-    most = std::max(most, there + kRoom + std::max(reading, arena + std::max(c.running_bytes, c.writing_bytes)));
+    most = std::max(most, there + kProcessRoom + std::max(reading, arena + std::max(c.running_bytes, c.writing_bytes)));
   }
   return most;
 }
@@ -75,33 +70,14 @@ const CaseNeeds* PredictNeeds::largest() const {
   return found == cases.end() ? nullptr : &*found;
 }
 
-ResidentBytes resident_bytes() {
-  ResidentBytes bytes;
-  std::ifstream file("/proc/self/status");
-  for (std::string line; std::getline(file, line);) {
-    std::istringstream words(line);
-    std::string name;
-    size_t kib = 0;
-    words >> name >> kib;
-    if (name == "VmRSS:") bytes.now = kib * 1024;
-    if (name == "VmHWM:") bytes.most = kib * 1024;
-  }
-  return bytes;
-}
-
-void give_back_what_is_freed() {
-  mallopt(M_MMAP_THRESHOLD, 1 << 20);  // which malloc else raises to the size of the blocks that it sees
-}
-
 bool must_read_one_by_one(const PredictNeeds& needs, size_t limit_bytes) {
   if (needs.peak(false) <= limit_bytes) return false;
   const size_t least = needs.peak(true);
-  if (least <= limit_bytes + kJitter) return true;
+  if (least <= limit_bytes + kProcessJitter) return true;
   const CaseNeeds* largest = needs.largest();
-  const auto mib = [](size_t bytes) { return (bytes + (1 << 20) - 1) >> 20; };
-  fail(Fault::memory, "--max-ram of ", limit_bytes >> 20, " MiB cannot be kept: at least ", mib(least),
+  fail(Fault::memory, "--max-ram of ", limit_bytes >> 20, " MiB cannot be kept: at least ", mebibytes(least),
        " MiB are needed", largest ? sentence(", for case ", largest->id) : std::string(), " (of them the model ",
-       mib(needs.there + needs.arena), " MiB); give --max-ram ", mib(least),
+       mebibytes(needs.there + needs.arena), " MiB); give --max-ram ", mebibytes(least),
        "M or more, or predict with a model of a smaller patch");
 }
 

@@ -27,14 +27,6 @@ struct PredictNeeds {
   const CaseNeeds* largest() const;  // that decides the peak where sequences are read one by one
 };
 
-// The bytes of this process that are in memory now, and the most so far; 0 where the system does not tell.
-struct ResidentBytes {
-  size_t now = 0, most = 0;
-};
-ResidentBytes resident_bytes();
-// From now on the system gets back what is freed of large blocks, so that sums of them say what is held.
-void give_back_what_is_freed();
-
 // Must the sequences be read one by one so that the peak stays below `limit_bytes`? Throws Error (Fault::memory) with
 // the least that is possible where even that is more.
 bool must_read_one_by_one(const PredictNeeds& needs, size_t limit_bytes);

@@ -78,4 +78,11 @@ TEST(system_memory, says_both_numbers) {
   require_memory("training", 1001 * kMiB, {});
 }
 
+TEST(system_memory, this_process_has_some) {
+  EXPECT_GT(resident_bytes().now, 0u);
+  EXPECT_GE(resident_bytes().most, resident_bytes().now);
+  EXPECT_EQ(mebibytes(kMiB), 1u);
+  EXPECT_EQ(mebibytes(kMiB + 1), 2u);
+}
+
 }  // namespace metvox
