@@ -37,6 +37,39 @@ void check_scratch(const char* op, const View& x, const View& scratch) {
 
 constexpr float kAny = std::numeric_limits<float>::max();
 
+RowSampler row_sampler(const View& image, const View& labels, const AffineSampling& s, const View& out_labels) {
+  const Int3 size = extent_of(labels);
+  RowSampler row{};
+  row.data = image.as<float>();
+  row.seg = labels.as<int8_t>();
+  row.channels = image.shape[0];
+  row.out_channel_stride = out_labels.size();
+  row.count = extent_of(out_labels)[2];
+  for (size_t a = 0; a < 3; ++a) {
+    row.extent[a] = size[a];
+    row.low[a] = std::max<int64_t>(s.low[a], 0);
+    row.high[a] = std::min(s.high[a], size[a]);
+    row.step[a] = static_cast<float>(s.matrix[a][2]);
+  }
+  return row;
+}
+
+// Calls sample(row) of each row of the result.
+template <class F>
+void each_row(RowSampler row, const AffineSampling& s, View out, View out_labels, const F& sample) {
+  const Int3 extent = extent_of(out_labels);
+  for (int64_t z = 0; z < extent[0]; ++z)
+    for (int64_t y = 0; y < extent[1]; ++y) {
+      for (size_t a = 0; a < 3; ++a)
+        row.start[a] = static_cast<float>(s.origin[a] + s.matrix[a][0] * static_cast<double>(z) +
+                                          s.matrix[a][1] * static_cast<double>(y));
+      const int64_t at = (z * extent[1] + y) * extent[2];
+      row.out = out.as<float>() + at;
+      row.out_seg = out_labels.as<int8_t>() + at;
+      sample(row);
+    }
+}
+
 }  // namespace
 
 int64_t augment_scratch(int64_t voxels) { return std::max(voxels, kAugmentSums); }
@@ -46,31 +79,29 @@ void sample_affine(Stream& stream, View image, View labels, const AffineSampling
   check_sample("sample_affine", out, out_labels);
   check(out.shape[0] == image.shape[0], "sample_affine: ", image.shape, " to ", out.shape);
   METVOX_ON_DEVICE(stream, sample_affine(stream, image, labels, s, out, out_labels))
-  const Int3 size = extent_of(image), extent = extent_of(out);
-  RowSampler row{};
-  row.data = image.as<float>();
-  row.seg = labels.as<int8_t>();
-  row.channels = image.shape[0];
-  row.out_channel_stride = out_labels.size();
-  row.count = extent[2];
-  for (size_t a = 0; a < 3; ++a) {
-    row.extent[a] = size[a];
-    row.window_low[a] = s.low[a];
-    row.window_high[a] = s.high[a];
-    row.low[a] = std::max<int64_t>(s.low[a], 0);
-    row.high[a] = std::min(s.high[a], size[a]);
-    row.step[a] = static_cast<float>(s.matrix[a][2]);
-  }
-  for (int64_t z = 0; z < extent[0]; ++z)
-    for (int64_t y = 0; y < extent[1]; ++y) {
-      for (size_t a = 0; a < 3; ++a)
-        row.start[a] = static_cast<float>(s.origin[a] + s.matrix[a][0] * static_cast<double>(z) +
-                                          s.matrix[a][1] * static_cast<double>(y));
-      const int64_t at = (z * extent[1] + y) * extent[2];
-      row.out = out.as<float>() + at;
-      row.out_seg = out_labels.as<int8_t>() + at;
-      METVOX_ISA_CALL(sample_row)(row);
-    }
+  each_row(row_sampler(image, labels, s, out_labels), s, out, out_labels, [](const RowSampler& row) {
+    METVOX_ISA_CALL(sample_row)(row);
+  });
+}
+
+void spline_filter(Stream& stream, View image) {
+  check(image.dtype == DType::f32 && image.shape.rank() == 4 && image.size() > 0, "spline_filter: image ", image.shape);
+  check(volume(extent_of(image)) <= std::numeric_limits<int32_t>::max(), "spline_filter: image ", image.shape);
+  METVOX_ON_DEVICE(stream, spline_filter(stream, image))
+  int64_t inner = 1;
+  for (int axis = 3; axis > 0; inner *= image.shape[axis--])
+    if (const int64_t n = image.shape[axis]; n > 1)
+      METVOX_ISA_CALL(spline_lines)(image.as<float>(), image.size() / (n * inner), n, inner);
+}
+
+void sample_spline(Stream& stream, View image, View labels, const AffineSampling& s, View out, View out_labels) {
+  check_sample("sample_spline", image, labels);
+  check_sample("sample_spline", out, out_labels);
+  check(out.shape[0] == image.shape[0], "sample_spline: ", image.shape, " to ", out.shape);
+  METVOX_ON_DEVICE(stream, sample_spline(stream, image, labels, s, out, out_labels))
+  each_row(row_sampler(image, labels, s, out_labels), s, out, out_labels, [](const RowSampler& row) {
+    METVOX_ISA_CALL(sample_spline_row)(row);
+  });
 }
 
 void copy_box(Stream& stream, View image, View labels, const Int3& first, View out, View out_labels) {
@@ -102,18 +133,22 @@ void copy_box(Stream& stream, View image, View labels, const Int3& first, View o
 void add_noise(Stream& stream, View image, float sigma, uint64_t key) {
   check(image.dtype == DType::f32 && image.shape.rank() == 4, "add_noise: image ", image.shape);
   METVOX_ON_DEVICE(stream, add_noise(stream, image, sigma, key))
-  METVOX_ISA_CALL(add_noise)(image.as<float>(), image.shape[0], volume(extent_of(image)), sigma, key);
+  const int64_t voxels = volume(extent_of(image));
+  for (int64_t c = 0; c < image.shape[0]; ++c)
+    METVOX_ISA_CALL(add_noise)(image.as<float>() + c * voxels, voxels, sigma, key + static_cast<uint64_t>(c));
 }
 
-void blur_axis(Stream& stream, View x, int axis, const std::vector<float>& taps, View scratch) {
+void blur_axis(Stream& stream, View x, int axis, const std::vector<float>& taps, Edge edge, View scratch) {
   check_scratch("blur_axis", x, scratch);
   const int64_t half = static_cast<int64_t>(taps.size()) / 2, n = x.shape[axis];
-  check(taps.size() % 2 == 1 && taps.size() <= kMostTaps && half < n, "blur_axis: ", taps.size(), " taps along ", n);
-  METVOX_ON_DEVICE(stream, blur_axis(stream, x, axis, taps, scratch))
+  const bool symmetric = edge == Edge::symmetric;
+  check(taps.size() % 2 == 1 && taps.size() <= kMostTaps && (symmetric || half < n), "blur_axis: ", taps.size(),
+        " taps along ", n);
+  METVOX_ON_DEVICE(stream, blur_axis(stream, x, axis, taps, edge, scratch))
   float *data = x.as<float>(), *out = scratch.as<float>();
   const int64_t inner = axis == 1 ? x.shape[2] : x.shape[1] * x.shape[2];
-  if (axis == 2) METVOX_ISA_CALL(filter_rows)(data, out, x.size() / n, n, taps.data(), half);
-  else METVOX_ISA_CALL(filter_axis)(data, out, x.size() / (n * inner), n, inner, taps.data(), half);
+  if (axis == 2) METVOX_ISA_CALL(filter_rows)(data, out, x.size() / n, n, taps.data(), half, symmetric);
+  else METVOX_ISA_CALL(filter_axis)(data, out, x.size() / (n * inner), n, inner, taps.data(), half, symmetric);
   std::copy_n(out, x.size(), data);
 }
 
@@ -219,6 +254,22 @@ void lower_resolution(Stream& stream, View x, const Int3& small, View scratch) {
   METVOX_ON_DEVICE(stream, lower_resolution(stream, x, small, scratch))
   const auto tables = [&](size_t a) { return ZoomTables(axis_zoom(extent[a], small[a])); };
   zoom_rows(x.as<float>(), extent, {tables(0), tables(1), tables(2)}, scratch.as<float>());
+}
+
+void take_nearest(Stream& stream, View x, View small) {
+  check_channel("take_nearest", x);
+  check_channel("take_nearest", small);
+  const Int3 extent = extent_of(x), few = extent_of(small);
+  for (size_t a = 0; a < 3; ++a) check(few[a] <= extent[a], "take_nearest: ", small.shape, " of ", x.shape);
+  METVOX_ON_DEVICE(stream, take_nearest(stream, x, small))
+  const std::array<AxisZoom, 3> zoom{axis_zoom(extent[0], few[0]), axis_zoom(extent[1], few[1]),
+                                     axis_zoom(extent[2], few[2])};
+  float* to = small.as<float>();
+  for (int64_t z = 0; z < few[0]; ++z)
+    for (int64_t y = 0; y < few[1]; ++y) {
+      const int64_t row = int64_t{zoom_source(zoom[0], z)} * extent[1] + zoom_source(zoom[1], y);
+      for (int64_t i = 0; i < few[2]; ++i) *to++ = x.as<float>()[row * extent[2] + zoom_source(zoom[2], i)];
+    }
 }
 
 void mirror(Stream& stream, View x, const std::array<bool, 3>& axes) {

@@ -92,7 +92,7 @@ void sample_labels(const RowSampler& r, const Corners& k, int64_t count, int8_t*
   }
 }
 
-// A voxel at the edge: each corner is inside the case, outside it but in the window, or nowhere.
+// A voxel at the edge: each corner is inside window and case, or nowhere.
 void sample_checked(const RowSampler& r, int64_t i) {
   float fraction[3];
   int64_t low[3];
@@ -107,13 +107,10 @@ void sample_checked(const RowSampler& r, int64_t i) {
   corner_weights(fraction[0], fraction[1], fraction[2], weight);
   for (int j = 0; j < 8; ++j) {
     const int64_t p[3] = {low[0] + (j >> 2 & 1), low[1] + (j >> 1 & 1), low[2] + (j & 1)};
-    bool in_case = true, in_window = true;
-    for (int axis = 0; axis < 3; ++axis) {
-      in_case = in_case && p[axis] >= r.low[axis] && p[axis] < r.high[axis];
-      in_window = in_window && p[axis] >= r.window_low[axis] && p[axis] < r.window_high[axis];
-    }
+    bool in_case = true;
+    for (int axis = 0; axis < 3; ++axis) in_case = in_case && p[axis] >= r.low[axis] && p[axis] < r.high[axis];
     at[j] = in_case ? (p[0] * r.extent[1] + p[1]) * r.extent[2] + p[2] : -1;
-    label[j] = in_case ? r.seg[at[j]] : in_window ? -1 : kNoLabel;
+    label[j] = in_case ? r.seg[at[j]] : -1;
   }
   const int64_t size = r.extent[0] * r.extent[1] * r.extent[2];
   for (int64_t c = 0; c < r.channels; ++c) {

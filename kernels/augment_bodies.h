@@ -109,15 +109,15 @@ static METVOX_HD inline void corner_weights(float z, float y, float x, float wei
   for (int i = 0; i < 8; ++i) weight[i] = (i & 4 ? z : 1 - z) * (i & 2 ? y : 1 - y) * (i & 1 ? x : 1 - x);
 }
 
-// The label of the largest summed weight; of equal ones the lowest. kNoLabel corners have no say; -1 where all are.
-constexpr int kNoLabel = -128;
-static METVOX_HD inline int8_t vote(const int label[8], const float weight[8]) {
+// The label of the largest summed weight; of equal ones `preferred`, else the lowest.
+static METVOX_HD inline int8_t vote(const int label[8], const float weight[8], int preferred = -1) {
   int best = -1;
   float best_weight = -1;
   for (int i = 0; i < 8; ++i) {
     float sum = 0;
     for (int j = 0; j < 8; ++j) sum += label[j] == label[i] ? weight[j] : 0.0f;
-    if (label[i] != kNoLabel && (sum > best_weight || (sum == best_weight && label[i] < best))) {
+    const bool tie_won = sum == best_weight && best != preferred && (label[i] == preferred || label[i] < best);
+    if (sum > best_weight || tie_won) {
       best = label[i];
       best_weight = sum;
     }
@@ -125,10 +125,60 @@ static METVOX_HD inline int8_t vote(const int label[8], const float weight[8]) {
   return static_cast<int8_t>(best);
 }
 
+// The corner nearest to the point, the upper one where it lies halfway.
+static METVOX_HD inline int nearest_corner(float z, float y, float x) {
+  return (z >= 0.5f ? 4 : 0) + (y >= 0.5f ? 2 : 0) + (x >= 0.5f ? 1 : 0);
+}
+
 // ---- separable filters ----
 
 // Index of voxel i of an axis whose edges are mirrors.
 static METVOX_HD inline int64_t reflect(int64_t i, int64_t n) { return i < 0 ? -i : i >= n ? 2 * n - 2 - i : i; }
+// The same where the mirrors stand behind the outermost voxels (Edge::symmetric).
+static METVOX_HD inline int64_t beyond(int64_t i, int64_t n, bool symmetric) {
+  if (i >= 0 && i < n) return i;
+  if (!symmetric) return reflect(i, n);
+  const int64_t r = i < 0 ? (-1 - i) % (2 * n) : i % (2 * n);
+  return r < n ? r : 2 * n - 1 - r;
+}
+
+// ---- cubic B-splines through n voxels whose edges are mirrors (M. Unser, Splines: a perfect fit, 1999) ----
+
+// Of the line x[0], x[step], ... to coefficients, in place: a recursion down the line and another one back.
+constexpr float kSplinePole = -0.267949192f, kSplineGain = 6;
+static METVOX_HD inline float spline_first(const float* x, int64_t n, int64_t step) {
+  constexpr int64_t kHorizon = 24;  // powers of the pole below 2^-45
+  float power = kSplinePole, sum = x[0], last_power = 0;
+  if (n <= kHorizon) {
+    last_power = 1;
+    for (int64_t k = 1; k < n; ++k) last_power *= kSplinePole;
+    sum += last_power * x[(n - 1) * step];
+  }
+  for (int64_t k = 1; k < n - 1 && k < kHorizon; ++k) {
+    sum += power * (x[k * step] + last_power * x[(n - 1 - k) * step]);
+    power *= kSplinePole;
+  }
+  return kSplineGain * sum / (1 - last_power * last_power);
+}
+static METVOX_HD inline float spline_last(float before, float last) {
+  return kSplinePole / (kSplinePole * kSplinePole - 1) * (last + kSplinePole * before);
+}
+
+// The four coefficients about a place within [0, n - 1], and their weights; between at[1] and at[2] it lies `fraction`
+// of the way.
+struct SplinePlace {
+  int32_t at[4];
+  float weight[4], fraction;
+};
+static METVOX_HD inline SplinePlace spline_place(float place, int32_t n) {
+  if (n == 1) return {{0, 0, 0, 0}, {0, 1, 0, 0}, 0};
+  int32_t low = static_cast<int32_t>(place);
+  if (low > n - 2) low = n - 2;
+  const float t = place - static_cast<float>(low), u = 1 - t;
+  return {{low > 0 ? low - 1 : 1, low, low + 1, low + 2 < n ? low + 2 : n - 2},
+          {u * u * u / 6, (4 - 6 * t * t + 3 * t * t * t) / 6, (4 - 6 * u * u + 3 * u * u * u) / 6, t * t * t / 6},
+          t};
+}
 
 // An axis of n voxels on its way down to `small` by the nearest voxel, and up again linearly.
 struct AxisZoom {

@@ -60,7 +60,7 @@ void power(float* x, int64_t n, float min, float inverse_range, float exponent) 
 }
 
 // Run by run of the field, so that the compiler can make vectors of it.
-void add_noise(float* x, int64_t channels, int64_t n, float sigma, uint64_t key) {
+void add_noise(float* x, int64_t n, float sigma, uint64_t key) {
   uint32_t word[4][kNoiseRun];
   float noise[4 * kNoiseRun];
   for (int64_t first = 0; first < n; first += 4 * kNoiseRun) {
@@ -74,37 +74,36 @@ void add_noise(float* x, int64_t channels, int64_t n, float sigma, uint64_t key)
         two_normals(word[2 * half][l], word[2 * half + 1][l], sigma, noise + 2 * half * kNoiseRun + l,
                     noise + (2 * half + 1) * kNoiseRun + l);
     const int64_t count = n - first < 4 * kNoiseRun ? n - first : 4 * kNoiseRun;
-    for (int64_t c = 0; c < channels; ++c) {
-      float* row = x + c * n + first;
-      for (int64_t i = 0; i < count; ++i) row[i] += noise[i];
-    }
+    for (int64_t i = 0; i < count; ++i) x[first + i] += noise[i];
   }
 }
 
-void filter_rows(const float* x, float* out, int64_t rows, int64_t n, const float* taps, int64_t half) {
+void filter_rows(const float* x, float* out, int64_t rows, int64_t n, const float* taps, int64_t half, bool symmetric) {
+  const auto at = [&](int64_t i) { return x[beyond(i, n, symmetric)]; };
   for (int64_t r = 0; r < rows; ++r, x += n, out += n) {
     for (int64_t i = 0; i < n; ++i) out[i] = taps[half] * x[i];
     for (int64_t t = 1; t <= half; ++t) {
       const float tap = taps[half - t];
       for (int64_t i = t; i < n - t; ++i) out[i] += tap * (x[i - t] + x[i + t]);
-      for (int64_t i = 0; i < t; ++i) {
-        out[i] += tap * (x[reflect(i - t, n)] + x[reflect(i + t, n)]);
+      for (int64_t i = 0; i < t && i < n; ++i) {
+        out[i] += tap * (at(i - t) + at(i + t));
         const int64_t j = n - 1 - i;
-        if (j >= t) out[j] += tap * (x[reflect(j - t, n)] + x[reflect(j + t, n)]);
+        if (j >= t) out[j] += tap * (at(j - t) + at(j + t));
       }
     }
   }
 }
 
-void filter_axis(const float* x, float* out, int64_t outer, int64_t n, int64_t inner, const float* taps, int64_t half) {
+void filter_axis(const float* x, float* out, int64_t outer, int64_t n, int64_t inner, const float* taps, int64_t half,
+                 bool symmetric) {
   for (int64_t o = 0; o < outer; ++o)
     for (int64_t i = 0; i < n; ++i) {
       const float* block = x + o * n * inner;
       float* row = out + (o * n + i) * inner;
       for (int64_t k = 0; k < inner; ++k) row[k] = taps[half] * block[i * inner + k];
       for (int64_t t = 1; t <= half; ++t) {
-        const float* before = block + reflect(i - t, n) * inner;
-        const float* after = block + reflect(i + t, n) * inner;
+        const float* before = block + beyond(i - t, n, symmetric) * inner;
+        const float* after = block + beyond(i + t, n, symmetric) * inner;
         for (int64_t k = 0; k < inner; ++k) row[k] += taps[half - t] * (before[k] + after[k]);
       }
     }

@@ -10,13 +10,12 @@
 namespace metvox {
 
 // One row of an affine sampling. Voxel i of the row reads the case at start + i step, axes (z, y, x); corners outside
-// [low, high) read 0. Weights are computed for all channels at once.
+// [low, high) read 0, labels -1. Weights are computed for all channels at once.
 struct RowSampler {
-  const float* data;                      // (C, z, y, x)
-  const int8_t* seg;                      // (z, y, x)
-  int64_t channels, extent[3];            // of the case
-  int64_t low[3], high[3];                // window and case
-  int64_t window_low[3], window_high[3];  // window: outside the case, but inside this, a label reads -1
+  const float* data;            // (C, z, y, x)
+  const int8_t* seg;            // (z, y, x)
+  int64_t channels, extent[3];  // of the case
+  int64_t low[3], high[3];      // window and case
   float start[3], step[3];
   float* out;  // voxel 0 of the row in channel 0
   int64_t out_channel_stride;
@@ -30,13 +29,18 @@ METVOX_ISA_DECLARE(
     void scale_and_clip(float* x, int64_t n, float factor, float shift, float low, float high);
     // x = ((x - min) inverse_range)^exponent
     void power(float* x, int64_t n, float min, float inverse_range, float exponent);
-    // Adds sigma times normal number i of the field `key` to x[c][i] of every channel.
-    void add_noise(float* x, int64_t channels, int64_t n, float sigma, uint64_t key);
-    // Rows of n filtered by symmetric taps, edges reflected: out[i] = sum_t taps[t] x[reflect(i + t - half)], half < n.
-    void filter_rows(const float* x, float* out, int64_t rows, int64_t n, const float* taps, int64_t half);
+    // Adds sigma times normal number i of the field `key` to x[i].
+    void add_noise(float* x, int64_t n, float sigma, uint64_t key);
+    // Rows of n filtered by symmetric taps: out[i] = sum_t taps[t] x[beyond(i + t - half, n, symmetric)].
+    void filter_rows(const float* x, float* out, int64_t rows, int64_t n, const float* taps, int64_t half,
+                     bool symmetric);
     // The same along the middle axis of (outer, n, inner).
     void filter_axis(const float* x, float* out, int64_t outer, int64_t n, int64_t inner, const float* taps,
-                     int64_t half);
+                     int64_t half, bool symmetric);
+    // Lines along the middle axis of (outer, n, inner), n > 1, to coefficients of splines.
+    void spline_lines(float* x, int64_t outer, int64_t n, int64_t inner);
+    // The same of splines, whose coefficients the case's data are; 0 and -1 beyond the centres of low and high - 1.
+    void sample_spline_row(const RowSampler& row);
     // out[i] = a[i] + weight (b[i] - a[i])
     void blend(const float* a, const float* b, float weight, float* out, int64_t n);
     // out[i] = x[at[i]] + weight[i] (x[at[i] + next[i]] - x[at[i]])

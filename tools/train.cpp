@@ -5,6 +5,7 @@
 #include "layers/named.h"
 #include "segmentation/data/system_memory.h"
 #include "segmentation/training/trainer.h"
+#include "tools/byte_size.h"
 #include "tools/cli.h"
 #include "tools/progress.h"
 
@@ -13,7 +14,8 @@ namespace {
 
 TrainRequest parse_request(CommandLine& line, bool* go_on) {
   TrainRequest r;
-  std::string group_by = "patient", loss = "auto", new_channels = "refuse";
+  std::optional<ByteSize> max_ram;
+  std::string group_by = "patient", loss = "auto", new_channels = "refuse", augmentation = "bg2";
   line.positional("PREPROCESSED", r.preprocessed, "folder that `metvox preprocess` wrote");
   line.option("fold,f", r.fold, "K",
               "0 to 4, or all: train and validate on every case; a number beyond: a random 80:20 split");
@@ -26,6 +28,9 @@ TrainRequest parse_request(CommandLine& line, bool* go_on) {
   line.option("iterations", r.iterations, "N", "training batches an epoch");
   line.option("val-iterations", r.val_iterations, "N", "validation batches an epoch");
   line.option("lr", r.lr, "X", "initial learning rate, instead of the network's own");
+  line.choice("augmentation", augmentation, {"bg1", "bg2"},
+              "transforms of nnU-Net up to 2.3 (batchgenerators: cubic splines) or of today's "
+              "(batchgeneratorsv2)");
   line.option("save-every", r.save_every, "N", "epochs between two checkpoint_latest");
   line.option("out,o", r.results, "RESULTS", "where the model folder goes", Need::required);
   line.option("pretrained", r.pretrained, "FILE",
@@ -39,6 +44,7 @@ TrainRequest parse_request(CommandLine& line, bool* go_on) {
       "save-probabilities", r.save_probabilities,
       "write the probabilities of the validation cases, which find-best averages; with --resume a finished fold "
       "is only validated again");
+  line.option("max-ram", max_ram, "SIZE", "keep the process below this much memory, such as 4G; same result, slower");
   line.option("profile", r.profile, "write profile.csv and trace.json (for Perfetto) of one step, layer by layer");
   line.choice("group-by", group_by, {"patient", "none"}, "keep the time points of one patient in one fold");
   line.common({Common::device, Common::engine, Common::precision, Common::seed, Common::threads, Common::json,
@@ -57,9 +63,17 @@ TrainRequest parse_request(CommandLine& line, bool* go_on) {
     fail(Fault::usage, "--pretrained-channels is about the checkpoint of --pretrained, which is missing");
   if (new_channels != "refuse") r.new_channels = new_channels_from(new_channels);
   r.loss = loss == "auto" ? "" : loss;
+  r.augmentation = augmentation_from(augmentation);
   if (line.given("group-by")) r.group_by = group_by_from(group_by);
   r.seed = line.values().seed;
   r.target = line.target(line.values().engine, find_network(r.network).defaults.precision);
+  if (max_ram && !r.target.device.is_cpu())
+    fail(Fault::usage, "--max-ram bounds training on the CPU, not on ", name_of(r.target.device));
+  if (max_ram) {
+    give_back_what_is_freed();
+    r.max_bytes = max_ram->bytes;
+    r.taken_bytes = resident_bytes().now;
+  }
   return r;
 }
 
@@ -75,6 +89,8 @@ Json to_json(const TrainMemory& m) {
           {"loader_bytes", m.loader},
           {"cases_bytes", m.cases},
           {"cases_resident", m.cases_resident},
+          {"cases_at_once_bytes", m.cases_at_once},
+          {"workers", m.workers},
           {"training_bytes", m.training()},
           {"final_validation_bytes", m.final_validation},
           {"total_bytes", std::max(m.training(), m.final_validation)}};
@@ -92,8 +108,9 @@ void print_memory(const TrainMemory& m) {
   row("optimizer", m.learner.optimizer, "");
   row("packed copies", m.learner.packed, "of the weights, in the engine's layout");
   if (m.learner.input) row("input", m.learner.input, "the next batch, while a step is made");
-  row("loader", m.loader, "batches ahead, and a patch for each worker");
+  row("loader", m.loader, sentence("batches ahead, and a patch for each of ", m.workers, " workers").c_str());
   row("cases", m.cases, m.cases_resident ? "mapped files" : "mapped files, not counted: read from disk as needed");
+  if (m.cases_at_once) row("  at once", m.cases_at_once, "of them, in memory while batches are made");
   row("training", m.training(), "");
   row("final validation", m.final_validation, "predictor and largest case, after the rest is given back");
   row("total", std::max(m.training(), m.final_validation), "the larger of the two");

@@ -1,167 +1,35 @@
 // SPDX-License-Identifier: Apache-2.0
-// Augmentation on the GPU, a thread a voxel: neighbours in a row are neighbours in a warp. Statistics of a channel stay
-// on the device: blocks leave their sums in scratch, and every block of the kernel that needs them adds them up again,
-// in the same order. Not yet run on hardware.
+// Augmentation on the GPU: values that change, a thread a voxel: neighbours in a row are neighbours in a warp.
+// Statistics of a channel stay on the device: blocks leave their sums in scratch, and every block of the kernel that
+// needs them adds them up again, in the same order. Not yet run on hardware.
 #include "kernels/cuda/augment.h"
 
 #include "kernels/augment_bodies.h"
+#include "kernels/cuda/augment_box.h"
 #include "kernels/cuda/for_each.h"
 
 namespace metvox::METVOX_KERNEL_NS {
 namespace {
 
-// ---- voxels that move ----
-
-// Extents of a volume (z, y, x) of fewer than 2^31 voxels, whose indices a GPU divides faster than those of 64 bits.
-struct Box {
-  int32_t extent[3];
-
-  METVOX_HD int32_t voxels() const { return extent[0] * extent[1] * extent[2]; }
-  METVOX_HD int32_t index(int32_t z, int32_t y, int32_t x) const { return (z * extent[1] + y) * extent[2] + x; }
-  METVOX_HD void place(int64_t i, int32_t& z, int32_t& y, int32_t& x) const {
-    const int32_t at = static_cast<int32_t>(i), row = at / extent[2];
-    x = at - row * extent[2];
-    z = row / extent[1];
-    y = row - z * extent[1];
-  }
-};
-
-Box box_of(const View& v) {
-  const int last = v.shape.rank() - 1;
-  return {static_cast<int32_t>(v.shape[last - 2]), static_cast<int32_t>(v.shape[last - 1]),
-          static_cast<int32_t>(v.shape[last])};
-}
-
-struct Sample {
-  const float* image;
-  const int8_t* labels;
-  Box box;
-};
-Sample sample_of(const View& image, const View& labels) {
-  return {image.as<float>(), labels.as<int8_t>(), box_of(labels)};
-}
-
-struct SampleAffineBody {
-  Sample from;
-  int32_t channels;
-  double origin[3], along_z[3], along_y[3];
-  float along_x[3];
-  int32_t low[3], high[3];  // the window
-  Box box;                  // the result's
-  float* out;
-  int8_t* out_labels;
-
-  METVOX_HD void operator()(int64_t i) const {
-    int32_t place[3], corner[3];
-    float fraction[3];
-    box.place(i, place[0], place[1], place[2]);
-#pragma unroll
-    for (int a = 0; a < 3; ++a) {
-      const float start = static_cast<float>(origin[a] + along_z[a] * place[0] + along_y[a] * place[1]);
-      const float at = start + static_cast<float>(place[2]) * along_x[a];
-      const float down = floorf(at);
-      corner[a] = static_cast<int32_t>(down);
-      fraction[a] = at - down;
-    }
-    float weight[8];
-    corner_weights(fraction[0], fraction[1], fraction[2], weight);
-    int32_t index[8];  // -1 outside
-    int label[8];
-    bool same = true;
-#pragma unroll
-    for (int j = 0; j < 8; ++j) {
-      read_corner(corner[0] + (j >> 2 & 1), corner[1] + (j >> 1 & 1), corner[2] + (j & 1), index[j], label[j]);
-      same = same && label[j] == label[0];
-    }
-    out_labels[i] = !same ? vote(label, weight) : label[0] == kNoLabel ? int8_t{-1} : static_cast<int8_t>(label[0]);
-    for (int32_t c = 0; c < channels; ++c) {
-      const float* channel = from.image + int64_t{c} * from.box.voxels();
-      float sum = 0;
-#pragma unroll
-      for (int j = 0; j < 8; ++j)
-        if (index[j] >= 0) sum += weight[j] * channel[index[j]];
-      out[int64_t{c} * box.voxels() + i] = sum;
-    }
-  }
-
-  METVOX_HD void read_corner(int32_t z, int32_t y, int32_t x, int32_t& index, int& label) const {
-    const int32_t p[3] = {z, y, x};
-    bool in_window = true, in_source = true;
-#pragma unroll
-    for (int a = 0; a < 3; ++a) {
-      in_window = in_window && p[a] >= low[a] && p[a] < high[a];
-      in_source = in_source && p[a] >= 0 && p[a] < from.box.extent[a];
-    }
-    index = in_window && in_source ? from.box.index(z, y, x) : -1;
-    label = !in_window ? kNoLabel : in_source ? from.labels[index] : -1;
-  }
-};
-
-struct CopyBoxBody {
-  Sample from;
-  int32_t channels, first[3];
-  Box box;
-  float* out;
-  int8_t* out_labels;
-
-  METVOX_HD void operator()(int64_t i) const {
-    int32_t p[3];
-    box.place(i, p[0], p[1], p[2]);
-    bool inside = true;
-#pragma unroll
-    for (int a = 0; a < 3; ++a) {
-      p[a] += first[a];
-      inside = inside && p[a] >= 0 && p[a] < from.box.extent[a];
-    }
-    const int32_t at = inside ? from.box.index(p[0], p[1], p[2]) : 0;
-    out_labels[i] = inside ? from.labels[at] : int8_t{-1};
-    for (int32_t c = 0; c < channels; ++c)
-      out[int64_t{c} * box.voxels() + i] = inside ? from.image[int64_t{c} * from.box.voxels() + at] : 0.f;
-  }
-};
-
-template <class T>
-struct MirrorBody {
-  T* x;
-  Box box;
-  bool flip[3];
-
-  METVOX_HD void operator()(int64_t i) const {
-    int32_t p[3];
-    box.place(i, p[0], p[1], p[2]);
-#pragma unroll
-    for (int a = 0; a < 3; ++a)
-      if (flip[a]) p[a] = box.extent[a] - 1 - p[a];
-    const int32_t other = box.index(p[0], p[1], p[2]);
-    if (i >= other) return;  // the pair is the other's, or its own mirror image
-    const T kept = x[i];
-    x[i] = x[other];
-    x[other] = kept;
-  }
-};
-
-// ---- values that change ----
-
-// A thread a Philox block: four voxels, kNoiseRun apart.
+// A thread a Philox block of a channel's field: four voxels, kNoiseRun apart.
 struct NoiseBody {
   float* image;
-  int64_t channels, voxels;
+  int64_t blocks, voxels;  // of a channel
   float sigma;
   uint64_t key;
 
-  METVOX_HD void operator()(int64_t block) const {
+  METVOX_HD void operator()(int64_t i) const {
+    const int64_t c = i / blocks, block = i - c * blocks;
     uint32_t word[4];
-    noise_words(static_cast<uint64_t>(block), key, word);
+    noise_words(static_cast<uint64_t>(block), key + static_cast<uint64_t>(c), word);
     float noise[4];
     two_normals(word[0], word[1], sigma, &noise[0], &noise[1]);
     two_normals(word[2], word[3], sigma, &noise[2], &noise[3]);
     const int64_t first = block / kNoiseRun * 4 * kNoiseRun + block % kNoiseRun;
-    for (int64_t c = 0; c < channels; ++c) {
 #pragma unroll
-      for (int j = 0; j < 4; ++j) {
-        const int64_t i = first + j * kNoiseRun;
-        if (i < voxels) image[c * voxels + i] += noise[j];
-      }
+    for (int j = 0; j < 4; ++j) {
+      const int64_t at = first + j * kNoiseRun;
+      if (at < voxels) image[c * voxels + at] += noise[j];
     }
   }
 };
@@ -171,6 +39,7 @@ struct BlurBody {
   float* y;
   int64_t extent, step;  // of the axis; the distance of its neighbours in memory
   int32_t half;
+  bool symmetric;
   float tap[kMostTaps / 2 + 1];  // by distance
 
   METVOX_HD void operator()(int64_t i) const {
@@ -179,7 +48,8 @@ struct BlurBody {
 #pragma unroll  // lest the taps leave constant memory
     for (int32_t t = 1; t <= static_cast<int32_t>(kMostTaps / 2); ++t)
       if (t <= half)
-        sum += tap[t] * (x[base + reflect(at - t, extent) * step] + x[base + reflect(at + t, extent) * step]);
+        sum += tap[t] * (x[base + beyond(at - t, extent, symmetric) * step] +
+                         x[base + beyond(at + t, extent, symmetric) * step]);
     y[i] = sum;
   }
 };
@@ -220,6 +90,18 @@ struct LowerResolutionBody {
     to[i] = blend(of_z[0], of_z[1], weight[0]);
   }
   METVOX_HD static float blend(float a, float b, float weight) { return a + weight * (b - a); }
+};
+
+struct TakeNearestBody {
+  const float* from;
+  float* to;
+  Box box, small;
+  AxisZoom zoom[3];
+  METVOX_HD void operator()(int64_t i) const {
+    int32_t p[3];
+    small.place(i, p[0], p[1], p[2]);
+    to[i] = from[box.index(zoom_source(zoom[0], p[0]), zoom_source(zoom[1], p[1]), zoom_source(zoom[2], p[2]))];
+  }
 };
 
 struct MaskBody {
@@ -341,42 +223,23 @@ Sums* sums_in(const View& scratch) { return static_cast<Sums*>(scratch.data); }
 
 }  // namespace
 
-void sample_affine(Stream& stream, View image, View labels, const AffineSampling& s, View out, View out_labels) {
-  SampleAffineBody body{};
-  body.from = sample_of(image, labels);
-  body.channels = static_cast<int32_t>(image.shape[0]);
-  for (size_t a = 0; a < 3; ++a) {
-    body.origin[a] = s.origin[a];
-    body.along_z[a] = s.matrix[a][0];
-    body.along_y[a] = s.matrix[a][1];
-    body.along_x[a] = static_cast<float>(s.matrix[a][2]);
-    body.low[a] = static_cast<int32_t>(s.low[a]);
-    body.high[a] = static_cast<int32_t>(s.high[a]);
-  }
-  body.box = box_of(out_labels);
-  body.out = out.as<float>();
-  body.out_labels = out_labels.as<int8_t>();
-  for_each(stream, out_labels.size(), body);
-}
-
-void copy_box(Stream& stream, View image, View labels, const Int3& first, View out, View out_labels) {
-  CopyBoxBody body{
-      sample_of(image, labels), static_cast<int32_t>(image.shape[0]), {}, box_of(out_labels), out.as<float>(),
-      out_labels.as<int8_t>()};
-  for (size_t a = 0; a < 3; ++a) body.first[a] = static_cast<int32_t>(first[a]);
-  for_each(stream, out_labels.size(), body);
-}
-
 void add_noise(Stream& stream, View image, float sigma, uint64_t key) {
   const int64_t voxels = int64_t{box_of(image).voxels()}, runs = (voxels + 4 * kNoiseRun - 1) / (4 * kNoiseRun);
-  for_each(stream, runs * kNoiseRun, NoiseBody{image.as<float>(), image.shape[0], voxels, sigma, key});
+  for_each(stream, image.shape[0] * runs * kNoiseRun,
+           NoiseBody{image.as<float>(), runs * kNoiseRun, voxels, sigma, key});
 }
 
-void blur_axis(Stream& stream, View x, int axis, const std::vector<float>& taps, View scratch) {
+void blur_axis(Stream& stream, View x, int axis, const std::vector<float>& taps, Edge edge, View scratch) {
   const View y = like(x, scratch);
   int64_t step = 1;
   for (int a = 2; a > axis; --a) step *= x.shape[a];
-  BlurBody body{x.as<float>(), y.as<float>(), x.shape[axis], step, static_cast<int32_t>(taps.size() / 2), {}};
+  BlurBody body{x.as<float>(),
+                y.as<float>(),
+                x.shape[axis],
+                step,
+                static_cast<int32_t>(taps.size() / 2),
+                edge == Edge::symmetric,
+                {}};
   for (int32_t t = 0; t <= body.half; ++t) body.tap[t] = taps[static_cast<size_t>(body.half - t)];
   for_each(stream, x.size(), body);
   transfer(stream, y, x);
@@ -410,12 +273,10 @@ void lower_resolution(Stream& stream, View x, const Int3& small, View scratch) {
            LowerResolutionBody{whole.as<float>(), x.as<float>(), box_of(x), {zoom(0), zoom(1), zoom(2)}});
 }
 
-void mirror(Stream& stream, View x, const std::array<bool, 3>& axes) {
-  const auto run = [&]<class T>(T* data) {
-    for_each(stream, x.size(), MirrorBody<T>{data, box_of(x), {axes[0], axes[1], axes[2]}});
-  };
-  if (x.dtype == DType::i8) run(x.as<int8_t>());
-  else run(x.as<float>());
+void take_nearest(Stream& stream, View x, View small) {
+  const auto zoom = [&](int a) { return axis_zoom(x.shape[a], small.shape[a]); };
+  for_each(stream, small.size(),
+           TakeNearestBody{x.as<float>(), small.as<float>(), box_of(x), box_of(small), {zoom(0), zoom(1), zoom(2)}});
 }
 
 void mask_outside(Stream& stream, View labels, View x) {

@@ -39,19 +39,27 @@ PatchGeometry patch_geometry(const Int3& patch) {
   return g;
 }
 
+Augmentation augmentation_from(const std::string& name) {
+  for (const Augmentation rules : {Augmentation::bg1, Augmentation::bg2})
+    if (name == name_of(rules)) return rules;
+  fail(Fault::usage, "augmentation is bg1 or bg2, not \"", name, '"');
+}
+
+const char* name_of(Augmentation augmentation) { return augmentation == Augmentation::bg1 ? "bg1" : "bg2"; }
+
 std::vector<Transform> training_transforms(const PatchGeometry& geometry, const std::vector<bool>& masked,
-                                           int64_t previous_labels) {
+                                           int64_t previous_labels, Augmentation rules) {
   const auto inverted_gamma = [](bool inverted) {
     return [inverted](Patch& p, Random& r) { Gamma::draw(r, p.channels, inverted).apply(p); };
   };
   std::vector<Transform> list{
-      {"spatial", 1, [geometry](Patch& p, Random& r) { Spatial::draw(r, geometry).apply(p); }},
+      {"spatial", 1, [=](Patch& p, Random& r) { Spatial::draw(r, geometry, rules).apply(p); }},
       {"noise", 0.1, [](Patch& p, Random& r) { Noise::draw(r).apply(p); }},
-      {"blur", 0.2, [](Patch& p, Random& r) { Blur::draw(r, p.channels).apply(p); }},
-      {"brightness", 0.15, [](Patch& p, Random& r) { Brightness::draw(r, p.channels).apply(p); }},
+      {"blur", 0.2, [=](Patch& p, Random& r) { Blur::draw(r, p.channels, rules).apply(p); }},
+      {"brightness", 0.15, [=](Patch& p, Random& r) { Brightness::draw(r, p.channels, rules).apply(p); }},
       {"contrast", 0.15, [](Patch& p, Random& r) { Contrast::draw(r, p.channels).apply(p); }},
       {"low resolution", 0.25,
-       [flat = geometry.in_plane](Patch& p, Random& r) { LowResolution::draw(r, p.channels, flat).apply(p); }},
+       [=](Patch& p, Random& r) { LowResolution::draw(r, p.channels, geometry.in_plane, rules).apply(p); }},
       {"inverted gamma", 0.1, inverted_gamma(true)},
       {"gamma", 0.3, inverted_gamma(false)},
       {"mirror", 1, [](Patch& p, Random& r) { Mirror::draw(r).apply(p); }},

@@ -27,10 +27,17 @@ struct PatchGeometry {
 };
 PatchGeometry patch_geometry(const Int3& patch);
 
-// The list of nnU-Net 2.8.1 (nnUNetTrainer.get_training_transforms). masked[c]: channel c is 0 where the label is -1
+// Whose transforms: bg1 is batchgenerators 0.25, as nnU-Net up to 2.3 trained with it, bg2 is batchgeneratorsv2, as
+// nnU-Net 2.8.1 does. Same list and probabilities; bg1 interpolates images by cubic splines, blurs as SciPy does,
+// and draws scales half the time below 1, brightness uniformly.
+enum class Augmentation { bg1, bg2 };
+Augmentation augmentation_from(const std::string& name);  // "bg1" or "bg2", else an Error (Fault::usage)
+const char* name_of(Augmentation augmentation);
+
+// The list of nnU-Net (nnUNetTrainer.get_training_transforms). masked[c]: channel c is 0 where the label is -1
 // (use_mask_for_norm). previous_labels: of a cascade, as Patch has it.
 std::vector<Transform> training_transforms(const PatchGeometry& geometry, const std::vector<bool>& masked,
-                                           int64_t previous_labels = 0);
+                                           int64_t previous_labels = 0, Augmentation rules = Augmentation::bg2);
 // The centre of the window as it stands.
 std::vector<Transform> validation_transforms();
 

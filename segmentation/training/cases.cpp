@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "segmentation/training/cases.h"
 
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstring>
 #include <set>
@@ -12,6 +15,14 @@ namespace metvox {
 namespace {
 
 Path file_of(const Path& folder, const std::string& id) { return folder / (id + ".safetensors"); }
+
+size_t previous_bytes(const Path& path, const std::string& id) {
+  if (!std::filesystem::exists(path))
+    fail(Fault::input, path.string(), " is missing: what the previous stage says of case ", id,
+         "; train the previous stage first, with the same --network and --loss: each of its folds writes the cases "
+         "that it validates");
+  return std::filesystem::file_size(path);
+}
 
 View tensor_of(const MappedSafeTensors& file, const char* name, DType dtype, int rank, const Path& path) {
   const auto at = file.tensors().find(name);
@@ -73,24 +84,38 @@ std::vector<std::string> preprocessed_ids(const Path& folder) {
 }
 
 TrainingCases::TrainingCases(const Path& folder, const std::vector<std::string>& ids, int64_t channels,
-                             const Path& previous) {
+                             const Path& previous, bool resident) {
   const std::set<std::string> once(ids.begin(), ids.end());
-  for (const std::string& id : once) bytes_ += std::filesystem::file_size(file_of(folder, id));
-  resident_ = bytes_ <= system_memory().total / 2;
+  for (const std::string& id : once) {
+    const size_t bytes = std::filesystem::file_size(file_of(folder, id)) +
+                         (previous.empty() ? 0 : previous_bytes(file_of(previous, id), id));
+    bytes_ += bytes;
+    largest_bytes_ = std::max(largest_bytes_, bytes);
+  }
+  resident_ = resident && bytes_ <= system_memory().total / 2;
   for (const std::string& id : once) {
     const Path path = file_of(folder, id);
     files_.push_back(std::make_unique<MappedSafeTensors>(path, resident_));
     cases_.push_back(case_of(*files_.back(), id, channels, path));
     if (!previous.empty()) add_previous(file_of(previous, id), cases_.back());
+    if (!resident_) give_back(cases_.back().data);  // whose locations have been looked at
   }
 }
 
+void TrainingCases::give_back(const float* data) const {
+  const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+  const auto found = std::find_if(cases_.begin(), cases_.end(), [&](const TrainingCase& c) { return c.data == data; });
+  check(found != cases_.end(), "TrainingCases: no case's data");
+  const size_t files = files_.size() / cases_.size(), first_file = static_cast<size_t>(found - cases_.begin()) * files;
+  for (size_t k = first_file; k < first_file + files; ++k)
+    for (const auto& [name, view] : files_[k]->tensors()) {
+      const auto first = reinterpret_cast<uintptr_t>(view.data) / page * page;
+      madvise(reinterpret_cast<void*>(first), reinterpret_cast<uintptr_t>(view.data) + view.bytes() - first,
+              MADV_DONTNEED);
+    }
+}
+
 void TrainingCases::add_previous(const Path& path, TrainingCase& c) {
-  if (!std::filesystem::exists(path))
-    fail(Fault::input, path.string(), " is missing: what the previous stage says of case ", c.id,
-         "; train the previous stage first, with the same --network and --loss: each of its folds writes the cases "
-         "that it validates");
-  bytes_ += std::filesystem::file_size(path);
   files_.push_back(std::make_unique<MappedSafeTensors>(path, resident_));
   const View seg = tensor_of(*files_.back(), "seg", DType::i8, 3, path);
   if (seg.shape != Shape{c.extent[0], c.extent[1], c.extent[2]})

@@ -75,8 +75,8 @@ size_t LoaderPlan::bytes() const {
   const size_t own = yield_to_step ? 1 : 0;
   return (static_cast<size_t>(slots()) + own) * voxels *
              (static_cast<size_t>(channels + previous_labels) * sizeof(float) + 1) +
-         (static_cast<size_t>(workers) + own) *
-             Patch::bytes(channels, patch, previous_labels, made_on(), largest_window());
+         (static_cast<size_t>(workers) + own) * Patch::bytes(channels, patch, previous_labels, made_on(),
+                                                             largest_window(), augmentation == Augmentation::bg1);
 }
 
 struct Loader::Impl {

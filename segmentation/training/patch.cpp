@@ -50,9 +50,22 @@ Patch::Patch(int64_t channel_count, const Int3& patch_extent, int64_t previous_l
   pinned_.emplace(cut_, device);
 }
 
-size_t Patch::bytes(int64_t channels, const Int3& extent, int64_t previous_labels, Device device, const Int3& window) {
+CasePart Patch::box(const Int3& first, const Int3& box_extent) {
+  const int64_t most = bytes_of(channels, source.extent);
+  check(bytes_of(channels, box_extent) <= most, "Patch: a box of ", shape_of(box_extent), " in a window of ",
+        shape_of(source.extent));
+  if (!box_ || box_.size() < most) {
+    stream.synchronize();  // the one before this may still be in use
+    box_ = Tensor::empty({most}, DType::u8, stream.device(), "box of a window");
+  }
+  return views_in(box_, channels, first, box_extent);
+}
+
+size_t Patch::bytes(int64_t channels, const Int3& extent, int64_t previous_labels, Device device, const Int3& window,
+                    bool boxed) {
   const size_t there = static_cast<size_t>(bytes_of(channels, extent)) +
-                       static_cast<size_t>(augment_scratch(volume(extent))) * sizeof(float);
+                       static_cast<size_t>(augment_scratch(volume(extent))) * sizeof(float) +
+                       (boxed ? static_cast<size_t>(bytes_of(channels, window)) : 0);
   if (previous_labels > 0) return there + static_cast<size_t>(volume(extent));
   return there + (device.is_cpu() ? 0 : 2 * static_cast<size_t>(bytes_of(channels, window)));
 }

@@ -37,7 +37,11 @@ struct Patch {
   int64_t input_channels() const { return channels + previous_labels; }
   // Holds at least the voxels low..high-1 that the case has, on the patch's device. Valid until the next call.
   CasePart part(const Int3& low, const Int3& high);
-  static size_t bytes(int64_t channels, const Int3& extent, int64_t previous_labels, Device device, const Int3& window);
+  // Memory on the patch's device for a box of the source window, which is kept from the first call on.
+  CasePart box(const Int3& first, const Int3& box_extent);
+  // boxed: with the memory of box().
+  static size_t bytes(int64_t channels, const Int3& extent, int64_t previous_labels, Device device, const Int3& window,
+                      bool boxed);
 
   Window source;
   int64_t channels, previous_labels;
@@ -50,6 +54,7 @@ struct Patch {
 
  private:
   Tensor cut_, uploaded_;  // as many bytes as a window, on the host and on the device
+  Tensor box_;             // as many, where a transform asked for it
   std::optional<Pinned> pinned_;
 };
 

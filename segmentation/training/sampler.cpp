@@ -49,6 +49,7 @@ void make_batch(const LoaderPlan& plan, int64_t index, Patch& patch, Batch& batc
     patch.source = draw_window(kind.cases, kind.window, plan.patch, forced_foreground(j, plan.batch_size), random);
     run(kind.transforms, plan.seed, sample, patch);
     store(patch, batch.images, batch.labels, j);
+    if (plan.sampled) plan.sampled(patch.source);
   }
   patch.stream.synchronize();
 }

@@ -43,9 +43,11 @@ struct LoaderPlan {
   Int3 patch{};
   int64_t epochs = 0, iterations = 0, val_iterations = 0, first_epoch = 0;
   uint64_t seed = 0;
+  Augmentation augmentation = Augmentation::bg2;  // of train.transforms
   int workers = 1;
-  bool yield_to_step = true;  // workers run only where a core is idle: the step is on the CPU
-  Device device{};            // where steps are made
+  std::function<void(const Window&)> sampled;  // told when a sample needs its window no more; may be empty
+  bool yield_to_step = true;                   // workers run only where a core is idle: the step is on the CPU
+  Device device{};                             // where steps are made
   // Batches for a step on this device. A GPU augments by itself; the workers, a few, cut parts of cases for it.
   void make_for(Device step_device);
   // Where batches are made and lie; a cascade's transforms are the CPU's alone, its batches are pinned.

@@ -38,11 +38,13 @@ View without_channels(View image) {
   return image;
 }
 
-void copy_centre(Patch& patch) {
+void copy_centre(Patch& patch, Augmentation rules) {
   const Window& w = patch.source;
   Int3 first, end;  // of the patch in the case
   for (size_t a = 0; a < 3; ++a) {
-    first[a] = w.first[a] + w.extent[a] / 2 - patch.extent[a] / 2;
+    const int64_t before = rules == Augmentation::bg1 ? (w.extent[a] - patch.extent[a]) / 2  // rounded down once
+                                                      : w.extent[a] / 2 - patch.extent[a] / 2;
+    first[a] = w.first[a] + before;
     end[a] = first[a] + patch.extent[a];
   }
   const CasePart part = patch.part(first, end);
@@ -53,33 +55,75 @@ void copy_centre(Patch& patch) {
   copy_box(patch.stream, without_channels(part.image), from, first, without_channels(patch.data.view()), to);
 }
 
-// The part of the window that holds every corner of every voxel that is sampled, and a voxel more on each side.
-CasePart part_to_sample(Patch& patch, const AffineSampling& sampling) {
+struct Extremes {
   Int3 low, high;
+};
+
+// The part of the window that holds every corner of every voxel that is sampled, and `margin` voxels on each side.
+Extremes sampled_part(const Patch& patch, const AffineSampling& sampling, int64_t margin) {
+  Extremes part;
   for (size_t a = 0; a < 3; ++a) {
     double least = sampling.origin[a], most = least;
     for (size_t b = 0; b < 3; ++b) {
       const double way = sampling.matrix[a][b] * static_cast<double>(patch.extent[b] - 1);
       (way < 0 ? least : most) += way;
     }
-    low[a] = std::max(sampling.low[a], static_cast<int64_t>(std::floor(least)) - 1);
-    high[a] = std::min(sampling.high[a], static_cast<int64_t>(std::floor(most)) + 3);
+    part.low[a] = std::max(sampling.low[a], static_cast<int64_t>(std::floor(least)) - margin);
+    part.high[a] = std::min(sampling.high[a], static_cast<int64_t>(std::floor(most)) + 2 + margin);
   }
-  return patch.part(low, high);
+  return part;
+}
+
+// The sampling, of a part that begins at `first`.
+AffineSampling seen_from(AffineSampling s, const Int3& first) {
+  for (size_t a = 0; a < 3; ++a) s.origin[a] -= static_cast<double>(first[a]);
+  s.low = minus(s.low, first);
+  s.high = minus(s.high, first);
+  return s;
+}
+
+void sample_linear(Patch& patch, const AffineSampling& in_case) {
+  const auto [low, high] = sampled_part(patch, in_case, 1);
+  const CasePart part = patch.part(low, high);
+  const AffineSampling sampling = seen_from(in_case, part.first);
+  sample_affine(patch.stream, part.image, part.labels, sampling, patch.data.view(), patch.seg.view());
+  if (patch.previous_labels == 0) return;
+  const auto [from, to] = previous_labels(patch);
+  sample_affine(patch.stream, without_channels(part.image), from, sampling, without_channels(patch.data.view()), to);
+}
+
+// What lies beyond the case belongs to the spline, as zeros. What is cut off so many voxels away changes coefficients
+// by that power of their pole, below 2^-24.
+void sample_cubic(Patch& patch, const AffineSampling& in_case) {
+  constexpr int64_t kMargin = 14;
+  const auto [low, high] = sampled_part(patch, in_case, kMargin);
+  const CasePart part = patch.part(low, high), box = patch.box(low, minus(high, low));
+  const AffineSampling sampling = seen_from(in_case, low);
+  const Int3 first = minus(low, part.first);
+  copy_box(patch.stream, part.image, part.labels, first, box.image, box.labels);
+  spline_filter(patch.stream, box.image);
+  sample_spline(patch.stream, box.image, box.labels, sampling, patch.data.view(), patch.seg.view());
+  if (patch.previous_labels == 0) return;
+  const auto [from, to] = previous_labels(patch);
+  const View none = without_channels(box.image), no_result = without_channels(patch.data.view());
+  copy_box(patch.stream, without_channels(part.image), from, first, none, box.labels);
+  sample_spline(patch.stream, none, box.labels, sampling, no_result, to);
 }
 
 }  // namespace
 
-Spatial Spatial::draw(Random& random, const PatchGeometry& geometry) {
+Spatial Spatial::draw(Random& random, const PatchGeometry& geometry, Augmentation rules) {
   Spatial s;
   s.in_plane = geometry.in_plane;
+  s.rules = rules;
   // All numbers are drawn whether used or not: each keeps its place in the stream.
   const bool rotate = random.uniform() < kRotationProbability, resize = random.uniform() < kScalingProbability;
   for (size_t axis = 0; axis < 3; ++axis) {
     const double angle = random.uniform(-geometry.max_angle, geometry.max_angle);
     if (rotate && (axis == 0 || !geometry.in_plane)) s.angles[axis] = angle;
   }
-  const double scale = random.uniform(kLowestScale, kHighestScale);
+  const double scale = rules == Augmentation::bg1 ? around_one(random, kLowestScale, kHighestScale)
+                                                  : random.uniform(kLowestScale, kHighestScale);
   if (resize) s.scale = scale;
   return s;
 }
@@ -94,7 +138,7 @@ std::array<Double3, 3> Spatial::matrix() const {
 }
 
 void Spatial::apply(Patch& patch) const {
-  if (scale == 1 && angles == std::array<double, 3>{}) return copy_centre(patch);
+  if (scale == 1 && angles == std::array<double, 3>{}) return copy_centre(patch, rules);
   const Window& w = patch.source;
   AffineSampling sampling{{}, matrix(), w.first, end_of(w)};  // in voxels of the case
   for (size_t a = 0; a < 3; ++a) {
@@ -102,14 +146,8 @@ void Spatial::apply(Patch& patch) const {
     for (size_t b = 0; b < 3; ++b)
       sampling.origin[a] -= sampling.matrix[a][b] * (static_cast<double>(patch.extent[b]) - 1) / 2;
   }
-  const CasePart part = part_to_sample(patch, sampling);
-  for (size_t a = 0; a < 3; ++a) sampling.origin[a] -= static_cast<double>(part.first[a]);
-  sampling.low = minus(sampling.low, part.first);
-  sampling.high = minus(sampling.high, part.first);
-  sample_affine(patch.stream, part.image, part.labels, sampling, patch.data.view(), patch.seg.view());
-  if (patch.previous_labels == 0) return;
-  const auto [from, to] = previous_labels(patch);
-  sample_affine(patch.stream, without_channels(part.image), from, sampling, without_channels(patch.data.view()), to);
+  if (rules == Augmentation::bg1) sample_cubic(patch, sampling);
+  else sample_linear(patch, sampling);
 }
 
 Mirror Mirror::draw(Random& random) {

@@ -8,8 +8,10 @@
 
 #include "kernels/cpu/isa.h"
 #include "segmentation/data/config_hash.h"
+#include "segmentation/data/system_memory.h"
 #include "segmentation/training/fold_validation.h"
 #include "segmentation/training/profile.h"
+#include "segmentation/training/tally.h"
 #include "tensor/threads.h"
 
 namespace metvox {
@@ -27,48 +29,11 @@ double unix_time() {
   return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
 }
 
-// Sums over the batches of an epoch.
-struct Tally {
-  double loss = 0;
-  int64_t batches = 0;
-  std::vector<double> tp, fp, fn;
-
-  void add(const StepResult& r) {
-    loss += r.loss;
-    ++batches;
-    tp.resize(r.tp.size());
-    fp.resize(r.tp.size());
-    fn.resize(r.tp.size());
-    for (size_t i = 0; i < r.tp.size(); ++i) {
-      tp[i] += r.tp[i];
-      fp[i] += r.fp[i];
-      fn[i] += r.fn[i];
-    }
-  }
-  double mean_loss() const { return loss / static_cast<double>(batches); }
-  std::vector<double> dice() const {
-    std::vector<double> out;
-    for (size_t i = 0; i < tp.size(); ++i) out.push_back(2 * tp[i] / (2 * tp[i] + fp[i] + fn[i]));
-    return out;
-  }
-};
-
-// The mean of those that are numbers; NaN without any.
-double nan_mean(const std::vector<double>& values) {
-  double sum = 0, count = 0;
-  for (double v : values)
-    if (!std::isnan(v)) {
-      sum += v;
-      ++count;
-    }
-  return sum / count;
-}
-
 }  // namespace
 
 size_t TrainMemory::training() const {
   return learner.arena + learner.weights + learner.gradients + learner.optimizer + learner.packed + learner.input +
-         loader + (cases_resident ? cases : 0);
+         loader + (cases_resident ? cases : cases_at_once);
 }
 
 struct Trainer::Impl {
@@ -108,8 +73,9 @@ struct Trainer::Impl {
       transfer = plan_transfer(learner->store(), request.pretrained, dataset.channel_names, request.new_channels);
     std::vector<std::string> ids = chosen.fold.train;
     ids.insert(ids.end(), chosen.fold.val.begin(), chosen.fold.val.end());
-    cases = std::make_unique<TrainingCases>(folder, ids, channels, previous_stage_folder());
+    cases = std::make_unique<TrainingCases>(folder, ids, channels, previous_stage_folder(), r.max_bytes == 0);
     plan_loader();
+    if (r.max_bytes > 0) keep_below(r.max_bytes);
     facts.facts = run_facts();
     facts.plans = read_json(plans_json);
     facts.dataset = read_json(dataset_json);
@@ -135,8 +101,10 @@ struct Trainer::Impl {
   void plan_loader() {
     const PatchGeometry geometry = patch_geometry(configuration.patch());
     loader_plan.previous_labels = previous_labels(dataset, configuration);
+    loader_plan.augmentation = request.augmentation;
     loader_plan.train = {cases->find(chosen.fold.train), geometry.initial,
-                         training_transforms(geometry, configuration.use_mask_for_norm, loader_plan.previous_labels)};
+                         training_transforms(geometry, configuration.use_mask_for_norm, loader_plan.previous_labels,
+                                             request.augmentation)};
     loader_plan.val = {cases->find(chosen.fold.val), geometry.patch, validation_transforms()};
     loader_plan.channels = static_cast<int64_t>(dataset.channel_names.size());
     loader_plan.batch_size = configuration.batch_size;
@@ -146,6 +114,35 @@ struct Trainer::Impl {
     loader_plan.val_iterations = request.val_iterations;
     loader_plan.seed = request.seed;
     loader_plan.make_for(request.target.device);
+  }
+
+  TrainMemory memory() const {
+    const auto makers = static_cast<size_t>(loader_plan.workers) + (loader_plan.yield_to_step ? 1 : 0);
+    return {learner->memory(),
+            loader_plan.bytes(),
+            cases->bytes(),
+            cases->resident(),
+            loader_plan.sampled ? std::min(makers * cases->largest_bytes(), cases->bytes()) : 0,
+            loader_plan.workers,
+            final_validation_bytes()};
+  }
+
+  // First what is in memory of a case goes when a sample has been taken from it, then batches are made by fewer.
+  void keep_below(size_t limit) {
+    const auto needed = [&](const TrainMemory& m) {
+      const size_t during = m.training() + (loader_plan.sampled ? 0 : m.cases);
+      return request.taken_bytes + kProcessRoom + std::max(during, m.final_validation);
+    };
+    if (needed(memory()) <= limit) return;
+    loader_plan.sampled = [held = cases.get()](const Window& w) { held->give_back(w.data); };
+    while (loader_plan.workers > 1 && needed(memory()) > limit) --loader_plan.workers;
+    const TrainMemory m = memory();
+    const size_t least = mebibytes(needed(m));
+    if (needed(m) <= limit + kProcessJitter) return;
+    fail(Fault::memory, "--max-ram of ", limit >> 20, " MiB cannot be kept: at least ", least,
+         " MiB are needed, the program itself included: ", mebibytes(m.training()), " MiB to train, ",
+         mebibytes(m.final_validation), " MiB to validate; give --max-ram ", least,
+         "M or more, or plan a smaller patch or batch");
   }
 
   // All that the bits of a run depend on, the data excepted.
@@ -159,6 +156,7 @@ struct Trainer::Impl {
               {"val_iterations", request.val_iterations},
               {"lr", lr},
               {"optimizer", learner->defaults().optimizer},
+              {"augmentation", name_of(request.augmentation)},
               {"seed", request.seed},
               {"device", name_of(request.target.device)},
               {"engine", or_auto(request.target.engine)},
@@ -277,8 +275,9 @@ struct Trainer::Impl {
   }
 
   // Facts by which this run differs from the one that made a checkpoint, but `without`: "KEY is X there and Y here".
-  std::vector<std::string> differences(const Json& before, const std::set<std::string>& without) const {
+  std::vector<std::string> differences(Json before, const std::set<std::string>& without) const {
     std::vector<std::string> out;
+    before.emplace("augmentation", name_of(Augmentation::bg2));  // of runs from before there was a choice
     for (const auto& [key, value] : facts.facts.items())
       if (const Json was = before.value(key, Json()); was != value && key != "config_hash" && !without.contains(key))
         out.push_back(sentence(key, " is ", was.dump(), " there and ", value.dump(), " here"));
@@ -410,10 +409,7 @@ Path Trainer::fold_folder() const { return impl_->folder(); }
 
 const std::optional<Transfer>& Trainer::transfer() const { return impl_->transfer; }
 
-TrainMemory Trainer::memory() const {
-  return {impl_->learner->memory(), impl_->loader_plan.bytes(), impl_->cases->bytes(), impl_->cases->resident(),
-          impl_->final_validation_bytes()};
-}
+TrainMemory Trainer::memory() const { return impl_->memory(); }
 
 std::vector<std::string> Trainer::run(const TrainEvents& events) {
   Impl& s = *impl_;

@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "segmentation/networks/model.h"
+#include "segmentation/training/augment.h"
 #include "segmentation/training/checkpoint.h"
 #include "segmentation/training/folds.h"
 #include "segmentation/training/transfer.h"
@@ -21,12 +22,16 @@ struct TrainRequest {
   std::optional<GroupBy> group_by;  // for folds that are made, else by patient
   int64_t epochs = 1000, iterations = 250, val_iterations = 50, save_every = 1;
   std::optional<double> lr;  // else the network's own
+  Augmentation augmentation = Augmentation::bg2;
   uint64_t seed = 0;
   Target target;
-  bool resume = false;     // go on from the last checkpoint
-  bool overwrite = false;  // else, without resume, a fold that has a checkpoint is refused
+  bool resume = false;              // go on from the last checkpoint
+  bool overwrite = false;           // else, without resume, a fold that has a checkpoint is refused
   bool save_probabilities = false;  // of the validation cases, for ensembles
-  bool profile = false;    // profile.csv and trace.json of one step in the fold's folder, before the first step
+  // Keep the process, on the CPU, below so many bytes, of which `taken_bytes` are the program's without this training.
+  // 0: what it takes.
+  size_t max_bytes = 0, taken_bytes = 0;
+  bool profile = false;  // profile.csv and trace.json of one step in the fold's folder, before the first step
 };
 
 // What a caller may show. An epoch is told after its checkpoint is written.
@@ -44,7 +49,9 @@ struct TrainMemory {
   LearnerMemory learner;
   size_t loader = 0;           // batches ahead and the workers' patches
   size_t cases = 0;            // mapped files
-  bool cases_resident = true;  // false: more than half of the memory; read from disk as needed
+  bool cases_resident = true;  // false: more than there is room for; read from disk as needed
+  size_t cases_at_once = 0;    // of those that are not, what the batches in the making look at
+  int workers = 0;             // that make batches
   size_t training() const;
   size_t final_validation = 0;  // the predictor and the largest case on its way through it
 };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The transforms of augmentation. Each is a struct of parameters with draw() (from random numbers) and apply() (to a
-// patch), so that tests give parameters of their own. Source: MIC-DKFZ/batchgeneratorsv2, transforms/.
+// patch), so that tests give parameters of their own. Source: MIC-DKFZ/batchgeneratorsv2, transforms/; where `rules`
+// are bg1, MIC-DKFZ/batchgenerators 0.25.5, transforms/ and augmentations/.
 #pragma once
 #include <array>
 #include <vector>
@@ -9,37 +10,43 @@
 
 namespace metvox {
 
+// Half the time uniform between low and 1, half between 1 and high.
+double around_one(Random& random, double low, double high);
+
 // Fills the patch from its window: x_window = centre + M (i - (n - 1) / 2) with M = Rz Ry Rx S over (z, y, x),
 // trilinear, 0 outside; labels by the largest trilinear weight, the lowest label on ties. Without rotation and scaling
-// the centre is copied.
+// the centre is copied. bg1: tricubic, and what lies beyond the window's outermost voxels is 0 and -1; its angles have
+// the other sign, and the nearest voxel's label wins ties.
 struct Spatial {
   std::array<double, 3> angles{};  // radians, about axes 0, 1, 2
   double scale = 1;                // above 1 a larger field is seen: objects shrink
   bool in_plane = false;
-  static Spatial draw(Random& random, const PatchGeometry& geometry);
+  Augmentation rules = Augmentation::bg2;
+  static Spatial draw(Random& random, const PatchGeometry& geometry, Augmentation rules);
   std::array<Double3, 3> matrix() const;
   void apply(Patch& patch) const;
 };
 
-// The same normal field, times sigma, on every channel.
+// A normal field of its own for each channel, times the same sigma.
 struct Noise {
   double sigma = 0;
-  uint64_t key = 0;  // names the field
+  uint64_t key = 0;  // names the field of channel 0
   static Noise draw(Random& random);
   void apply(Patch& patch) const;
 };
 
 struct Blur {
   std::vector<Double3> sigmas;  // voxels; a channel and axis, 0 leaves it
-  static Blur draw(Random& random, int64_t channels);
+  Augmentation rules = Augmentation::bg2;
+  static Blur draw(Random& random, int64_t channels, Augmentation rules);
   void apply(Patch& patch) const;
-  // Normalised Gaussian taps, as many as the odd number nearest to 6 sigma + 0.5.
-  static std::vector<float> taps(double sigma);
+  // Normalised Gaussian taps, as many as the odd number nearest to 6 sigma + 0.5; bg1: of 4 sigma to either side.
+  static std::vector<float> taps(double sigma, Augmentation rules);
 };
 
 struct Brightness {
   std::vector<double> factors;  // a channel
-  static Brightness draw(Random& random, int64_t channels);
+  static Brightness draw(Random& random, int64_t channels, Augmentation rules);
   void apply(Patch& patch) const;
 };
 
@@ -50,11 +57,12 @@ struct Contrast {
   void apply(Patch& patch) const;
 };
 
-// Down to round(extent * zoom) by the nearest voxel and back trilinearly.
+// Down to round(extent * zoom) by the nearest voxel and back trilinearly; bg1: back by cubic splines.
 struct LowResolution {
   std::vector<double> zooms;  // a channel, 1 leaves it
   bool in_plane = false;
-  static LowResolution draw(Random& random, int64_t channels, bool in_plane);
+  Augmentation rules = Augmentation::bg2;
+  static LowResolution draw(Random& random, int64_t channels, bool in_plane, Augmentation rules);
   void apply(Patch& patch) const;
 };
 

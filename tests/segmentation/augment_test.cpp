@@ -99,6 +99,7 @@ TEST(augment, moves_voxels_as_the_reference) {
   Patch beyond = c.empty();
   Spatial{{0.3, -0.2, 0.4}, 1.4, false}.apply(beyond);
   expect_patch(beyond, "beyond", kMoved);
+  expect_labels(beyond, "beyond_labels");
   Patch scaled = c.empty();
   Spatial{{}, 0.77, false}.apply(scaled);
   expect_patch(scaled, "scaled", kMoved);
@@ -120,7 +121,7 @@ TEST(augment, flat_patches_turn_within_their_slices) {
   const PatchGeometry g = patch_geometry({8, 64, 64});
   for (uint64_t i = 0; i < 100; ++i) {
     Random random(1, i);
-    const Spatial s = Spatial::draw(random, g);
+    const Spatial s = Spatial::draw(random, g, Augmentation::bg2);
     EXPECT_EQ(s.angles[1], 0);
     EXPECT_EQ(s.angles[2], 0);
   }
@@ -138,6 +139,58 @@ TEST(augment, changes_values_as_the_reference) {
   expect_patch(c.after(MaskImage{{false, true}}), "mask");
 }
 
+TEST(augment, noise_is_that_of_the_reference) {
+  const GoldenCase c;
+  const Noise noise{0.07, 0x123456789abcdef};
+  // A normal number, up to 5, of elementary functions that are within 1e-6.
+  constexpr double kElementary = 0.07 * 5 * 2e-6 + kTolerance;
+  expect_patch(c.after(noise), "noise", kElementary);
+  expect_patch(c.after(noise), "bg1_noise", kElementary);
+}
+
+// nnU-Net up to 2.3. Values between neighbours of a spline change by up to 1.5 times their difference, and coefficients
+// are up to 3 times as large in each of three axes.
+TEST(augment, bg1_moves_voxels_as_its_reference) {
+  const GoldenCase c;
+  const auto expect = [&](const Spatial& spatial, const Window& window, const std::string& name) {
+    Patch p = c.empty();
+    p.source.first = window.first;
+    p.source.extent = window.extent;
+    spatial.apply(p);
+    expect_patch(p, ("bg1_" + name).c_str(), 1.5 * kMoved);
+    expect_labels(p, ("bg1_" + name + "_labels").c_str());
+  };
+  const Window whole = c.empty().source;
+  Window flat = whole;
+  flat.first = {1, 0, 2};
+  flat.extent = {6, 10, 9};
+  constexpr Augmentation kOld = Augmentation::bg1;
+  expect({{}, 1, false, kOld}, whole, "centre");
+  expect({{-0.3, 0.2, -0.4}, 1.1, false, kOld}, whole, "spatial");
+  expect({{-0.3, 0.2, -0.4}, 1.37, false, kOld}, whole, "beyond");
+  expect({{}, 0.77, false, kOld}, whole, "scaled");
+  expect({{-0.7, 0, 0}, 0.9, true, kOld}, flat, "in_plane");
+}
+
+TEST(augment, bg1_changes_values_as_its_reference) {
+  const GoldenCase c;
+  constexpr Augmentation kOld = Augmentation::bg1;
+  const Blur blur{{{0.6, 0.6, 0.6}, {1, 1, 1}}, kOld};
+  expect_patch(c.after(blur), "bg1_blur");
+  expect_patch(c.after(Brightness{{0.8, 1.2}}), "bg1_brightness");
+  expect_patch(c.after(Contrast{{1.2, 0.8}}), "bg1_contrast");
+  expect_patch(c.after(LowResolution{{0.6, 0.85}, false, kOld}), "bg1_low_resolution");
+  expect_patch(c.after(LowResolution{{0.6, 0.85}, true, kOld}), "bg1_low_resolution_in_plane");
+  expect_patch(c.after(Gamma{{1.4, 0.8}, false}), "bg1_gamma");
+  expect_patch(c.after(Gamma{{0.75, 1.3}, true}), "bg1_inverted_gamma");
+  Patch thin(2, {2, c.patch[1], c.patch[2]});
+  const Patch centre = c.centre();
+  for (int64_t channel = 0; channel < 2; ++channel)
+    std::copy_n(centre.channel(channel), thin.voxels(), thin.channel(channel));
+  blur.apply(thin);
+  expect_patch(thin, "bg1_thin_blur");
+}
+
 TEST(augment, a_constant_channel_survives_every_transform) {
   const GoldenCase c;
   Patch p = c.centre();
@@ -149,13 +202,13 @@ TEST(augment, a_constant_channel_survives_every_transform) {
   for (float x : values(p)) EXPECT_NEAR(x, 2, kTolerance);
 }
 
-TEST(augment, noise_is_normal_and_the_same_on_every_channel) {
+TEST(augment, noise_is_normal_and_every_channels_own) {
   Patch p(2, {20, 21, 23});  // not a multiple of the block of normals
   Noise{0.1, 99}.apply(p);
-  double sum = 0, squares = 0, fourth = 0;
+  double sum = 0, squares = 0, fourth = 0, product = 0;
   for (int64_t i = 0; i < p.voxels(); ++i) {
     const double x = p.channel(0)[i] / 0.1;
-    EXPECT_EQ(p.channel(0)[i], p.channel(1)[i]);
+    product += x * p.channel(1)[i] / 0.1;
     sum += x;
     squares += x * x;
     fourth += x * x * x * x;
@@ -165,6 +218,7 @@ TEST(augment, noise_is_normal_and_the_same_on_every_channel) {
   EXPECT_NEAR(sum / n, 0, 4 / std::sqrt(n));
   EXPECT_NEAR(squares / n, 1, 4 * std::sqrt(2 / n));
   EXPECT_NEAR(fourth / n, 3, 4 * std::sqrt(96 / n));
+  EXPECT_NEAR(product / n, 0, 4 / std::sqrt(n));
 }
 
 TEST(augment, mirror_reverses_the_axes_asked_for) {
@@ -223,7 +277,7 @@ TEST(augment, draws_follow_the_reference) {
   constexpr int kDraws = 4000;
   for (uint64_t i = 0; i < kDraws; ++i) {
     Random random(11, i);
-    const Spatial s = Spatial::draw(random, patch_geometry({16, 16, 16}));
+    const Spatial s = Spatial::draw(random, patch_geometry({16, 16, 16}), Augmentation::bg2);
     rotated += s.angles[0] != 0;
     scaled += s.scale != 1;
     EXPECT_LE(std::abs(s.angles[2]), 30 * M_PI / 180);

@@ -97,7 +97,7 @@ TEST(cascade, labels_of_the_previous_stage_move_with_the_others) {
     Patch p(1, {5, 6, 6}, 2);
     p.source = {data.data(), seg.data(), extent, {-1, 0, 1}, {8, 8, 9}, seg.data()};
     Random random(3, stream);
-    Spatial::draw(random, patch_geometry({5, 6, 6})).apply(p);
+    Spatial::draw(random, patch_geometry({5, 6, 6}), stream % 2 == 0 ? Augmentation::bg1 : Augmentation::bg2).apply(p);
     Mirror::draw(random).apply(p);
     EXPECT_TRUE(std::equal(p.previous.begin(), p.previous.end(), p.seg.data<int8_t>()));
   }

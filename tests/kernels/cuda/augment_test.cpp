@@ -87,16 +87,15 @@ double margin(const Sample& s, const AffineSampling& at, const Int3& i) {
   const Shape& size = s.labels.shape();
   for (int corner = 0; corner < 8; ++corner) {
     double weight = 1;
-    bool inside = true, seen = true;
+    bool inside = true;
     Int3 p;
     for (size_t a = 0; a < 3; ++a) {
       const int up = corner >> (2 - a) & 1;
       p[a] = low[a] + up;
       weight *= up ? fraction[a] : 1 - fraction[a];
-      inside = inside && p[a] >= 0 && p[a] < size[static_cast<int>(a)];
-      seen = seen && p[a] >= at.low[a] && p[a] < at.high[a];
+      inside = inside && p[a] >= 0 && p[a] < size[static_cast<int>(a)] && p[a] >= at.low[a] && p[a] < at.high[a];
     }
-    if (seen) weights[inside ? s.labels.data<int8_t>()[(p[0] * size[1] + p[1]) * size[2] + p[2]] : -1] += weight;
+    weights[inside ? s.labels.data<int8_t>()[(p[0] * size[1] + p[1]) * size[2] + p[2]] : -1] += weight;
   }
   double most = 0, next = 0;
   for (const auto& [label, weight] : weights) {
@@ -136,6 +135,39 @@ void compare_sampling(const Int3& extent) {
         ASSERT_EQ(int{there.data<int8_t>()[at_voxel]}, int{r.labels.data<int8_t>()[at_voxel]}) << "voxel " << at_voxel;
       }
   EXPECT_GT(compared, at_voxel * 9 / 10);
+}
+
+// Coefficients, then what lies between them; the window is one voxel smaller than the source on some sides.
+void compare_splines(const Int3& extent) {
+  Sample s(extent);
+  spline_filter(s.host, s.image.view());
+  spline_filter(s.gpu, s.gpu_image.view());
+  s.gpu.synchronize();
+  const double m = test::largest(test::converted(s.image, DType::f64));
+  // A coefficient is the gain, 6, times a sum of at most 1.3 voxels and as much again on the way back, so each axis
+  // errs by some 40 units and hands on 3 times what it got.
+  expect_near(in_double(s.gpu_image), test::converted(s.image, DType::f64), 2 * 13 * 40 * kUnit * m, "coefficients");
+  const Int3 patch{extent[0] - 1, extent[1], extent[2] + 3};
+  const AffineSampling at{{0.27, 0.41, -0.3},
+                          {{{0.93, -0.11, 0.07}, {0.09, 1.03, -0.05}, {-0.06, 0.11, 0.91}}},
+                          {0, 0, 0},
+                          {extent[0], extent[1] - 1, extent[2]}};
+  Result r(patch);
+  s.gpu_image = s.image.to(kGpu);  // of the same coefficients
+  sample_spline(s.host, s.image.view(), s.labels.view(), at, r.image.view(), r.labels.view());
+  sample_spline(s.gpu, s.gpu_image.view(), s.gpu_labels.view(), at, r.gpu_image.view(), r.gpu_labels.view());
+  s.gpu.synchronize();
+  // As in compare_sampling; a weight of a cubic changes by less than the distance moved.
+  const double far = static_cast<double>(*std::max_element(patch.begin(), patch.end())) * 1.5, off = 4 * kUnit * far;
+  expect_near(in_double(r.gpu_image), test::converted(r.image, DType::f64), m * (3 * 4 * off + 64 * kUnit), "splines");
+  const Tensor there = r.gpu_labels.to({}), values = in_double(r.gpu_image);
+  int64_t same = 0, outside = 0;  // either label may win where two weigh as much
+  for (int64_t i = 0; i < there.size(); ++i) {
+    same += there.data<int8_t>()[i] == r.labels.data<int8_t>()[i];
+    outside += there.data<int8_t>()[i] == -1 && values.data<double>()[i] == 0;
+  }
+  EXPECT_GT(same, there.size() * 99 / 100);
+  EXPECT_GT(outside, 0);
 }
 
 void compare_copies(const Int3& extent) {
@@ -184,8 +216,16 @@ void compare_filters(const Int3& extent) {
   const std::vector<float> taps{0.05f, 0.1f, 0.2f, 0.3f, 0.2f, 0.1f, 0.05f};
   for (int axis = 0; axis < 3; ++axis)  // seven products and their sums, here and there
     s.compare(
-        "blurred", [&](Stream& stream, View x, View scratch) { blur_axis(stream, x, axis, taps, scratch); },
+        "blurred",
+        [&](Stream& stream, View x, View scratch) { blur_axis(stream, x, axis, taps, Edge::reflect, scratch); },
         [&](double m) { return 2 * 8 * kUnit * m; });
+  Sample edges(extent);
+  const std::vector<float> wide(9, 1 / 9.0f);
+  for (int axis = 0; axis < 3; ++axis)  // as many voxels as half of the taps, or fewer
+    edges.compare(
+        "blurred across edges",
+        [&](Stream& stream, View x, View scratch) { blur_axis(stream, x, axis, wide, Edge::symmetric, scratch); },
+        [&](double m) { return 2 * 10 * kUnit * m; });
   Sample other(extent);
   const Int3 small{extent[0] * 2 / 3, extent[1], extent[2] / 2 + 1};
   other.compare(  // three times a + w (b - a), here and there
@@ -229,6 +269,20 @@ TEST(augment, sampling_agrees_with_the_cpu) {
   for (const Int3& extent : kExtents) compare_sampling(extent);
 }
 
+TEST(augment, splines_agree_with_the_cpu) {
+  for (const Int3& extent : kExtents) compare_splines(extent);
+  compare_splines({2, 9, 40});  // the least that is filtered, and a line beyond the horizon of its first coefficient
+}
+
+TEST(augment, the_nearest_voxels_are_those_of_the_cpu) {
+  Sample s({7, 12, 9});
+  const Tensor few = Tensor::empty({4, 7, 9}, DType::f32), there = Tensor::empty(few.shape(), DType::f32, kGpu, "few");
+  take_nearest(s.host, Sample::channel(s.image, 1), few.view());
+  take_nearest(s.gpu, Sample::channel(s.gpu_image, 1), there.view());
+  s.gpu.synchronize();
+  expect_near(in_double(there), test::converted(few, DType::f64), 0, "nearest");
+}
+
 TEST(augment, what_moves_agrees_with_the_cpu) {
   for (const Int3& extent : kExtents) {
     compare_copies(extent);
@@ -257,6 +311,7 @@ TEST(augment, agrees_under_every_schedule) {
     compare_sampling(kExtents[0]);
     compare_copies(kExtents[0]);
     compare_moves(kExtents[0]);
+    compare_splines({3, 8, 9});
     compare_filters({9, 8, 13});
     compare_intensities({9, 8, 13});
   });
