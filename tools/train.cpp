@@ -3,6 +3,7 @@
 
 #include "layers/loss.h"
 #include "layers/named.h"
+#include "segmentation/data/case_fault.h"
 #include "segmentation/data/system_memory.h"
 #include "segmentation/training/trainer.h"
 #include "tools/byte_size.h"
@@ -108,7 +109,7 @@ void print_memory(const TrainMemory& m) {
   row("optimizer", m.learner.optimizer, "");
   row("packed copies", m.learner.packed, "of the weights, in the engine's layout");
   if (m.learner.input) row("input", m.learner.input, "the next batch, while a step is made");
-  row("loader", m.loader, sentence("batches ahead, and a patch for each of ", m.workers, " workers").c_str());
+  row("loader", m.loader, sentence("batches ahead, and a patch for each of ", counted(m.workers, "worker")).c_str());
   row("cases", m.cases, m.cases_resident ? "mapped files" : "mapped files, not counted: read from disk as needed");
   if (m.cases_at_once) row("  at once", m.cases_at_once, "of them, in memory while batches are made");
   row("training", m.training(), "");
