@@ -99,8 +99,8 @@ TEST(memory, preprocess_and_train_keep_what_they_announce) {
 
   const auto train = [&](const std::string& out, std::vector<std::string> more) {
     std::vector<std::string> all{
-        "train",        dir / "free", "--fold",           "all", "--out",    dir / out, "--epochs",    "1",
-        "--iterations", "3",          "--val-iterations", "1",   "--device", "cpu",     "--precision", "f32",
+        "train",        dir / "free", "--fold",           "7",  "--out",    dir / out, "--epochs",    "1",
+        "--iterations", "3",          "--val-iterations", "1",  "--device", "cpu",     "--precision", "f32",
         "--threads",    "2",          "--augmentation",   "bg1"};
     all.insert(all.end(), more.begin(), more.end());
     return metvox_run(all);
