@@ -96,8 +96,7 @@ void write_bytes(const Path& path, std::span<const std::byte> bytes);
 void write_text(const Path& path, std::string_view text);
 
 // gzip, whole buffers. gunzip() takes what InputFile takes, and throws also when the output would pass `limit_bytes`.
-// gzip() compresses blocks on all threads into one member whose bytes do not depend on the number of threads; no time
-// stamp, no name.
+// gzip() makes one member, without a time stamp or a name.
 Bytes gunzip(std::span<const std::byte> compressed, size_t limit_bytes, const Path& named);
 Bytes gzip(std::span<const std::byte> plain, int level = 6);
 

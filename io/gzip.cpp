@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-// The gzip half of files.h: inflating in pieces with ISA-L, and deflating blocks on all threads as pigz does with zlib,
-// whose output is the same on every processor.
-#include <zlib.h>
+// The gzip half of files.h: inflating in pieces with ISA-L, deflating whole buffers with libdeflate, whose output is
+// the same on every processor.
+#include <libdeflate.h>
 
 #include <algorithm>
 #include <cstring>
 #include <functional>
+#include <memory>
 #include <utility>
 
 #include "io/files.h"
 #include "io/igzip.h"
 #include "tensor/error.h"
-#include "tensor/threads.h"
 
 namespace metvox {
 
@@ -154,60 +154,13 @@ Bytes gunzip(std::span<const std::byte> compressed, size_t limit_bytes, const Pa
   return plain;
 }
 
-namespace {
-
-// One block as raw deflate data that ends on a byte boundary; the 32 KiB before it serve as its dictionary.
-Bytes deflate_block(std::span<const std::byte> plain, size_t first, size_t count, int level) {
-  constexpr size_t kWindow = 32768;
-  constexpr int kRawDeflate = -15;
-  z_stream stream{};
-  check(deflateInit2(&stream, level, Z_DEFLATED, kRawDeflate, 8, Z_DEFAULT_STRATEGY) == Z_OK,
-        "gzip: zlib does not start at level ", level);
-  const auto bytes = [&](size_t at) { return reinterpret_cast<Bytef*>(const_cast<std::byte*>(plain.data() + at)); };
-  const size_t before = std::min(first, kWindow);
-  if (before > 0) deflateSetDictionary(&stream, bytes(first - before), static_cast<uInt>(before));
-  Bytes out(deflateBound(&stream, count) + 16);
-  stream.next_in = bytes(first);
-  stream.avail_in = static_cast<uInt>(count);
-  stream.next_out = reinterpret_cast<Bytef*>(out.data());
-  stream.avail_out = static_cast<uInt>(out.size());
-  const bool last = first + count == plain.size();
-  const int status = deflate(&stream, last ? Z_FINISH : Z_SYNC_FLUSH);
-  const bool whole = stream.avail_in == 0 && status == (last ? Z_STREAM_END : Z_OK);
-  out.resize(out.size() - stream.avail_out);
-  deflateEnd(&stream);
-  check(whole, "gzip: a block of ", count, " bytes did not fit its bound");
-  return out;
-}
-
-void append_u32(Bytes& out, uint64_t value) {
-  for (int shift = 0; shift < 32; shift += 8) out.push_back(static_cast<std::byte>(value >> shift));
-}
-
-}  // namespace
-
 Bytes gzip(std::span<const std::byte> plain, int level) {
-  constexpr size_t kBlock = 1 << 18;
-  const size_t blocks = std::max<size_t>(1, (plain.size() + kBlock - 1) / kBlock);
-  const auto size_at = [&](size_t b) { return std::min(kBlock, plain.size() - b * kBlock); };
-  std::vector<Bytes> packed(blocks);
-  std::vector<uLong> sums(blocks);
-  parallel_for(static_cast<int64_t>(blocks), 1, [&](int64_t from, int64_t to) {
-    for (size_t b = static_cast<size_t>(from); b < static_cast<size_t>(to); ++b) {
-      packed[b] = deflate_block(plain, b * kBlock, size_at(b), level);
-      sums[b] = crc32_z(0, reinterpret_cast<const Bytef*>(plain.data() + b * kBlock), size_at(b));
-    }
-  });
-  constexpr uint8_t kHeader[10] = {0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255};  // no time, no name, no system
-  const auto header = std::as_bytes(std::span(kHeader));
-  Bytes out(header.begin(), header.end());
-  uLong sum = crc32(0, nullptr, 0);
-  for (size_t b = 0; b < blocks; ++b) {
-    out.insert(out.end(), packed[b].begin(), packed[b].end());
-    sum = crc32_combine(sum, sums[b], static_cast<z_off_t>(size_at(b)));
-  }
-  append_u32(out, sum);
-  append_u32(out, plain.size());
+  const std::unique_ptr<libdeflate_compressor, decltype(&libdeflate_free_compressor)> packer(
+      libdeflate_alloc_compressor(level), libdeflate_free_compressor);
+  if (!packer) fail(Fault::memory, "no memory to compress ", plain.size(), " bytes");
+  Bytes out(libdeflate_gzip_compress_bound(packer.get(), plain.size()));
+  out.resize(libdeflate_gzip_compress(packer.get(), plain.data(), plain.size(), out.data(), out.size()));
+  check(!out.empty(), "gzip: ", plain.size(), " bytes did not fit their bound");
   return out;
 }
 

@@ -5,7 +5,7 @@
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 jobs=${METVOX_JOBS:-$(nproc)}
-packages=(cmake g++ make zlib1g-dev libisal-dev nlohmann-json3-dev libboost-program-options-dev libboost-math-dev libpng-dev
+packages=(cmake g++ make libisal-dev libdeflate-dev nlohmann-json3-dev libboost-program-options-dev libboost-math-dev libpng-dev
           libdnnl-dev libgtest-dev)
 
 say() { printf '%s\n' "$*" >&2; }

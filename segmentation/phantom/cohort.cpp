@@ -9,6 +9,7 @@
 #include "segmentation/data/case_files.h"
 #include "segmentation/data/dataset.h"
 #include "segmentation/phantom/phantom.h"
+#include "tensor/threads.h"
 
 namespace metvox {
 namespace {
@@ -67,7 +68,10 @@ void write_case(const Path& table_path, CsvTable& table, const CasePaths& paths,
   make_folder(paths.label.parent_path());
   std::filesystem::remove(paths.label);
   const std::string source = "synthetic: metvox phantom";
-  for (size_t s = 0; s < 4; ++s) write_nifti(paths.images[s], made.sequences[s], made.geometry, {0, source});
+  parallel_for(4, 1, [&](int64_t first, int64_t last) {
+    for (auto s = static_cast<size_t>(first); s < static_cast<size_t>(last); ++s)
+      write_nifti(paths.images[s], made.sequences[s], made.geometry, {0, source});
+  });
   replace_rows(table, paths.id, made.lesions);
   write_csv(table_path, table);
   write_nifti(paths.label, made.labels, made.geometry, {kIntentLabel, source});

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "io/zip.h"
 
-#include <zlib.h>
+#include <libdeflate.h>
 
 #include <cstring>
 
@@ -18,16 +18,10 @@ std::string field(T value) {
 }
 
 std::string deflated(const std::string& plain) {
+  libdeflate_compressor* packer = libdeflate_alloc_compressor(9);
   std::string out(plain.size() + 100, '\0');
-  z_stream z{};
-  deflateInit2(&z, 9, Z_DEFLATED, -15, 8, Z_DEFAULT_STRATEGY);
-  z.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(plain.data()));
-  z.avail_in = static_cast<uInt>(plain.size());
-  z.next_out = reinterpret_cast<Bytef*>(out.data());
-  z.avail_out = static_cast<uInt>(out.size());
-  deflate(&z, Z_FINISH);
-  out.resize(z.total_out);
-  deflateEnd(&z);
+  out.resize(libdeflate_deflate_compress(packer, plain.data(), plain.size(), out.data(), out.size()));
+  libdeflate_free_compressor(packer);
   return out;
 }
 
@@ -39,8 +33,7 @@ struct Forged {
   bool zip64 = false;
 
   std::string bytes() const {
-    const auto crc =
-        static_cast<uint32_t>(crc32(0, reinterpret_cast<const Bytef*>(plain.data()), static_cast<uInt>(plain.size())));
+    const uint32_t crc = libdeflate_crc32(0, plain.data(), plain.size());
     const auto name_bytes = static_cast<uint16_t>(name.size());
     const auto stored_bytes = static_cast<uint32_t>(stored.size());
     const std::string wide = field(uint16_t{1}) + field(uint16_t{24}) + field(uint64_t{claims}) +
