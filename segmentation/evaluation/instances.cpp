@@ -42,62 +42,49 @@ double dice_of(const Component& t, const Component& p, int64_t common) {
 
 double voxel_mm3(const PairDistances& d) { return d.spacing_mm()[2] * d.spacing_mm()[1] * d.spacing_mm()[0]; }
 
-// Lesions that overlap, directly or through others: pairing one group does not touch the next.
-struct Group {
-  std::vector<size_t> truth, prediction;
-};
-
-std::vector<Group> groups_of(const Overlaps& overlaps) {
-  std::map<size_t, int> of_truth, of_prediction;
-  std::vector<Group> groups;
-  const auto place = [](std::map<size_t, int>& of, std::vector<size_t>& members, size_t who, int group) {
-    if (of.try_emplace(who, group).second) members.push_back(who);
+// The place of each component where they are numbered as the reference numbers them: it reads the file's first axis
+// slowest, x, then y, then z. Which of several best pairings it takes depends on that.
+std::vector<size_t> places_in_file(const Components& found) {
+  const Shape& n = found.index.shape();
+  std::map<Int3, size_t> by_first_voxel;  // (x, y, z)
+  const auto first_voxel = [&](size_t k) -> Int3 {
+    const Component& c = found.components[k];
+    for (int64_t x = c.first[2]; x < c.last[2]; ++x)
+      for (int64_t y = c.first[1]; y < c.last[1]; ++y)
+        for (int64_t z = c.first[0]; z < c.last[0]; ++z)
+          if (found.index.data<int32_t>()[(z * n[1] + y) * n[2] + x] == static_cast<int32_t>(k + 1)) return {x, y, z};
+    check(false, "component ", k + 1, " has no voxel");
+    return {};
   };
-  for (const auto& [pair, common] : overlaps) {
-    const auto t = of_truth.find(pair.first), p = of_prediction.find(pair.second);
-    int group = t != of_truth.end() ? t->second : p != of_prediction.end() ? p->second : -1;
-    if (group < 0) {
-      group = static_cast<int>(groups.size());
-      groups.emplace_back();
-    }
-    if (t != of_truth.end() && p != of_prediction.end() && t->second != p->second) {
-      Group& from = groups[static_cast<size_t>(p->second)];
-      for (const size_t who : from.truth) of_truth[who] = group;
-      for (const size_t who : from.prediction) of_prediction[who] = group;
-      Group& to = groups[static_cast<size_t>(group)];
-      to.truth.insert(to.truth.end(), from.truth.begin(), from.truth.end());
-      to.prediction.insert(to.prediction.end(), from.prediction.begin(), from.prediction.end());
-      from = {};
-    }
-    Group& members = groups[static_cast<size_t>(group)];
-    place(of_truth, members.truth, pair.first, group);
-    place(of_prediction, members.prediction, pair.second, group);
-  }
-  return groups;
+  for (size_t k = 0; k < found.components.size(); ++k) by_first_voxel[first_voxel(k)] = k;
+  std::vector<size_t> places(found.components.size());
+  size_t place = 0;
+  for (const auto& [voxel, k] : by_first_voxel) places[k] = place++;
+  return places;
 }
 
 // The predicted partner of each true lesion.
 std::vector<std::optional<size_t>> partners(const Components& truth, const Components& prediction,
                                             const Overlaps& overlaps) {
+  const bool turned = truth.components.size() > prediction.components.size();
+  const std::vector<size_t> rows = places_in_file(turned ? prediction : truth),
+                            columns = places_in_file(turned ? truth : prediction);
+  PairingCosts costs{columns.size(), 1 + kLeastPaired, {}};
+  costs.rows.resize(rows.size());
+  const auto place = [&](size_t t, size_t p) {
+    return turned ? std::pair{rows[p], columns[t]} : std::pair{rows[t], columns[p]};
+  };
+  for (const auto& [pair, common] : overlaps) {
+    const auto [row, column] = place(pair.first, pair.second);
+    const double dice = dice_of(truth.components[pair.first], prediction.components[pair.second], common);
+    if (dice >= kLeastPaired) costs.rows[row][column] = 1 - dice;
+  }
+  const std::vector<int> column_of = cheapest_assignment(costs);
   std::vector<std::optional<size_t>> partner(truth.components.size());
-  for (const Group& group : groups_of(overlaps)) {
-    const bool turned = group.truth.size() > group.prediction.size();
-    const auto &rows = turned ? group.prediction : group.truth, &columns = turned ? group.truth : group.prediction;
-    if (rows.empty()) continue;
-    std::vector<std::vector<double>> cost(rows.size(), std::vector<double>(columns.size(), 1 + kLeastPaired));
-    for (size_t r = 0; r < rows.size(); ++r)
-      for (size_t c = 0; c < columns.size(); ++c) {
-        const size_t t = turned ? columns[c] : rows[r], p = turned ? rows[r] : columns[c];
-        const auto common = overlaps.find({t, p});
-        if (common == overlaps.end()) continue;
-        const double dice = dice_of(truth.components[t], prediction.components[p], common->second);
-        if (dice >= kLeastPaired) cost[r][c] = 1 - dice;
-      }
-    const std::vector<int> column_of = cheapest_assignment(cost);
-    for (size_t r = 0; r < rows.size(); ++r) {
-      const auto c = static_cast<size_t>(column_of[r]);
-      if (cost[r][c] < 1) partner[turned ? columns[c] : rows[r]] = turned ? rows[r] : columns[c];
-    }
+  for (const auto& [pair, common] : overlaps) {
+    const auto [row, column] = place(pair.first, pair.second);
+    if (column_of[row] == static_cast<int>(column) && costs.rows[row].contains(column))
+      partner[pair.first] = pair.second;
   }
   return partner;
 }

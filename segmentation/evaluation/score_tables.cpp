@@ -59,41 +59,35 @@ Metrics lesionwise_metrics(const std::string& year) {
 }
 
 Metrics instance_metrics() {
-  Metrics all{
+  return {
       {"LW2026_TP", [](const RegionScores& s) { return std::to_string(s.instances_2026.tp); }},
       {"LW2026_FP", [](const RegionScores& s) { return std::to_string(s.instances_2026.fp); }},
       {"LW2026_FN", [](const RegionScores& s) { return std::to_string(s.instances_2026.fn); }},
+      {"LW2026_F1", [](const RegionScores& s) { return csv_number(s.instances_2026.f1); }},
+      {"LW2026_precision", [](const RegionScores& s) { return csv_number(s.instances_2026.precision); }},
+      {"LW2026_recall", [](const RegionScores& s) { return csv_number(s.instances_2026.recall); }},
+      {"LW2026_Dice", [](const RegionScores& s) { return csv_number(s.instances_2026.dice.mean); }},
+      {"LW2026_Dice_std", [](const RegionScores& s) { return csv_number(s.instances_2026.dice.std); }},
+      {"LW2026_HD95", [](const RegionScores& s) { return csv_number(s.instances_2026.hd95_mm.mean); }},
+      {"LW2026_HD95_std", [](const RegionScores& s) { return csv_number(s.instances_2026.hd95_mm.std); }},
+      {"LW2026_NSD", [](const RegionScores& s) { return csv_number(s.instances_2026.nsd.mean); }},
+      {"LW2026_NSD_std", [](const RegionScores& s) { return csv_number(s.instances_2026.nsd.std); }},
+      {"LW2026_large_TP", [](const RegionScores& s) { return csv_number(s.instances_2026.large.tp); }},
+      {"LW2026_large_FP", [](const RegionScores& s) { return csv_number(s.instances_2026.large.fp); }},
+      {"LW2026_large_FN", [](const RegionScores& s) { return csv_number(s.instances_2026.large.fn); }},
+      {"LW2026_large_F1", [](const RegionScores& s) { return csv_number(s.instances_2026.large.f1); }},
+      {"LW2026_small_TP", [](const RegionScores& s) { return csv_number(s.instances_2026.small.tp); }},
+      {"LW2026_small_FP", [](const RegionScores& s) { return csv_number(s.instances_2026.small.fp); }},
+      {"LW2026_small_FN", [](const RegionScores& s) { return csv_number(s.instances_2026.small.fn); }},
+      {"LW2026_small_F1", [](const RegionScores& s) { return csv_number(s.instances_2026.small.f1); }},
+      {"LW2026_matched_Dice", [](const RegionScores& s) { return csv_number(s.instances_2026.matched_dice.mean); }},
+      {"LW2026_matched_Dice_std", [](const RegionScores& s) { return csv_number(s.instances_2026.matched_dice.std); }},
+      {"LW2026_matched_HD95", [](const RegionScores& s) { return csv_number(s.instances_2026.matched_hd95_mm.mean); }},
+      {"LW2026_matched_HD95_std",
+       [](const RegionScores& s) { return csv_number(s.instances_2026.matched_hd95_mm.std); }},
+      {"LW2026_matched_NSD", [](const RegionScores& s) { return csv_number(s.instances_2026.matched_nsd.mean); }},
+      {"LW2026_matched_NSD_std", [](const RegionScores& s) { return csv_number(s.instances_2026.matched_nsd.std); }},
   };
-  all.push_back({"LW2026_F1", [](const RegionScores& s) { return csv_number(s.instances_2026.f1); }});
-  all.push_back({"LW2026_precision", [](const RegionScores& s) { return csv_number(s.instances_2026.precision); }});
-  all.push_back({"LW2026_recall", [](const RegionScores& s) { return csv_number(s.instances_2026.recall); }});
-  all.push_back({"LW2026_Dice", [](const RegionScores& s) { return csv_number(s.instances_2026.dice.mean); }});
-  all.push_back({"LW2026_Dice_std", [](const RegionScores& s) { return csv_number(s.instances_2026.dice.std); }});
-  all.push_back({"LW2026_HD95", [](const RegionScores& s) { return csv_number(s.instances_2026.hd95_mm.mean); }});
-  all.push_back({"LW2026_HD95_std", [](const RegionScores& s) { return csv_number(s.instances_2026.hd95_mm.std); }});
-  all.push_back({"LW2026_NSD", [](const RegionScores& s) { return csv_number(s.instances_2026.nsd.mean); }});
-  all.push_back({"LW2026_NSD_std", [](const RegionScores& s) { return csv_number(s.instances_2026.nsd.std); }});
-  all.push_back({"LW2026_large_TP", [](const RegionScores& s) { return csv_number(s.instances_2026.large.tp); }});
-  all.push_back({"LW2026_large_FP", [](const RegionScores& s) { return csv_number(s.instances_2026.large.fp); }});
-  all.push_back({"LW2026_large_FN", [](const RegionScores& s) { return csv_number(s.instances_2026.large.fn); }});
-  all.push_back({"LW2026_large_F1", [](const RegionScores& s) { return csv_number(s.instances_2026.large.f1); }});
-  all.push_back({"LW2026_small_TP", [](const RegionScores& s) { return csv_number(s.instances_2026.small.tp); }});
-  all.push_back({"LW2026_small_FP", [](const RegionScores& s) { return csv_number(s.instances_2026.small.fp); }});
-  all.push_back({"LW2026_small_FN", [](const RegionScores& s) { return csv_number(s.instances_2026.small.fn); }});
-  all.push_back({"LW2026_small_F1", [](const RegionScores& s) { return csv_number(s.instances_2026.small.f1); }});
-  all.push_back(
-      {"LW2026_matched_Dice", [](const RegionScores& s) { return csv_number(s.instances_2026.matched_dice.mean); }});
-  all.push_back(
-      {"LW2026_matched_Dice_std", [](const RegionScores& s) { return csv_number(s.instances_2026.matched_dice.std); }});
-  all.push_back(
-      {"LW2026_matched_HD95", [](const RegionScores& s) { return csv_number(s.instances_2026.matched_hd95_mm.mean); }});
-  all.push_back({"LW2026_matched_HD95_std",
-                 [](const RegionScores& s) { return csv_number(s.instances_2026.matched_hd95_mm.std); }});
-  all.push_back(
-      {"LW2026_matched_NSD", [](const RegionScores& s) { return csv_number(s.instances_2026.matched_nsd.mean); }});
-  all.push_back(
-      {"LW2026_matched_NSD_std", [](const RegionScores& s) { return csv_number(s.instances_2026.matched_nsd.std); }});
-  return all;
 }
 
 // Columns METRIC_REGION, all regions of a metric side by side.

@@ -36,6 +36,7 @@ pd.DataFrame.replace = replace  # that of pandas 2 stumbles over cells that hold
 warnings.simplefilter("ignore")
 rng = np.random.RandomState(23)
 SPACINGS = [(1, 1, 1), (1, 1, 1), (1, .5, .5), (.7, 1.3, 2.1), (.5, .5, 1)]
+TIED_SEEDS = [202, 295, 424]  # where the pairing is another one in another order of lesions
 REGIONS = {"et": [3], "tc": [1, 3], "wt": [1, 2, 3]}
 
 
@@ -86,6 +87,14 @@ def pair():
     for _ in range(rng.randint(0, 3)):  # specks
         which = truth if rng.rand() < .5 else prediction
         which.append((int(rng.randint(1, 4)), [int(rng.randint(0, n)) for n in shape], [1, 1, 1]))
+    return shape, prediction, truth
+
+
+def tied(seed):
+    """Specks of one size, so that several pairings are as good."""
+    own = np.random.RandomState(seed)
+    shape = [9, 11, 10]
+    prediction, truth = [[[3, [int(own.randint(0, n)) for n in shape], [1, 1, 1]] for _ in range(20)] for _ in range(2)]
     return shape, prediction, truth
 
 
@@ -172,6 +181,7 @@ def main():
             cases.append(case(shape, prediction, truth, SPACINGS[i % len(SPACINGS)]))
         shape, prediction, truth = pair()
         cases += [case(shape, p, t, SPACINGS[0]) for p, t in ((prediction, []), ([], truth), ([], []))]
+        cases += [case(*tied(seed), SPACINGS[0]) for seed in TIED_SEEDS]
         os.chdir(here)
     print("{\"cases\": [\n" + ",\n".join(map(json.dumps, cases)) + "]}")
 

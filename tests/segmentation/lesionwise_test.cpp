@@ -126,7 +126,7 @@ TEST(lesionwise, agrees_with_the_scripts_of_the_challenges) {
     }
     ++k;
   }
-  EXPECT_EQ(k, 19);
+  EXPECT_EQ(k, 22);
 }
 
 }  // namespace metvox
