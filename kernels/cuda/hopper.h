@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Hopper (sm_90a) behind wrappers: mbarriers, tiled TMA loads, wgmma. For files named *_sm90a.cu, which are compiled
-// for 90a alone; bodies that use these lie inside #if METVOX_HOPPER. The host executor emulates them
+// Hopper (sm_90a) behind wrappers: mbarriers, TMA loads (tiled and im2col), wgmma. For files named *_sm90a.cu, which
+// are compiled for 90a alone; bodies that use these lie inside #if METVOX_HOPPER. The host executor emulates them
 // (kernels/sim/hopper.h).
 #pragma once
 #include "kernels/cuda/ptx.h"
+#include "tensor/shape.h"
 
 #if defined(__CUDACC__)
 #include <cuda.h>  // types only: nothing of the driver's library is linked
@@ -43,6 +44,19 @@ struct TensorTile {
   bool swizzle_128;
 };
 TensorMap make_tensor_map(const TensorTile& tile);  // kernels/cuda/tensor_map.cu
+
+// A channels-last image in device memory as the matrix of a convolution, one tap at a time: a row is a place of the
+// kernel (w fastest, then h, d, n), a column a channel. The tap at (0, 0, 0) visits the voxels from `lower` on, every
+// `step`-th, up to extent - 1 + `upper`. One load brings `pixels` rows x `channels` columns, zeros where a tap or a
+// channel lies outside of the image and behind the last sample; rows of 128 bytes under the swizzle.
+struct Im2colTile {
+  DType dtype;  // bf16, f16
+  void* base;   // of (n, d, h, w, c), a multiple of 16 bytes; so are the bytes of c
+  int64_t n, c;
+  Int3 extent, lower, upper, step;  // d, h, w; corners from -16 to 15, steps from 1 to 8
+  uint32_t channels, pixels;        // 128 bytes, at most 1,024
+};
+TensorMap make_im2col_map(const Im2colTile& tile);
 
 // 64-bit descriptors of wgmma operands in shared memory.
 constexpr uint64_t descriptor_bits(uint32_t address, uint32_t leading_bytes, uint32_t stride_bytes, uint32_t swizzle) {
@@ -100,6 +114,18 @@ METVOX_DEVICE void tma_load(void* dst, const TensorMap& map, uint64_t* barrier, 
 }
 #undef METVOX_TMA
 
+// Of a map for im2col: rows from the place where the kernel's first tap lies at voxel c = {channel, w, h, d, n}, read
+// through the tap at (w, h, d), each below 32.
+METVOX_DEVICE void tma_load_im2col(void* dst, const TensorMap& map, uint64_t* barrier, const int (&c)[5],
+                                   const int (&tap)[3]) {
+  asm volatile(
+      "cp.async.bulk.tensor.5d.shared::cluster.global.im2col.mbarrier::complete_tx::bytes [%0], "
+      "[%1, {%3,%4,%5,%6,%7}], [%2], {%8,%9,%10};" ::"r"(shared_address(dst)),
+      "l"(&map), "r"(shared_address(barrier)), "r"(c[0]), "r"(c[1]), "r"(c[2]), "r"(c[3]), "r"(c[4]),
+      "h"(static_cast<uint16_t>(tap[0])), "h"(static_cast<uint16_t>(tap[1])), "h"(static_cast<uint16_t>(tap[2]))
+      : "memory");
+}
+
 // Nothing but a place that the compiler moves no use of these registers across (arrays, in any number of dimensions):
 // it does not know that products go on reading and writing them after the instruction that issues them.
 template <class Registers>
@@ -128,6 +154,8 @@ METVOX_DEVICE void wgmma_wait(Sums& sums) {
   wgmma_wait<N>();
   pin(sums);
 }
+// All warps of a warpgroup: N registers a thread (a multiple of 8) from now on, of those that the block was launched
+// with; more are waited for until other warpgroups have given them up.
 template <int N>
 METVOX_DEVICE void more_registers() {
   asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(N));
@@ -151,7 +179,11 @@ METVOX_DEVICE void fence_proxy_async() { simt::proxy_fence(); }
 template <int kRank>
 METVOX_DEVICE void tma_load(void* dst, const TensorMap& map, uint64_t* barrier, const int (&c)[kRank]) {
   static_assert(kRank >= 2 && kRank <= 5);
-  simt::tma_load(dst, map, barrier, c);
+  simt::tma_load(dst, map, barrier, c, nullptr);
+}
+METVOX_DEVICE void tma_load_im2col(void* dst, const TensorMap& map, uint64_t* barrier, const int (&c)[5],
+                                   const int (&tap)[3]) {
+  simt::tma_load(dst, map, barrier, c, tap);
 }
 template <class... Registers>
 METVOX_DEVICE void wgmma_fence(Registers&...) {}
@@ -165,9 +197,15 @@ METVOX_DEVICE void wgmma_wait(Sums& sums, simt::Site at = simt::Site::here()) {
   simt::wgmma_wait(N, &sums, sizeof sums, at);
 }
 template <int N>
-METVOX_DEVICE void more_registers() {}
+METVOX_DEVICE void more_registers(simt::Site at = simt::Site::here()) {
+  static_assert(N >= 24 && N <= 256 && N % 8 == 0);
+  simt::more_registers(N, at);
+}
 template <int N>
-METVOX_DEVICE void fewer_registers() {}
+METVOX_DEVICE void fewer_registers(simt::Site at = simt::Site::here()) {
+  static_assert(N >= 24 && N <= 256 && N % 8 == 0);
+  simt::fewer_registers(N, at);
+}
 
 #endif
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // wgmma<T, N>: D (64 x N, f32, this thread's N / 2 registers) += A (64 x 16) B (16 x N) by the 128 threads of a
-// warpgroup; T is bf16 or f16, N 16, 32, 48, 64, 96, 128 or 192. Included by hopper.h, as part of it.
+// warpgroup; T is bf16 or f16, N 16, 32, 48, 64, 96, 128, 192 or 256. Included by hopper.h, as part of it.
 #pragma once
 #include "kernels/cuda/hopper.h"
 
@@ -17,6 +17,8 @@ namespace metvox::METVOX_KERNEL_NS {
 #define METVOX_R_128 METVOX_R_96 ",%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63"
 #define METVOX_R_160 METVOX_R_128 ",%64,%65,%66,%67,%68,%69,%70,%71,%72,%73,%74,%75,%76,%77,%78,%79"
 #define METVOX_R_192 METVOX_R_160 ",%80,%81,%82,%83,%84,%85,%86,%87,%88,%89,%90,%91,%92,%93,%94,%95"
+#define METVOX_R_224 METVOX_R_192 ",%96,%97,%98,%99,%100,%101,%102,%103,%104,%105,%106,%107,%108,%109,%110,%111"
+#define METVOX_R_256 METVOX_R_224 ",%112,%113,%114,%115,%116,%117,%118,%119,%120,%121,%122,%123,%124,%125,%126,%127"
 #define METVOX_D4(i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3])
 #define METVOX_D16(i) METVOX_D4(i), METVOX_D4(i + 4), METVOX_D4(i + 8), METVOX_D4(i + 12)
 #define METVOX_D_16 METVOX_D4(0), METVOX_D4(4)
@@ -26,6 +28,7 @@ namespace metvox::METVOX_KERNEL_NS {
 #define METVOX_D_96 METVOX_D_64, METVOX_D16(32)
 #define METVOX_D_128 METVOX_D_96, METVOX_D16(48)
 #define METVOX_D_192 METVOX_D_128, METVOX_D16(64), METVOX_D16(80)
+#define METVOX_D_256 METVOX_D_192, METVOX_D16(96), METVOX_D16(112)
 
 // P0 to P6: the numbers of the operands after D. First with A by descriptor, then from registers.
 #define METVOX_WGMMA_TYPED(N, TYPE, P0, P1, P2, P3, P4)                                             \
@@ -62,6 +65,7 @@ METVOX_WGMMA(64, "%32", "%33", "%34", "%35", "%36", "%37", "%38")
 METVOX_WGMMA(96, "%48", "%49", "%50", "%51", "%52", "%53", "%54")
 METVOX_WGMMA(128, "%64", "%65", "%66", "%67", "%68", "%69", "%70")
 METVOX_WGMMA(192, "%96", "%97", "%98", "%99", "%100", "%101", "%102")
+METVOX_WGMMA(256, "%128", "%129", "%130", "%131", "%132", "%133", "%134")
 #undef METVOX_WGMMA
 #undef METVOX_WGMMA_RS_TYPED
 #undef METVOX_WGMMA_TYPED

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a block on the executor has of Hopper's units: its mbarriers, and the products that its warpgroups have under
-// way.
+// What a block on the executor has of Hopper's units: its mbarriers, its warpgroups' registers and the products that
+// they have under way.
 #pragma once
 #include <array>
 #include <deque>
@@ -39,6 +39,7 @@ struct Warpgroup {
     std::vector<float> values;  // [64][n]
   };
   std::map<float*, Accumulator> accumulators;
+  int registers = 0;  // a thread's; 0: as launched
   void* args[128];
   int arrived = 0;
   const char* what = "";
@@ -49,6 +50,8 @@ struct Warpgroup {
 struct HopperState {
   std::map<uint32_t, MBarrier> barriers;  // by shared address
   Warpgroup warpgroups[8];
+  int free_registers = 0;  // that warpgroups gave up
+  std::vector<Thread*> waiting_for_registers;
 };
 
 HopperState& hopper_state();  // of the block that runs

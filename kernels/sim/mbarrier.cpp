@@ -38,7 +38,7 @@ struct Load {
   char* to;
   metvox::sim::TensorMap map;
   uint64_t* barrier;
-  int coordinates[5];
+  int coordinates[5], tap[3];
   Thread* thread;
   std::vector<uint32_t> clock;
   const void* pc;
@@ -46,6 +46,7 @@ struct Load {
 };
 
 uint32_t box_bytes(const metvox::sim::TensorMap& m) {
+  if (m.pixels) return m.element_bytes * m.box[0] * m.pixels;
   uint32_t bytes = m.element_bytes;
   for (int k = 0; k < m.rank; ++k) bytes *= m.box[k];
   return bytes;
@@ -56,25 +57,67 @@ uint32_t swizzled(uint32_t address, uint32_t span) {
   return span == 128 ? address ^ ((address >> 7 & 7) << 4) : address;
 }
 
+// Places of a kernel along dimension k (1 to 3) of an image.
+int64_t places(const metvox::sim::TensorMap& m, int k) {
+  return (static_cast<int64_t>(m.extent[k]) - 1 + m.upper[k - 1] - m.lower[k - 1]) / m.step[k - 1] + 1;
+}
+
+// Where element `i` of the load's box is read.
+void find_element(const Load& l, uint32_t i, int64_t (&at)[5]) {
+  const auto& m = l.map;
+  for (int k = 0; k < m.rank; ++k) at[k] = l.coordinates[k];
+  if (!m.pixels) {
+    for (int k = 0; k < m.rank; i /= m.box[k++]) at[k] += i % m.box[k];
+    return;
+  }
+  at[0] += i % m.box[0];
+  int64_t place = i / m.box[0];  // so many places further, w fastest, within the bounding box
+  for (int k = 1; k < 4; ++k) {
+    place += (at[k] - m.lower[k - 1]) / m.step[k - 1];
+    at[k] = m.lower[k - 1] + place % places(m, k) * m.step[k - 1] + l.tap[k - 1];
+    place /= places(m, k);
+  }
+  at[4] += place;
+}
+
 void copy_box(const Load& l) {
   const auto& m = l.map;
   const uint32_t start = running_block->offset_of(l.to);
   const uint32_t total = box_bytes(m);
-  for (uint32_t i = 0; i < total; i += m.element_bytes) {
-    uint32_t rest = i / m.element_bytes;
+  const bool whole = l.coordinates[0] * static_cast<int64_t>(m.element_bytes) % 16 == 0 &&
+                     m.extent[0] * m.element_bytes % 16 == 0;  // 16 bytes are inside or outside together
+  const uint32_t piece = whole ? 16 : m.element_bytes;
+  for (uint32_t i = 0; i < total; i += piece) {
+    int64_t at[5];
+    find_element(l, i / m.element_bytes, at);
     const char* from = m.base;
     bool inside = true;
     for (int k = 0; k < m.rank; ++k) {
-      const int64_t at = l.coordinates[k] + static_cast<int64_t>(rest % m.box[k]);
-      rest /= m.box[k];
-      inside = inside && at >= 0 && at < static_cast<int64_t>(m.extent[k]);
-      from += at * static_cast<int64_t>(m.stride_bytes[k]);
+      inside = inside && at[k] >= 0 && at[k] < static_cast<int64_t>(m.extent[k]);
+      from += at[k] * static_cast<int64_t>(m.stride_bytes[k]);
     }
     char* to = running_block->arena() + swizzled(start + i, m.swizzle_bytes);
-    check_access(to, m.element_bytes, Access::async_write, l.pc, *l.thread);
-    if (inside) check_access(from, m.element_bytes, Access::async_read, l.pc, *l.thread);
-    if (inside) std::memcpy(to, from, m.element_bytes);
-    else std::memset(to, 0, m.element_bytes);
+    check_access(to, piece, Access::async_write, l.pc, *l.thread);
+    if (inside) check_access(from, piece, Access::async_read, l.pc, *l.thread);
+    if (inside) std::memcpy(to, from, piece);
+    else std::memset(to, 0, piece);
+  }
+}
+
+// What the hardware would take for another load, or refuse.
+void check_load(const Load& l) {
+  Block& b = *running_block;
+  const auto& m = l.map;
+  const uint32_t alignment = m.swizzle_bytes ? 1024 : 128, address = shared_address(l.to);
+  if (address % alignment)
+    b.fail(metvox::sentence("misaligned access: TMA to shared address ", address, ", not a multiple of ", alignment,
+                            ", at ", source_of(l.pc)));
+  for (int k = 1; m.pixels && k < 4; ++k) {
+    const int first = l.coordinates[k] - m.lower[k - 1], step = m.step[k - 1], tap = l.tap[k - 1];
+    if (first < 0 || first % step || first / step >= places(m, k) || tap < 0 || tap > 31)
+      b.fail(metvox::sentence("out of bounds: TMA by im2col from ", "cwhdn"[k], " = ", l.coordinates[k],
+                              " through tap ", tap, ", where the kernel's places begin at ", m.lower[k - 1], ", ", step,
+                              " apart, ", places(m, k), " of them, and taps are 0 to 31, at ", source_of(l.pc)));
   }
 }
 
@@ -129,16 +172,17 @@ void mbarrier_wait(uint64_t* barrier, uint32_t parity, Site at) {
 
 void proxy_fence() { proxy_fence_reached(*running_block->current()); }
 
-void tma_load(void* to, const metvox::sim::TensorMap& map, uint64_t* barrier, const int* coordinates) {
+void tma_load(void* to, const metvox::sim::TensorMap& map, uint64_t* barrier, const int* coordinates, const int* tap) {
   [[maybe_unused]] InRuntime guard;
   Block& b = *running_block;
   const void* pc = __builtin_return_address(0);
-  Load load{static_cast<char*>(to), map, barrier, {}, b.current(), {}, pc, {}};
-  const uint32_t alignment = map.swizzle_bytes ? 1024 : 128, bytes = box_bytes(map);
-  if (shared_address(to) % alignment)
-    b.fail(metvox::sentence("misaligned access: TMA to shared address ", shared_address(to), ", not a multiple of ",
-                            alignment, ", at ", source_of(pc)));
+  Load load{static_cast<char*>(to), map, barrier, {}, {}, b.current(), {}, pc, {}};
+  if ((tap != nullptr) != (map.pixels > 0))
+    b.fail(metvox::sentence("TMA: a tiled load of a map for im2col, or the other way round, at ", source_of(pc)));
   std::memcpy(load.coordinates, coordinates, sizeof(int) * static_cast<size_t>(map.rank));
+  if (tap) std::memcpy(load.tap, tap, sizeof load.tap);
+  check_load(load);
+  const uint32_t bytes = box_bytes(map);
   load.copy = begin_copy(find(barrier).engine, *load.thread);
   release_clock(load.clock, *load.thread);
   {  // From now on the box may be written.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Products of a warpgroup (wgmma). Operands are found through their descriptors, in the canonical layouts of the PTX
-// manual ("Asynchronous warpgroup level canonical layouts"), without swizzle and with that of 128 bytes.
+// What a warpgroup does together: products (wgmma), and how many registers it has. Operands are found through their
+// descriptors, in the canonical layouts of the PTX manual ("Asynchronous warpgroup level canonical layouts"), without
+// swizzle and with that of 128 bytes.
 #include <algorithm>
 #include <bit>
 #include <cmath>
@@ -207,6 +208,27 @@ void begin(Warpgroup& w, const Product& p) {
   });
 }
 
+void set_registers(int per_thread, bool more, Site at) {
+  meet(more ? "more_registers" : "fewer_registers", nullptr, at, [=](Warpgroup& w) {
+    constexpr int kRegisters = 65536, kMost = 255;
+    HopperState& state = hopper_state();
+    Block& b = *running_block;
+    if (!w.registers) w.registers = std::min(kRegisters / static_cast<int>(b.count), kMost) / 8 * 8;
+    if (more ? per_thread < w.registers : per_thread > w.registers)
+      b.fail(metvox::sentence(more ? "more" : "fewer", "_registers: a thread has ", w.registers, ", not ",
+                              more ? "more" : "fewer", " than ", per_thread));
+    const int wanted = (per_thread - w.registers) * 128;
+    while (wanted > state.free_registers) {
+      state.waiting_for_registers.push_back(b.current());
+      b.wait(at, "registers that other warpgroups give up");
+    }
+    state.free_registers -= wanted;
+    w.registers = per_thread;
+    b.wake(state.waiting_for_registers.data(), state.waiting_for_registers.size());
+    state.waiting_for_registers.clear();
+  });
+}
+
 }  // namespace
 
 void wgmma(const WarpgroupProduct& product, Site at) {
@@ -234,6 +256,9 @@ void wgmma_wait(int groups_left, const void* sums, size_t bytes, Site at) {
     }
   });
 }
+
+void more_registers(int per_thread, Site at) { set_registers(per_thread, true, at); }
+void fewer_registers(int per_thread, Site at) { set_registers(per_thread, false, at); }
 
 const void* product_under_way(const Thread& t) {
   const auto& state = running_block->hopper;

@@ -11,6 +11,7 @@
 
 #include "tensor/dtype.h"
 #include "tests/kernels/conformance/digits.h"
+#include "tests/kernels/conformance/im2col_cases.h"
 #include "tests/kernels/conformance/wrappers.h"
 
 namespace metvox {
@@ -83,6 +84,43 @@ Words channel_groups(const Words& in) {
   return words;
 }
 
+// All places of the kernel in turn, and of those the load's.
+Words im2col(const Im2colCase& of, const Words& in) {
+  struct Place {
+    int64_t n, d, h, w;
+    bool operator==(const Place&) const = default;
+  };
+  std::vector<Place> places;
+  const auto last = [&](int a) { return of.extent[a] - 1 + of.upper[a]; };
+  for (int64_t n = 0; n < of.n; ++n)
+    for (int64_t d = of.lower[0]; d <= last(0); d += of.step[0])
+      for (int64_t h = of.lower[1]; h <= last(1); h += of.step[1])
+        for (int64_t w = of.lower[2]; w <= last(2); w += of.step[2]) places.push_back({n, d, h, w});
+  auto place = std::find(places.begin(), places.end(), Place{of.first[4], of.first[3], of.first[2], of.first[1]});
+  std::vector<uint16_t> rows(size_t{of.pixels} * 64);
+  for (size_t row = 0; row < of.pixels && place != places.end(); ++row, ++place) {
+    const int64_t d = place->d + of.tap[2], h = place->h + of.tap[1], w = place->w + of.tap[0];
+    if (d < 0 || d >= of.extent[0] || h < 0 || h >= of.extent[1] || w < 0 || w >= of.extent[2]) continue;
+    const int64_t voxel = ((place->n * of.extent[0] + d) * of.extent[1] + h) * of.extent[2] + w;
+    for (int64_t k = 0; k < 64 && of.first[0] + k < of.c; ++k)
+      rows[row * 64 + static_cast<size_t>((k / 8 ^ static_cast<int64_t>(row % 8)) * 8 + k % 8)] =
+          half_word(in, static_cast<size_t>(voxel * of.c + of.first[0] + k));
+  }
+  Words words(rows.size() / 2);
+  std::memcpy(words.data(), rows.data(), rows.size() * 2);
+  return words;
+}
+
+// What conformance's move_registers makes of its input.
+Words moved_registers(const Words& in) {
+  Words out = in;
+  for (size_t t = 0; t < 256; ++t) {
+    out[t] = 0;
+    for (size_t i = 0; i < 200; ++i) out[t] = out[t] * 3 + in[(t + i) % 384];
+  }
+  return out;
+}
+
 Words ldmatrix_x4(const Words& in) {
   Words out(128);
   for (size_t m = 0; m < 4; ++m)
@@ -109,6 +147,9 @@ std::optional<Words> plain(const Wrapper& w, const Words& in) {
   if (w.name.starts_with("wgmma")) return product(in, 64, w.words_out / 64);
   if (w.name == "tma_swizzled") return swizzled_box(in);
   if (w.name == "tma_channel_groups") return channel_groups(in);
+  for (int i = 0; i < kIm2colCases; ++i)
+    if (w.name == im2col_case(i).name) return im2col(im2col_case(i), in);
+  if (w.name == "registers") return moved_registers(in);
   if (w.name == "ldmatrix") return ldmatrix_x4(in);
   if (w.name == "to_tf32") return rounded_to_tf32(in);
   if (w.name != "cp_async") return std::nullopt;

@@ -197,6 +197,15 @@ TEST(hopper, needs_sm_90) {
 TEST(hopper, refuses_a_map_that_the_driver_would_refuse) {
   SimBuffer<bf16> x("x", 64 * 9);
   EXPECT_THROW(boxes_of(DType::bf16, x.data(), 64, 9), Error);
+  const auto image = [&](int64_t c, const Int3& lower, const Int3& upper, const Int3& step) {
+    make_im2col_map({DType::bf16, x.data(), 1, c, {1, 3, 3}, lower, upper, step, 64, 128});
+  };
+  const Int3 corner{-1, -1, -1}, one{1, 1, 1};
+  EXPECT_NO_THROW(image(64, corner, {0, -1, -1}, one));
+  EXPECT_THROW(image(9, corner, {0, -1, -1}, one), Error);
+  EXPECT_THROW(image(64, {-17, -1, -1}, {0, -1, -1}, one), Error);
+  EXPECT_THROW(image(64, corner, {-2, -1, -1}, one), Error);
+  EXPECT_THROW(image(64, corner, {0, -1, -1}, {1, 9, 1}), Error);
 }
 
 }  // namespace metvox::METVOX_KERNEL_NS
