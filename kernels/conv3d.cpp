@@ -66,9 +66,9 @@ void Conv3dProblem::check_activations(const View& x, const View& x2, const View&
 const Conv3dForwardTable& conv3d_forward() {
   static const Conv3dForwardTable table(
       "conv3d_forward",
-      {METVOX_DEVICE_ENGINES(conv3d_forward_native_hopper), METVOX_DEVICE_ENGINES(conv3d_forward_native),
-       cudnn::conv3d_forward(false), cudnn::conv3d_forward(true), cublas::conv3d_forward(), native::conv3d_forward(),
-       onednn::conv3d_forward(), reference::conv3d_forward()},
+      {METVOX_DEVICE_ENGINES(conv3d_forward_native_hopper), METVOX_DEVICE_ENGINES(conv3d_forward_native_im2col),
+       METVOX_DEVICE_ENGINES(conv3d_forward_native), cudnn::conv3d_forward(false), cudnn::conv3d_forward(true),
+       cublas::conv3d_forward(), native::conv3d_forward(), onednn::conv3d_forward(), reference::conv3d_forward()},
       tried_on_gpu<conv3d_forward_trial>());
   return table;
 }
@@ -76,7 +76,8 @@ const Conv3dForwardTable& conv3d_forward() {
 const Conv3dBackwardDataTable& conv3d_backward_data() {
   static const Conv3dBackwardDataTable table(
       "conv3d_backward_data",
-      {METVOX_DEVICE_ENGINES(conv3d_backward_data_native_hopper), METVOX_DEVICE_ENGINES(conv3d_backward_data_native),
+      {METVOX_DEVICE_ENGINES(conv3d_backward_data_native_hopper),
+       METVOX_DEVICE_ENGINES(conv3d_backward_data_native_im2col), METVOX_DEVICE_ENGINES(conv3d_backward_data_native),
        cudnn::conv3d_backward_data(false), cudnn::conv3d_backward_data(true), cublas::conv3d_backward_data(),
        native::conv3d_backward_data(), onednn::conv3d_backward_data(), reference::conv3d_backward_data()},
       tried_on_gpu<conv3d_backward_data_trial>());

@@ -8,8 +8,10 @@ namespace metvox {
 
 METVOX_DEVICE_DECLARE(Engine<Conv3dProblem, Conv3dForward> conv3d_forward_native();
                       Engine<Conv3dProblem, Conv3dForward> conv3d_forward_native_hopper();
+                      Engine<Conv3dProblem, Conv3dForward> conv3d_forward_native_im2col();
                       Engine<Conv3dProblem, Conv3dBackwardData> conv3d_backward_data_native();
                       Engine<Conv3dProblem, Conv3dBackwardData> conv3d_backward_data_native_hopper();
+                      Engine<Conv3dProblem, Conv3dBackwardData> conv3d_backward_data_native_im2col();
                       Engine<Conv3dProblem, Conv3dBackwardWeights> conv3d_backward_weights_native();
                       Engine<Conv3dProblem, Conv3dBackwardWeights> conv3d_backward_weights_native_hopper();)
 

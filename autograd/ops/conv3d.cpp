@@ -152,6 +152,8 @@ const OpCaseEntry flat{
     conv_case("flat133", Use::test, {2, 4, 0, 8, {3, 6, 6}, {1, 3, 3}, {1, 2, 2}, {0, 1, 1}, false})};
 const OpCaseEntry two{
     conv_case("two_inputs", Use::test, {2, 8, 5, 8, {4, 5, 6}, {3, 3, 3}, {1, 1, 1}, {1, 1, 1}, false})};
+const OpCaseEntry many{
+    conv_case("many_channels", Use::test, {1, 128, 0, 128, {1, 2, 3}, {1, 1, 3}, {1, 1, 1}, {0, 0, 1}, true})};
 const OpCaseEntry head{conv_case("head", Use::test, {2, 16, 0, 3, {4, 4, 5}, {1, 1, 1}, {1, 1, 1}, {0, 0, 0}, true})};
 const OpCaseEntry valid{
     conv_case("no_padding", Use::test, {1, 2, 0, 3, {5, 5, 5}, {3, 3, 3}, {1, 1, 1}, {0, 0, 0}, true})};

@@ -6,122 +6,83 @@
 
 #include "kernels/conv3d_engines.h"
 #include "kernels/cuda/conv3d_head.h"
-#include "kernels/cuda/convolution.h"
-#include "kernels/cuda/gather_gemm.h"
+#include "kernels/cuda/conv3d_passes.h"
 #include "kernels/cuda/pixel_gemm.h"
 
 namespace metvox::METVOX_KERNEL_NS {
 namespace {
-
-std::optional<std::string> declines(const Conv3dProblem& p) {
-  return convolution_declines(p.device, p.dtype, p.tf32, p.kernel, p.n * std::max(volume(p.in), volume(p.out())));
-}
-
-std::optional<std::string> declines_backward_data(const Conv3dProblem& p) {
-  if (auto reason = declines(p)) return reason;
-  if (std::max({p.stride[0], p.stride[1], p.stride[2]}) > 2) return "backward data is for strides 1 and 2";
-  return std::nullopt;
-}
 
 // What output voxels read.
 Taps taps_of(const Conv3dProblem& p) {
   return make_taps({p.n, p.out(), {-p.pad[0], -p.pad[1], -p.pad[2]}, p.stride, 1, p.in, p.kernel});
 }
 
-class Forward final : public Conv3dForward {
- public:
-  explicit Forward(const Conv3dProblem& p) : p_(p), gemm_(describe(p)) {}
-  size_t packed_bytes() const override { return gemm_.packed_bytes(); }
-  size_t scratch_bytes() const override { return gemm_.scratch_bytes(); }
-
-  void pack(Stream& stream, View w, View b, void* packed) const override {
-    p_.check_weights(w, b);
-    gemm_.pack(stream, w.as<float>(), p_.bias ? b.as<float>() : nullptr, packed);
-  }
-
-  void run(Stream& stream, View x, View x2, const void* packed, View y, void* scratch) const override {
-    p_.check_activations(x, x2, y);
-    gemm_.run(stream, x.data, x2.data, packed, {{y.data, nullptr}, {Grad::overwrite, Grad::ignore}}, scratch);
-  }
-
- private:
-  static GatherProblem describe(const Conv3dProblem& p) {
-    const int64_t taps = volume(p.kernel);
-    GatherProblem g{.dtype = p.dtype, .tf32 = p.tf32, .c = {p.c, p.c2}, .columns = p.k, .block_columns = p.k};
-    g.block_offset = {0};
-    g.to_c[0] = p.k, g.to_extent = p.out();
-    g.w_column = (p.c + p.c2) * taps, g.w_channel = taps;
-    g.parts = {whole_part(taps_of(p))};
-    return g;
-  }
-
-  Conv3dProblem p_;
-  GatherGemm gemm_;
+// Along one axis, the voxels of x that the same taps reach: first, first + stride, ...; the j-th of them gets tap
+// `tap` + stride u from output voxel j + origin - u.
+struct Class {
+  int64_t first, voxels, tap, taps, origin;
 };
+Class class_of(const Conv3dProblem& p, int axis, int64_t rest) {
+  const int64_t s = p.stride[axis], first = ((rest - p.pad[axis]) % s + s) % s;
+  return {first, first < p.in[axis] ? divided_up(p.in[axis] - first, s) : 0, rest,
+          rest < p.kernel[axis] ? divided_up(p.kernel[axis] - rest, s) : 0, (first + p.pad[axis] - rest) / s};
+}
 
-class BackwardData final : public Conv3dBackwardData {
- public:
-  explicit BackwardData(const Conv3dProblem& p) : p_(p), gemm_(describe(p)) {}
-  size_t packed_bytes() const override { return gemm_.packed_bytes(); }
-  size_t scratch_bytes() const override { return gemm_.scratch_bytes(); }
-  bool accumulates() const override { return true; }
+}  // namespace
 
-  void pack(Stream& stream, View w, void* packed) const override {
-    p_.check_weights(w);
-    gemm_.pack(stream, w.as<float>(), nullptr, packed);
-  }
+std::optional<std::string> conv3d_declines(const Conv3dProblem& p) {
+  return convolution_declines(p.device, p.dtype, p.tf32, p.kernel, p.n * std::max(volume(p.in), volume(p.out())));
+}
 
-  void run(Stream& stream, View dy, const void* packed, View dx, Grad grad, View dx2, Grad grad2,
-           void* scratch) const override {
-    p_.check_activations(dx, dx2, dy);
-    if (grad == Grad::ignore && grad2 == Grad::ignore) return;
-    gemm_.run(stream, dy.data, nullptr, packed, {{dx.data, dx2.data}, {grad, grad2}}, scratch);
-  }
+std::optional<std::string> conv3d_backward_data_declines(const Conv3dProblem& p) {
+  if (auto reason = conv3d_declines(p)) return reason;
+  if (std::max({p.stride[0], p.stride[1], p.stride[2]}) > 2) return "backward data is for strides 1 and 2";
+  return std::nullopt;
+}
 
- private:
-  // Along one axis, the voxels of x that the same taps reach: first, first + stride, ...; the j-th of them gets tap
-  // `tap` + stride u from output voxel j + origin - u.
-  struct Class {
-    int64_t first, voxels, tap, taps, origin;
-  };
-  static Class class_of(const Conv3dProblem& p, int axis, int64_t rest) {
-    const int64_t s = p.stride[axis], first = ((rest - p.pad[axis]) % s + s) % s;
-    return {first, first < p.in[axis] ? divided_up(p.in[axis] - first, s) : 0, rest,
-            rest < p.kernel[axis] ? divided_up(p.kernel[axis] - rest, s) : 0, (first + p.pad[axis] - rest) / s};
-  }
+GatherProblem conv3d_forward_product(const Conv3dProblem& p) {
+  const int64_t taps = volume(p.kernel);
+  GatherProblem g{.dtype = p.dtype, .tf32 = p.tf32, .c = {p.c, p.c2}, .columns = p.k, .block_columns = p.k};
+  g.block_offset = {0};
+  g.to_c[0] = p.k, g.to_extent = p.out();
+  g.w_column = (p.c + p.c2) * taps, g.w_channel = taps;
+  g.parts = {whole_part(taps_of(p))};
+  return g;
+}
 
-  static GatherProblem describe(const Conv3dProblem& p) {
-    const int64_t taps = volume(p.kernel), c = p.c + p.c2;
-    GatherProblem g{.dtype = p.dtype, .tf32 = p.tf32, .c = {p.k, 0}, .columns = c, .block_columns = c};
-    g.block_offset = {0};
-    g.to_c[0] = p.c, g.to_c[1] = p.c2, g.to_extent = p.in;
-    g.w_column = taps, g.w_channel = c * taps;
-    for (int64_t i = 0; i < volume(p.stride); ++i) {
-      const Int3 rest{i / (p.stride[1] * p.stride[2]), i / p.stride[2] % p.stride[1], i % p.stride[2]};
-      const Class at[3] = {class_of(p, 0, rest[0]), class_of(p, 1, rest[1]), class_of(p, 2, rest[2])};
-      const auto each = [&](int64_t Class::*member) { return Int3{at[0].*member, at[1].*member, at[2].*member}; };
-      const Int3 box = each(&Class::voxels), mine = each(&Class::taps);
-      if (volume(box) == 0) continue;
-      GatherPart part{};
-      part.taps = make_taps({p.n, box, each(&Class::origin), {1, 1, 1}, -1, p.out(), mine});
-      for (int t = 0; t < part.taps.count; ++t) {
-        const Int3 u{t / (mine[1] * mine[2]), t / mine[2] % mine[1], t % mine[2]};
-        int64_t tap = 0;
-        for (int a = 0; a < 3; ++a) tap = tap * p.kernel[a] + at[a].tap + u[a] * p.stride[a];
-        part.tap_of[t] = static_cast<int8_t>(tap);
-      }
-      for (int a = 0; a < 3; ++a) {
-        part.to_origin[a] = static_cast<int>(at[a].first);
-        part.to_step[a] = static_cast<int>(p.stride[a]);
-      }
-      g.parts.push_back(part);
+GatherProblem conv3d_backward_data_product(const Conv3dProblem& p) {
+  const int64_t taps = volume(p.kernel), c = p.c + p.c2;
+  GatherProblem g{.dtype = p.dtype, .tf32 = p.tf32, .c = {p.k, 0}, .columns = c, .block_columns = c};
+  g.block_offset = {0};
+  g.to_c[0] = p.c, g.to_c[1] = p.c2, g.to_extent = p.in;
+  g.w_column = taps, g.w_channel = c * taps;
+  for (int64_t i = 0; i < volume(p.stride); ++i) {
+    const Int3 rest{i / (p.stride[1] * p.stride[2]), i / p.stride[2] % p.stride[1], i % p.stride[2]};
+    const Class at[3] = {class_of(p, 0, rest[0]), class_of(p, 1, rest[1]), class_of(p, 2, rest[2])};
+    const auto each = [&](int64_t Class::*member) { return Int3{at[0].*member, at[1].*member, at[2].*member}; };
+    const Int3 box = each(&Class::voxels), mine = each(&Class::taps);
+    if (volume(box) == 0) continue;
+    GatherPart part{};
+    part.taps = make_taps({p.n, box, each(&Class::origin), {1, 1, 1}, -1, p.out(), mine});
+    for (int t = 0; t < part.taps.count; ++t) {
+      const Int3 u{t / (mine[1] * mine[2]), t / mine[2] % mine[1], t % mine[2]};
+      int64_t tap = 0;
+      for (int a = 0; a < 3; ++a) tap = tap * p.kernel[a] + at[a].tap + u[a] * p.stride[a];
+      part.tap_of[t] = static_cast<int8_t>(tap);
     }
-    return g;
+    for (int a = 0; a < 3; ++a) {
+      part.to_origin[a] = static_cast<int>(at[a].first);
+      part.to_step[a] = static_cast<int>(p.stride[a]);
+    }
+    g.parts.push_back(part);
   }
+  return g;
+}
 
-  Conv3dProblem p_;
-  GatherGemm gemm_;
-};
+namespace {
+
+using Forward = Conv3dForwardBy<GatherGemm>;
+using BackwardData = Conv3dBackwardDataBy<GatherGemm>;
 
 class BackwardWeights final : public Conv3dBackwardWeights {
  public:
@@ -155,13 +116,13 @@ std::unique_ptr<Interface> made(const Conv3dProblem& p) {
 }  // namespace
 
 Engine<Conv3dProblem, Conv3dForward> conv3d_forward_native() {
-  return {"native", kKernelDevice, declines, made<Conv3dForward, Forward>};
+  return {"native", kKernelDevice, conv3d_declines, made<Conv3dForward, Forward>};
 }
 Engine<Conv3dProblem, Conv3dBackwardData> conv3d_backward_data_native() {
-  return {"native", kKernelDevice, declines_backward_data, made<Conv3dBackwardData, BackwardData>};
+  return {"native", kKernelDevice, conv3d_backward_data_declines, made<Conv3dBackwardData, BackwardData>};
 }
 Engine<Conv3dProblem, Conv3dBackwardWeights> conv3d_backward_weights_native() {
-  return {"native", kKernelDevice, declines, made<Conv3dBackwardWeights, BackwardWeights>};
+  return {"native", kKernelDevice, conv3d_declines, made<Conv3dBackwardWeights, BackwardWeights>};
 }
 
 }  // namespace metvox::METVOX_KERNEL_NS

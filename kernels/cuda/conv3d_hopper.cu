@@ -32,6 +32,11 @@ PlanePass backward_data_pass(const Conv3dProblem& p) {
   return {p.dtype, p.n, p.in, {p.k, 0}, {p.c, p.c2}, 27, (p.c + p.c2) * 27, true};
 }
 
+// Many channels on both sides use each voxel that L2 brings often enough.
+std::string_view yields(const PlanePass& pass) {
+  return pass.channels() >= 128 && pass.columns() >= 128 ? "native_im2col" : "";
+}
+
 class Forward final : public Conv3dForward {
  public:
   explicit Forward(const Conv3dProblem& p) : p_(p), march_(forward_pass(p)) {}
@@ -105,11 +110,11 @@ std::unique_ptr<Interface> made(const Conv3dProblem& p) {
 
 Engine<Conv3dProblem, Conv3dForward> conv3d_forward_native_hopper() {
   return {"native_hopper", kKernelDevice, [](const Conv3dProblem& p) { return declines(p, forward_pass(p)); },
-          made<Conv3dForward, Forward>};
+          made<Conv3dForward, Forward>, [](const Conv3dProblem& p) { return yields(forward_pass(p)); }};
 }
 Engine<Conv3dProblem, Conv3dBackwardData> conv3d_backward_data_native_hopper() {
   return {"native_hopper", kKernelDevice, [](const Conv3dProblem& p) { return declines(p, backward_data_pass(p)); },
-          made<Conv3dBackwardData, BackwardData>};
+          made<Conv3dBackwardData, BackwardData>, [](const Conv3dProblem& p) { return yields(backward_data_pass(p)); }};
 }
 Engine<Conv3dProblem, Conv3dBackwardWeights> conv3d_backward_weights_native_hopper() {
   return {"native_hopper", kKernelDevice, [](const Conv3dProblem& p) { return declines(p, forward_pass(p)); },

@@ -22,6 +22,8 @@
 
 #include <algorithm>
 
+#include "kernels/cuda/gather_store.h"
+
 namespace metvox::METVOX_KERNEL_NS {
 namespace {
 
@@ -35,30 +37,11 @@ struct TileShape {
   static constexpr int kSharedBytes = kStages * kStageBytes > kTileBytes ? kStages* kStageBytes : kTileBytes;
 };
 
-struct Part {
-  Taps taps;
-  int to_origin[3], to_step[3];
-  int steps;          // of kStepK columns of the gathered matrix
-  bool in_order;      // row r is voxel r of the output
-  int64_t weights;    // where its packed weights begin
-  int64_t first_row;  // among the rows of all parts
-};
-
 template <class T>
-struct Args {
+struct Args : Destination<T> {
   Channels<T> from;
   const T* weights;
-  const float* bias;
-  T* to[2];
-  int to_c[2];
-  Grad grad[2];
-  int columns, block_columns, block_offset[kMaxTaps], to_extent[3];
-  bool whole_pieces;  // 16 bytes of a row of the product are 16 aligned bytes of one output
-  int tiles_n, padded_columns, splits;
-  float* sums;  // [split][row of all parts][padded column], if split
-  int64_t all_rows;
-  int parts;
-  Part part[kMaxParts];
+  int tiles_n;
 };
 
 // Sum (row, column) of a tile in shared memory: pairs written by the lanes of a warp fall in different banks, and so do
@@ -152,45 +135,6 @@ struct Product<float, kBlockN> {
   }
 };
 
-// kVector<T> neighbouring sums of a row to where they belong.
-template <class T>
-METVOX_DEVICE void store_piece(const Args<T>& a, const Part& part, int row, int column, float (&v)[kVector<T>]) {
-  int64_t voxel = row;
-  if (!part.in_order) {
-    const RowPosition o(part.taps, row);
-    voxel = o.n;
-#pragma unroll
-    for (int i = 0; i < 3; ++i) voxel = voxel * a.to_extent[i] + o.at[i] * part.to_step[i] + part.to_origin[i];
-  }
-  const auto store = [&](int c, auto pack, auto& values) {
-    const int block = c / a.block_columns, in_block = c - block * a.block_columns;
-    const bool second = in_block >= a.to_c[0];
-    if (a.grad[second] == Grad::ignore) return;
-    T* to = a.to[second] + (voxel + a.block_offset[block]) * a.to_c[second] + in_block - (second ? a.to_c[0] : 0);
-    constexpr int kCount = sizeof(values) / sizeof(float);
-#pragma unroll
-    for (int i = 0; i < kCount; ++i) values[i] += a.bias[c + i];
-    if (a.grad[second] == Grad::accumulate) {
-      float old[kCount];
-      pack.load(to);
-      pack.get(old);
-#pragma unroll
-      for (int i = 0; i < kCount; ++i) values[i] += old[i];
-    }
-    pack.set(values);
-    pack.store(to);
-  };
-  if (a.whole_pieces) {
-    if (column < a.columns) store(column, Pack<T, kVector<T>>{}, v);
-  } else {
-#pragma unroll
-    for (int i = 0; i < kVector<T>; ++i) {
-      float one[1] = {v[i]};
-      if (column + i < a.columns) store(column + i, Pack<T, 1>{}, one);
-    }
-  }
-}
-
 // The tile from shared memory to the outputs or, where K is split, to scratch.
 template <class T, int kBlockN>
 METVOX_DEVICE void store_tile(const Args<T>& a, const Part& part, const float* tile, int m0, int n0, int split) {
@@ -204,21 +148,8 @@ METVOX_DEVICE void store_tile(const Args<T>& a, const Part& part, const float* t
       const float4 q = bits_as<float4>(load16(tile + tile_index<kBlockN>(row, column + j)));
       v[j] = q.x, v[j + 1] = q.y, v[j + 2] = q.z, v[j + 3] = q.w;
     }
-    if (a.splits == 1) {
-      store_piece(a, part, m0 + row, n0 + column, v);
-      continue;
-    }
-    float* to = a.sums + (split * a.all_rows + part.first_row + m0 + row) * a.padded_columns + n0 + column;
-#pragma unroll
-    for (int j = 0; j < kV; j += 4) store16(to + j, bits_as<uint4>(make_float4(v[j], v[j + 1], v[j + 2], v[j + 3])));
+    store_sums<T>(a, part, m0 + row, n0 + column, split, v);
   }
-}
-
-// Columns [first, last) of the product belong to outputs that nobody wants.
-template <class T>
-METVOX_DEVICE bool ignored(const Args<T>& a, int first, int last) {
-  if (a.block_columns < a.columns) return false;
-  return (first >= a.to_c[0] || a.grad[0] == Grad::ignore) && (last <= a.to_c[0] || a.grad[1] == Grad::ignore);
 }
 
 // Blocks an SM for which registers are kept; sm_75 has room for fewer: 64 KiB of shared memory.
@@ -237,7 +168,7 @@ __global__ void __launch_bounds__(TileShape<kBlockN>::kThreads, kBlocks<F, kBloc
   const int t = static_cast<int>(threadIdx.x), tile = static_cast<int>(blockIdx.x);
   const int split = static_cast<int>(blockIdx.y), n0 = tile % a.tiles_n * kBlockN, m0 = tile / a.tiles_n * kBlockM;
   const Part& part = a.part[blockIdx.z];
-  if (m0 >= part.taps.rows || ignored(a, n0, min(n0 + kBlockN, a.columns))) return;
+  if (m0 >= part.taps.rows || ignored<Stored<F>>(a, n0, min(n0 + kBlockN, a.columns))) return;
   const int first = static_cast<int>(static_cast<int64_t>(part.steps) * split / a.splits);
   const int last = static_cast<int>(static_cast<int64_t>(part.steps) * (split + 1) / a.splits);
 
@@ -249,7 +180,8 @@ __global__ void __launch_bounds__(TileShape<kBlockN>::kThreads, kBlocks<F, kBloc
   for (int i = 0; i < kRows; ++i) reads[i] = reads_of(part.taps, m0 + row + i * kRowsApart);
   Column column(first * kStepK<T> + piece * kVector<T>, channels);
   constexpr int kWeights = kBlockN * kStepK<T>;
-  const T* w = a.weights + part.weights + (static_cast<int64_t>(n0 / kBlockN) * part.steps + first) * kWeights;
+  const T* w =
+      a.weights + part.weight_row * kStepK<T> + (static_cast<int64_t>(n0 / kBlockN) * part.steps + first) * kWeights;
 
   const auto load = [&](int step) {
     if (step < last) {
@@ -286,29 +218,6 @@ __global__ void __launch_bounds__(TileShape<kBlockN>::kThreads, kBlocks<F, kBloc
   product.put(sums);
   __syncthreads();
   store_tile<T, kBlockN>(a, part, sums, m0, n0, split);
-}
-
-// Adds the splits in order. A thread for each piece; left to itself, ptxas spills to keep to 40 registers (sm_100).
-template <class T>
-__global__ void __launch_bounds__(256, 4) add_splits(const __grid_constant__ Args<T> a) {
-  constexpr int kV = kVector<T>;
-  const int pieces = a.padded_columns / kV;
-  const int64_t i = static_cast<int64_t>(blockIdx.x) * 256 + threadIdx.x;
-  if (i >= a.all_rows * pieces) return;
-  const int64_t row = i / pieces;
-  const int column = static_cast<int>(i % pieces) * kV;
-  if (column >= a.columns || ignored(a, column, min(column + kV, a.columns))) return;
-  float v[kV] = {};
-  for (int s = 0; s < a.splits; ++s)
-#pragma unroll
-    for (int j = 0; j < kV; j += 4) {
-      const float* from = a.sums + (s * a.all_rows + row) * a.padded_columns + column + j;
-      const float4 q = bits_as<float4>(load16(from));
-      v[j] += q.x, v[j + 1] += q.y, v[j + 2] += q.z, v[j + 3] += q.w;
-    }
-  int p = 0;
-  while (p + 1 < a.parts && row >= a.part[p + 1].first_row) ++p;
-  store_piece(a, a.part[p], static_cast<int>(row - a.part[p].first_row), column, v);
 }
 
 // ---- the host's side ----
@@ -355,38 +264,38 @@ Taps make_taps(const TapsSpec& s) {
   return g;
 }
 
-GatherGemm::GatherGemm(GatherProblem p) : p_(std::move(p)) {
-  check(!p_.parts.empty() && p_.parts.size() <= kMaxParts, "gather_gemm: ", p_.parts.size(), " parts");
-  const int64_t step = kRowBytes / static_cast<int64_t>(size_of(p_.dtype));
-  int64_t rows = 0, steps = 0;
-  for (const auto& part : p_.parts) {
-    steps_.push_back(divided_up(part.taps.count * (p_.c[0] + p_.c[1]), step));
+GatherTiles::GatherTiles(const GatherProblem& p, const Shape& tile, int64_t full_grid)
+    : block_n(tile.n), row_bytes(tile.row_bytes) {
+  check(!p.parts.empty() && p.parts.size() <= kMaxParts, "gather_gemm: ", p.parts.size(), " parts");
+  const int64_t step = row_bytes / static_cast<int64_t>(size_of(p.dtype));
+  int64_t rows = 0, most_steps = 0;
+  for (const auto& part : p.parts) {
+    steps.push_back(divided_up(part.taps.count * (p.c[0] + p.c[1]), step));
     rows = std::max<int64_t>(rows, part.taps.rows);
-    steps = std::max(steps, steps_.back());
+    all_rows += part.taps.rows;
+    most_steps = std::max(most_steps, steps.back());
   }
-  block_n_ = chosen_block(p_.columns);
-  tiles_n_ = divided_up(p_.columns, block_n_);
-  tiles_m_ = divided_up(rows, kBlockM);
-  const int64_t blocks = tiles_n_ * tiles_m_ * static_cast<int64_t>(p_.parts.size());
-  splits_ = std::clamp<int64_t>(kFullGrid / blocks, 1, std::max<int64_t>(1, steps / 8));  // of at least 8 steps
+  tiles_n = divided_up(p.columns, block_n);
+  tiles_m = divided_up(rows, tile.m);
+  const int64_t blocks = tiles_n * tiles_m * static_cast<int64_t>(p.parts.size());
+  splits = std::clamp<int64_t>(full_grid / blocks, 1, std::max<int64_t>(1, most_steps / 8));  // of at least 8 steps
 }
 
-size_t GatherGemm::weight_bytes() const {
-  int64_t steps = 0;
-  for (int64_t s : steps_) steps += s;
-  return static_cast<size_t>(steps * tiles_n_ * block_n_ * kRowBytes);
+size_t GatherTiles::weight_bytes() const {
+  int64_t all_steps = 0;
+  for (int64_t s : steps) all_steps += s;
+  return static_cast<size_t>(all_steps * padded_columns() * row_bytes);
 }
 
-int64_t GatherGemm::all_rows() const {
-  int64_t rows = 0;
-  for (const auto& part : p_.parts) rows += part.taps.rows;
-  return rows;
+size_t GatherTiles::scratch_bytes() const {
+  return splits == 1 ? 0 : static_cast<size_t>(splits * all_rows * padded_columns()) * 4;
 }
 
-size_t GatherGemm::packed_bytes() const { return weight_bytes() + static_cast<size_t>(tiles_n_ * block_n_) * 4; }
+GatherGemm::GatherGemm(GatherProblem p)
+    : p_(std::move(p)), tiles_(p_, {kBlockM, chosen_block(p_.columns), kRowBytes}, kFullGrid) {}
 
-size_t GatherGemm::scratch_bytes() const {
-  return splits_ == 1 ? 0 : static_cast<size_t>(splits_ * all_rows() * tiles_n_ * block_n_) * 4;
+void GatherGemm::pack(Stream& stream, const float* w, const float* b, void* packed) const {
+  pack_gathered(stream, p_, tiles_, true, w, b, packed);
 }
 
 template <class F>
@@ -394,42 +303,20 @@ void GatherGemm::run_as(Stream& stream, const void* x, const void* x2, const voi
                         void* scratch) const {
   using T = Stored<F>;
   Args<T> a{};
+  set_destination(a, p_, tiles_, packed, to, scratch);
   a.from = {{static_cast<const T*>(x), static_cast<const T*>(x2)},
             {static_cast<int>(p_.c[0]), static_cast<int>(p_.c[1])},
             group_of(p_.dtype, p_.c[0], p_.c[1])};
   a.weights = static_cast<const T*>(packed);
-  a.bias = reinterpret_cast<const float*>(static_cast<const char*>(packed) + weight_bytes());
-  a.columns = static_cast<int>(p_.columns), a.block_columns = static_cast<int>(p_.block_columns);
-  a.whole_pieces = p_.block_columns % kVector<T> == 0;
-  for (int i = 0; i < 2; ++i) {
-    a.to[i] = static_cast<T*>(to.data[i]), a.to_c[i] = static_cast<int>(p_.to_c[i]), a.grad[i] = to.grad[i];
-    a.whole_pieces = a.whole_pieces && p_.to_c[i] % kVector<T> == 0;
-  }
-  std::copy(p_.block_offset.begin(), p_.block_offset.end(), a.block_offset);
-  std::copy(p_.to_extent.begin(), p_.to_extent.end(), a.to_extent);
-  a.tiles_n = static_cast<int>(tiles_n_), a.padded_columns = static_cast<int>(tiles_n_ * block_n_);
-  a.splits = static_cast<int>(splits_), a.sums = static_cast<float*>(scratch), a.all_rows = all_rows();
-  a.parts = static_cast<int>(p_.parts.size());
-  int64_t row = 0, weights = 0;
-  for (int i = 0; i < a.parts; ++i) {
-    const GatherPart& from = p_.parts[i];
-    Part& part = a.part[i];
-    part = {from.taps, {}, {}, static_cast<int>(steps_[i]), true, weights, row};
-    for (int axis = 0; axis < 3; ++axis) {
-      part.to_origin[axis] = from.to_origin[axis], part.to_step[axis] = from.to_step[axis];
-      part.in_order = part.in_order && from.taps.box[axis] == p_.to_extent[axis];
-    }
-    row += from.taps.rows;
-    weights += steps_[i] * a.padded_columns * kStepK<T>;
-  }
-  const dim3 grid(static_cast<unsigned>(tiles_n_ * tiles_m_), static_cast<unsigned>(splits_),
+  a.tiles_n = static_cast<int>(tiles_.tiles_n);
+  const dim3 grid(static_cast<unsigned>(tiles_.tiles_n * tiles_.tiles_m), static_cast<unsigned>(tiles_.splits),
                   static_cast<unsigned>(a.parts));
-  dispatch_block(block_n_, [&]<int kBlockN>() {
+  dispatch_block(tiles_.block_n, [&]<int kBlockN>() {
     using S = TileShape<kBlockN>;
     const auto kernel = a.from.group == kVector<T> ? gather_gemm<F, kBlockN, false> : gather_gemm<F, kBlockN, true>;
     launch(kernel, grid, dim3(S::kThreads), S::kSharedBytes, stream, a);
   });
-  if (splits_ > 1) launch(add_splits<T>, grid_of(a.all_rows * a.padded_columns / kVector<T>), dim3(256), 0, stream, a);
+  launch_add_splits<T>(stream, a);
 }
 
 void GatherGemm::run(Stream& stream, const void* x, const void* x2, const void* packed, const GatherOutput& to,

@@ -53,26 +53,48 @@ struct GatherOutput {
   Grad grad[2] = {Grad::ignore, Grad::ignore};
 };
 
+// How a product is cut into blocks: tiles of rows and columns, steps along K, and K itself where there are few tiles.
+struct GatherTiles {
+  struct Shape {
+    int m, n, row_bytes;  // of a tile; of a step, in each row of x and of w
+  };
+  // full_grid: the blocks that fill the largest device, a constant, so that sums are split alike everywhere.
+  GatherTiles(const GatherProblem& p, const Shape& tile, int64_t full_grid);
+
+  int64_t padded_columns() const { return tiles_n * block_n; }
+  size_t weight_bytes() const;
+  size_t packed_bytes() const { return weight_bytes() + static_cast<size_t>(padded_columns()) * 4; }
+  const float* bias_in(const void* packed) const {
+    return reinterpret_cast<const float*>(static_cast<const char*>(packed) + weight_bytes());
+  }
+  size_t scratch_bytes() const;
+
+  int block_n, row_bytes;
+  int64_t tiles_n, tiles_m, splits;  // tiles of the largest part
+  std::vector<int64_t> steps;        // of each part
+  int64_t all_rows = 0;
+};
+
+// w and b (f32, b may be nullptr for zero) in the order in which kernels read them: [part][tile of columns][step]
+// [column], rows of row_bytes, then the bias, zeros where a step or a tile is not full. Swizzled: pieces of 16 bytes
+// change places as swizzled<kPieces> says.
+void pack_gathered(Stream&, const GatherProblem&, const GatherTiles&, bool swizzled, const float* w, const float* b,
+                   void* packed);
+
 class GatherGemm {
  public:
   explicit GatherGemm(GatherProblem p);
-  size_t packed_bytes() const;
-  size_t scratch_bytes() const;
-  // w and b (f32, b may be nullptr for zero) in the order in which the kernel reads them.
+  size_t packed_bytes() const { return tiles_.packed_bytes(); }
+  size_t scratch_bytes() const { return tiles_.scratch_bytes(); }
   void pack(Stream&, const float* w, const float* b, void* packed) const;
   void run(Stream&, const void* x, const void* x2, const void* packed, const GatherOutput& to, void* scratch) const;
 
  private:
   template <class F>
   void run_as(Stream&, const void* x, const void* x2, const void* packed, const GatherOutput& to, void* scratch) const;
-  size_t weight_bytes() const;
-  int64_t all_rows() const;
 
   GatherProblem p_;
-  int block_n_;                 // columns of a tile
-  int64_t tiles_n_, tiles_m_;   // of the largest part
-  std::vector<int64_t> steps_;  // of a part
-  int64_t splits_;
+  GatherTiles tiles_;
 };
 
 }  // namespace metvox::METVOX_KERNEL_NS

@@ -30,6 +30,7 @@
 
 #include "kernels/cuda/implicit_gemm.h"
 #include "kernels/cuda/plane_tiles.h"
+#include "kernels/cuda/quad.h"
 
 namespace metvox::METVOX_KERNEL_NS {
 namespace {
@@ -80,19 +81,6 @@ struct Output {
     grad = a.grad[second];
   }
 };
-
-// Four lanes with four words each: word i of lane j becomes word j of lane i.
-METVOX_DEVICE void transpose_quad(uint32_t (&word)[4], int lane) {
-#pragma unroll
-  for (int bit = 1; bit < 4; bit *= 2)
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      if (i & bit) continue;
-      const bool high = lane & bit;
-      const uint32_t got = __shfl_xor_sync(~0u, high ? word[i] : word[i | bit], bit);
-      (high ? word[i] : word[i | bit]) = got;
-    }
-}
 
 #if METVOX_HOPPER
 
