@@ -154,6 +154,7 @@ METVOX_DEVICE void wgmma_wait(Sums& sums) {
   wgmma_wait<N>();
   pin(sums);
 }
+
 // All warps of a warpgroup: N registers a thread (a multiple of 8) from now on, of those that the block was launched
 // with; more are waited for until other warpgroups have given them up.
 template <int N>

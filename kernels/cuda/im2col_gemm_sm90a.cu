@@ -140,6 +140,7 @@ struct Consumer {
 
   METVOX_DEVICE void add_all(const Place& at, const Shared& s) {
     const int turns = at.last - at.first;
+    wgmma_fence(sum);
     for (int turn = 0; turn < turns; ++turn) {
       const int stage = turn % S::kStages;
       mbarrier_wait(&s.full[stage], turn / S::kStages & 1);
@@ -147,7 +148,7 @@ struct Consumer {
       wgmma_wait<1>();
       if (turn > 0 && lane == 0) mbarrier_arrive(&s.empty[(turn - 1) % S::kStages]);
     }
-    wgmma_wait<0>();
+    wgmma_wait<0>(sum);
   }
 
   // Each lane gathers 8 neighbouring columns of a row from the 4 lanes that have 2 each.
