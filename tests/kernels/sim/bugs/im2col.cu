@@ -45,11 +45,10 @@ __global__ void im2col_expects_too_little(const __grid_constant__ TensorMap x, f
     tma_load_im2col(rows + kRows * 64, x, &full, {0, -1, -1, 1, 0}, {0, 0, 0});
   }
   mbarrier_wait(&full, 0);
-  y[threadIdx.x] =
-      to_float(rows[threadIdx.x]) + to_float(rows[kRows * 64 + threadIdx.x]);  // bug: im2col_expects_too_little
+  y[threadIdx.x] = to_float(rows[threadIdx.x]) + to_float(rows[kRows * 64 + threadIdx.x]);
 #endif
 }
-METVOX_IM2COL_BUG(im2col_expects_too_little, "race .* on shared `rows`");
+METVOX_IM2COL_BUG(im2col_expects_too_little, "the block ended with TMA loads that nobody waited for");
 
 template <bool right>
 __global__ void im2col_wrong_parity(const __grid_constant__ TensorMap x, float* y) {
