@@ -64,11 +64,6 @@ std::string refusal_of(const Maker& maker, const std::string& name = "a.nii") {
 constexpr size_t kDim = 40, kDatatype = 70, kPixdim = 76, kVoxOffset = 108, kSlope = 112, kInter = 116,
                  kQformCode = 252, kSformCode = 254, kQuatern = 256, kSrow = 280, kMagic = 344;
 
-template <class T>
-void convert_labels(const Tensor& labels, const Tensor& voxels) {
-  std::copy_n(labels.data<uint8_t>(), labels.size(), voxels.data<T>());
-}
-
 Geometry odd_geometry(int version) {
   Geometry g;
   g.shape = {4, 3, 2};
@@ -354,32 +349,6 @@ TEST(nifti, any_header_byte_may_be_damaged) {
     }
 }
 
-TEST(nifti, labels_are_rounded_and_bounded) {
-  Scratch scratch;
-  Tensor voxels = Tensor::zeros({2, 3, 4}, DType::f32);
-  voxels.data<float>()[5] = 0.9999f;
-  voxels.data<float>()[6] = 255;
-  write_nifti(scratch / "a.nii", voxels, odd_geometry(1));
-  const Volume labels = read_nifti_labels(scratch / "a.nii");
-  EXPECT_EQ(labels.voxels.data<uint8_t>()[5], 1);
-  EXPECT_EQ(labels.voxels.data<uint8_t>()[6], 255);
-  for (float bad : {0.5f, -1.0f, 256.0f, 1e30f, NAN}) {
-    voxels.data<float>()[17] = bad;
-    write_nifti(scratch / "a.nii", voxels, odd_geometry(1));
-    EXPECT_TRUE(refused([&] { read_nifti_labels(scratch / "a.nii"); },
-                        sentence("a.nii: 1 voxel holds no label, a whole number from 0 to 255, but ", bad,
-                                 "; the first is (1, 1, 1); write the labels again")));
-  }
-  voxels.data<float>()[3] = 2.5f;
-  voxels.data<float>()[4] = 2.5f;
-  EXPECT_TRUE(refused(
-      [&] {
-        write_nifti(scratch / "a.nii", voxels, odd_geometry(1));
-        read_nifti_labels(scratch / "a.nii");
-      },
-      "3 voxels hold no label, a whole number from 0 to 255, but 2.5, nan; the first is (3, 0, 0)"));
-}
-
 TEST(nifti, voxels_are_read_to_their_place_where_they_fit) {
   Scratch scratch;
   const Tensor voxels = Tensor::zeros({2, 3, 4}, DType::i16);
@@ -393,25 +362,6 @@ TEST(nifti, voxels_are_read_to_their_place_where_they_fit) {
     const Volume v = read_nifti(scratch / "a.nii", NonFinite::zero, DType::f32, other);
     EXPECT_NE(v.voxels.view().data, other.view().data);
     EXPECT_EQ(v.voxels.data<float>()[23], 18.f);
-  }
-}
-
-// Of more than one chunk, of every kind of number.
-TEST(nifti, labels_of_every_type_are_read) {
-  Scratch scratch;
-  Geometry g;
-  g.shape = {70, 60, 50};
-  const Shape shape{50, 60, 70};
-  for (const DType type : {DType::u8, DType::i16, DType::i32, DType::f32}) {
-    Tensor labels = Tensor::zeros(shape, DType::u8), voxels = Tensor::zeros(shape, type);
-    for (int64_t i = 0; i < labels.size(); ++i) labels.data<uint8_t>()[i] = static_cast<uint8_t>(i * i / 1000);
-    if (type == DType::u8) voxels = labels;
-    else if (type == DType::f32) convert_labels<float>(labels, voxels);
-    else if (type == DType::i16) convert_labels<int16_t>(labels, voxels);
-    else convert_labels<int32_t>(labels, voxels);
-    write_nifti(scratch / "a.nii", voxels, g);
-    const Volume read = read_nifti_labels(scratch / "a.nii");
-    EXPECT_EQ(std::memcmp(read.voxels.view().data, labels.view().data, labels.bytes()), 0) << name_of(type);
   }
 }
 
