@@ -2,6 +2,7 @@
 // A sample and its extents, as kernels of augmentation index them.
 #pragma once
 #include "kernels/cuda/kernel.h"
+#include "tensor/tensor.h"
 
 namespace metvox::METVOX_KERNEL_NS {
 
