@@ -36,6 +36,7 @@ summary{cursor:pointer;color:var(--accent)}
 .legend{display:flex;flex-wrap:wrap;gap:6px 18px;font-size:.9rem;color:var(--soft);margin:0 0 14px;padding:0;list-style:none}
 .legend i{display:inline-block;width:13px;height:13px;border-radius:3px;margin-right:6px;vertical-align:-2px}
 .wide{overflow-x:auto;background:var(--paper);border:1px solid var(--line);border-radius:10px}
+.wide+.wide{margin-top:12px}
 table{border-collapse:collapse;width:100%;font-size:.9rem;font-variant-numeric:tabular-nums}
 th,td{padding:7px 9px;text-align:right;white-space:nowrap;border-bottom:1px solid var(--line)}
 th:first-child,td:first-child{text-align:left}
@@ -51,8 +52,11 @@ footer{margin-top:40px;color:var(--soft);font-size:.86rem}
 @media print{
 body{background:none;font-size:10.5pt;-webkit-print-color-adjust:exact;print-color-adjust:exact}
 main{max-width:none;padding:0}
-h1,h2,h3,summary,.legend{break-after:avoid}
+h1,h2,h3,h2+p,h3+p,p:has(+div,+figure,+ul,+table),summary,.legend{break-after:avoid}
+details::details-content{content-visibility:visible;display:block;height:auto}
+pre{white-space:pre-wrap;overflow-wrap:anywhere;font-size:8pt}
 figure,svg,tr,.tile,.note{break-inside:avoid}
+tr:first-child{break-after:avoid}
 .wide{overflow:visible}
 table{font-size:8pt}
 th,td{padding:3px 5px;white-space:normal}
@@ -105,11 +109,12 @@ std::string table(const CsvTable& table) {
 
 std::string fixed(double value, int digits) {
   if (std::isnan(value)) return "–";
-  if (std::isinf(value)) return value > 0 ? "∞" : "-∞";
+  if (std::isinf(value)) return value > 0 ? "∞" : "−∞";
   char text[64];
   std::snprintf(text, sizeof text, "%.*f", digits, value);
   const bool zero = std::string_view(text).find_first_of("123456789") == std::string_view::npos;
-  return zero && text[0] == '-' ? text + 1 : text;
+  if (text[0] != '-') return text;
+  return (zero ? "" : "−") + std::string(text + 1);
 }
 
 std::string colour(Rgb rgb) {

@@ -14,7 +14,7 @@ std::string image(const Picture& picture, const std::string& alternative);
 std::string image(std::span<const std::byte> png, const std::string& alternative);
 // Scrolls sideways on narrow screens. Cells are text.
 std::string table(const CsvTable& table);
-// "0.912"; a dash for what is not finite.
+// "0.912", "−1.5" with a minus sign, "∞"; never a negative zero; a dash for NaN.
 std::string fixed(double value, int digits);
 std::string colour(Rgb rgb);
 

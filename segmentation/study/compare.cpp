@@ -199,7 +199,7 @@ std::vector<OmnibusTest> omnibus(const StudyScores& scores) {
 
 std::vector<CaseMarks> challenging_cases(const StudyScores& scores) {
   std::vector<CaseMarks> cases;
-  for (const std::string& sample : scores.samples) cases.push_back({sample, 0});
+  for (const std::string& sample : scores.samples) cases.push_back({sample});
   for (const SystemScores& system : scores.systems)
     for (const std::string& metric : tested_metrics(CompareMode::paper)) {
       const std::vector<double>& values = system.values.at(metric);
@@ -210,7 +210,9 @@ std::vector<CaseMarks> challenging_cases(const StudyScores& scores) {
             worst == values.size() || (lower_is_better(metric) ? values[i] > values[worst] : values[i] < values[worst]);
         if (worse) worst = i;
       }
-      if (worst < values.size()) ++cases[worst].marks;
+      if (worst == values.size()) continue;
+      ++cases[worst].marks;
+      ++cases[worst].by_region[metric.ends_with("_et") ? 0 : metric.ends_with("_tc") ? 1 : 2];
     }
   std::stable_sort(cases.begin(), cases.end(), [](const auto& a, const auto& b) { return a.marks > b.marks; });
   return cases;

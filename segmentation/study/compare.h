@@ -56,6 +56,7 @@ struct OmnibusTest {
 struct CaseMarks {
   std::string sample;
   int64_t marks = 0;
+  std::array<int64_t, 3> by_region{};  // et, tc, wt
 };
 // The most marks first; every case is there.
 std::vector<CaseMarks> challenging_cases(const StudyScores& scores);

@@ -16,7 +16,7 @@ constexpr const char* kFamilies[]{"DICE", "Hausdorff", "Sensitivity"};
 constexpr const char* kTitles[]{"Dice", "HD95 (mm)", "Sensitivity"};
 constexpr const char *kSoft = "fill=\"#5d6878\"", *kBold = "font-weight=\"600\"", *kGrid = "stroke=\"#e2e6ec\"",
                      *kZero = "stroke=\"#5d6878\"", *kInterval = "stroke=\"#2f6fde\" stroke-width=\"2\"",
-                     *kMiddle = " text-anchor=\"middle\"";
+                     *kDetectable = "stroke=\"#9aa3af\" stroke-width=\"3\"", *kMiddle = " text-anchor=\"middle\"";
 
 struct PanelAxis {
   svg::Axis scale;
@@ -26,13 +26,22 @@ struct PanelAxis {
 
 bool drawn(const PairTest& t) { return std::isfinite(t.difference95.low) && std::isfinite(t.difference95.high); }
 
-// From the least to the greatest end of an interval, zero inside.
+// Where the first is better by what so many cases could show; in both directions where the test looks at both.
+std::vector<double> detectable_ends(const PairTest& t) {
+  const double size = t.detectable_difference;
+  if (!std::isfinite(size)) return {};
+  if (t.alternative == Alternative::two_sided) return {-size, size};
+  return {t.alternative == Alternative::less ? -size : size};
+}
+
+// From the least to the greatest of what is drawn, zero inside.
 PanelAxis axis_of(const StudyComparison& c, size_t panel) {
   std::vector<double> ends{0};
   for (const PairTest& t : c.tests)
     if (t.metric.starts_with(kFamilies[panel]) && drawn(t)) {
       ends.push_back(t.difference95.low);
       ends.push_back(t.difference95.high);
+      for (const double end : detectable_ends(t)) ends.push_back(end);
     }
   return {svg::axis_over(ends, 4), kNames + static_cast<double>(panel) * (kPanel + kGap)};
 }
@@ -53,16 +62,27 @@ std::string frame(const PanelAxis& axis, size_t panel, double bottom) {
 std::string mark(const PairTest& t, const PanelAxis& axis, double y) {
   if (!drawn(t))
     return svg::text(axis.at(0) + 6, y + 4, sentence("not finite, see notes.csv (n ", t.n_cases, ")"), kSoft);
-  return svg::line(axis.at(t.difference95.low), y, axis.at(t.difference95.high), y, kInterval) +
+  std::string ticks;
+  for (const double end : detectable_ends(t)) ticks += svg::line(axis.at(end), y - 6, axis.at(end), y + 6, kDetectable);
+  return ticks + svg::line(axis.at(t.difference95.low), y, axis.at(t.difference95.high), y, kInterval) +
          sentence("<circle cx=\"", axis.at(t.mean_difference), "\" cy=\"", y,
                   "\" r=\"4\" stroke=\"#2f6fde\" stroke-width=\"1.5\" fill=\"", t.p_holm < 0.05 ? "#2f6fde" : "#fff",
                   "\"><title>",
-                  html::escape(sentence(t.group, " ", t.metric, ": ", t.mean_difference, " [", t.difference95.low, ", ",
-                                        t.difference95.high, "], p Holm ", t.p_holm)),
+                  html::escape(sentence(group_text(t), " ", t.metric, ": ", t.mean_difference, " [", t.difference95.low,
+                                        ", ", t.difference95.high, "], p Holm ", t.p_holm, ", could show ",
+                                        t.detectable_difference)),
                   "</title></circle>\n");
 }
 
 }  // namespace
+
+std::string group_text(const PairTest& t) {
+  if (t.group == "pooled") return t.test == "mann-whitney" ? "all models' cases" : "models' mean";
+  std::string words = t.group;
+  const size_t between = words.find("_vs_");
+  if (t.comparison == "architecture" && between != std::string::npos) words.replace(between, 4, " vs ");
+  return words;
+}
 
 std::string forest_plot(const StudyComparison& c) {
   PanelAxis axes[3];
@@ -73,8 +93,8 @@ std::string forest_plot(const StudyComparison& c) {
     if (t.group != group) {
       y += kLine * (group.empty() ? 1 : 1.5);
       group = t.group;
-      marks +=
-          svg::text(0, y + 4, t.comparison == "architecture" ? t.group : t.group + ": fine-tuned vs scratch", kBold);
+      const bool models = t.comparison == "architecture";
+      marks += svg::text(0, y + 4, group_text(t) + (models ? "" : ": fine-tuned vs scratch"), kBold);
     }
     // Within a group the regions stand below each other, in each panel.
     const size_t region = t.metric.ends_with("_et") ? 1 : t.metric.ends_with("_tc") ? 2 : 3;
@@ -92,8 +112,10 @@ std::string forest_plot(const StudyComparison& c) {
                              bottom + kBottom, "\" width=\"", width + 12, "\" height=\"", bottom + kBottom,
                              "\" font-family=\"system-ui,sans-serif\" font-size=\"12\" fill=\"#1c2430\">\n");
   out += sentence("<rect x=\"-12\" width=\"", width + 12, "\" height=\"", bottom + kBottom, "\" fill=\"#fff\"/>\n");
-  out += svg::text(
-      0, 16, sentence("Mean paired difference, 95 % BCa interval, ", c.cases, " cases; filled: p Holm < 0.05"), kSoft);
+  out += svg::text(0, 16,
+                   sentence("Mean paired difference, 95 % BCa interval, ", c.cases,
+                            " cases; filled: p Holm < 0.05; grey ticks: what so many could show, at 5 % before Holm"),
+                   kSoft);
   for (size_t panel = 0; panel < 3; ++panel) out += frame(axes[panel], panel, bottom);
   return out + marks + "</svg>\n";
 }

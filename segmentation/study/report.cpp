@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "segmentation/study/report.h"
 
+#include <algorithm>
 #include <cmath>
 #include <set>
 
@@ -21,9 +22,8 @@ bool has_phantoms(const StudyConfig& c) {
 
 // "+0.012", "−0.012"; "0.000" without a sign.
 std::string signed_text(double value, int digits) {
-  const std::string size = html::fixed(std::abs(value), digits);
-  if (!std::isfinite(value) || size.find_first_of("123456789") == std::string::npos) return size;
-  return (value > 0 ? "+" : "−") + size;
+  const std::string text = html::fixed(value, digits);
+  return value > 0 && text.find_first_of("123456789") != std::string::npos ? "+" + text : text;
 }
 
 // Of the models' mean, case by case.
@@ -44,17 +44,17 @@ std::string tiles(const StudyResults& r) {
 }
 
 std::string summary(const StudyResults& r) {
-  int64_t tests = 0, better = 0;
-  for (const PairTest& t : r.paired.tests)
-    if (t.comparison == "fine-tuned_vs_scratch" && t.group == "pooled") {
-      tests += t.n_cases > 0;
-      better += t.p_holm < 0.05;
-    }
+  const std::vector<PairTest> pooled = tests_of(r.paired, "fine-tuned_vs_scratch", "pooled");
+  const auto tests = std::count_if(pooled.begin(), pooled.end(), [](const PairTest&t) { return t.n_cases > 0; }),
+             better = std::count_if(pooled.begin(), pooled.end(), [](const PairTest&t) { return t.p_holm < 0.05; });
   if (tests == 0) return "";
+  const double least = smallest_p_holm(pooled);
   return sentence("<p>Over the models' mean, fine-tuned systems were better than those trained from scratch in ",
                   better, " of ", tests, " tests (p Holm below 0.05, ", counted(r.paired.cases, "case"),
                   "). Where a test shows nothing, that is no proof of nothing: what so many cases could have shown "
-                  "stands beside each.</p>\n");
+                  "stands beside each. The smallest p Holm that they can give is ",
+                  html::fixed(least, 4), least < 0.05 ? "" : ": no difference, however large, could be shown",
+                  ".</p>\n");
 }
 
 // What jobs left out, in their own words.
@@ -98,6 +98,21 @@ std::string headline(const StudyResults& r) {
 }
 
 }  // namespace
+
+std::vector<PairTest> tests_of(const StudyComparison& c, const std::string& comparison, const std::string& group) {
+  std::vector<PairTest> out;
+  for (const PairTest& t : c.tests)
+    if (t.comparison == comparison && (group.empty() || t.group == group)) out.push_back(t);
+  return out;
+}
+
+double smallest_p_holm(const std::vector<PairTest>& tests) {
+  if (tests.empty()) return std::numeric_limits<double>::quiet_NaN();
+  const double least = std::min_element(tests.begin(), tests.end(), [](const PairTest& a, const PairTest& b) {
+                         return a.smallest_p < b.smallest_p;
+                       })->smallest_p;
+  return std::min(1.0, static_cast<double>(tests.size()) * least);
+}
 
 std::string regime_colour(const std::string& regime) {
   return regime == "fine-tuned" ? "#2f6fde" : regime == "scratch" ? "#e08a2b" : "#6b7686";

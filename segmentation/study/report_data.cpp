@@ -17,7 +17,6 @@ std::vector<EpochRecord> read_history(const Path& path) {
   for (std::string line; std::getline(file, line);)
     if (!line.empty()) history.push_back(record_from_json(parse_json(line, path), path));
   read_times(path, history);
-  read_times(path, history);
   return history;
 }
 
@@ -55,8 +54,11 @@ void add_lesions(const CsvTable& table, const Path& named, size_t system, size_t
                y = column("y_mm"), z = column("z_mm"), diameter = column("diameter_mm"), id = column("id");
   for (const auto& row : table.rows) {
     if (row[region] != "tc" || row[kind] == "false") continue;
-    StudyLesion l{
-        row[sample], row[id], {std::stod(row[x]), std::stod(row[y]), std::stod(row[z])}, std::stod(row[diameter]), {}};
+    StudyLesion l{row[sample],
+                  std::stoll(row[id]),
+                  {std::stod(row[x]), std::stod(row[y]), std::stod(row[z])},
+                  std::stod(row[diameter]),
+                  {}};
     auto found = std::find_if(lesions.begin(), lesions.end(), [&](const StudyLesion& known) {
       return known.sample == l.sample && known.id == l.id;  // centres may differ by their rounding
     });
@@ -112,7 +114,7 @@ StudyResults read_study_results(const StudyConfig& config, const Path& study) {
          ": no system has scores yet (scores/MODEL-REGIME/scores.csv); run the study first");
   r.scores = read_study_scores(files);
   r.paired = compare(r.scores, CompareMode::paired, reference ? config.reference : "", config.seed);
-  r.paper = compare(r.scores, CompareMode::paper, reference ? config.reference : "", config.seed);
+  r.paper = compare(r.scores, CompareMode::paper, "", config.seed);
   for (size_t i = 0; i < r.systems.size(); ++i) {
     const Path file = study / study_paths::scores(r.systems[i].system) / "lesions.csv";
     add_lesions(read_csv(file), file, i, r.systems.size(), r.lesions);

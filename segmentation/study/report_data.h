@@ -11,7 +11,8 @@ namespace metvox {
 
 // A lesion of the truth (region tc), and which systems found it: the lesions.csv of all have the same ones.
 struct StudyLesion {
-  std::string sample, id;  // its number in the case
+  std::string sample;
+  int64_t id = 0;  // its number among the components of the case's truth, from 1
   std::array<double, 3> centre_mm{};
   double diameter_mm = 0;
   std::vector<bool> found;  // by system
@@ -51,6 +52,11 @@ struct StudyResults {
 StudyResults read_study_results(const StudyConfig& config, const Path& study);
 
 // Pieces that several parts use.
+// The smallest p Holm that the cases of these tests (adjusted together) can give, however large the differences; NaN
+// without tests. Where it is not below 0.05, nothing can be shown.
+double smallest_p_holm(const std::vector<PairTest>& tests);
+// Those of a comparison, of one group or of all (empty).
+std::vector<PairTest> tests_of(const StudyComparison& c, const std::string& comparison, const std::string& group);
 std::string regime_colour(const std::string& regime);
 std::string side_by_side(const std::vector<std::string>& plots);
 // A number some levels down, such as "/froc/tc"; NaN where it is not there, or not a number.

@@ -45,10 +45,9 @@ std::string means_table(const StudyResults& r) {
          "lesion by lesion, where a missed or a false lesion has Dice 0 and 373 or 374 mm; distances in mm.</p>\n";
 }
 
+// In the order of the thresholds.
 std::vector<svg::Point> froc_points(const StudyResult& result) {
-  std::vector<svg::Point> points = points_at(result.overview, "/froc/tc/points", "/false_per_case", "/recall");
-  std::sort(points.begin(), points.end(), [](const svg::Point& a, const svg::Point& b) { return a.x < b.x; });
-  return points;
+  return points_at(result.overview, "/froc/tc/points", "/false_per_case", "/recall");
 }
 
 std::string froc_figure(const StudyResults& r) {
@@ -69,29 +68,45 @@ std::string froc_figure(const StudyResults& r) {
   }
   return side_by_side(plots) +
          "<p class=\"soft\">FROC of the tumour core: lesions found against false ones, as the probability from which a "
-         "voxel counts is moved.</p>\n";
+         "voxel counts is moved; where that joins or parts false lesions, a curve turns back.</p>\n";
 }
 
-std::string agreement_table(const StudyResults& r) {
-  CsvTable table{{"System", "Bias, mL", "Limits of agreement, mL", "Concordance"}, {}};
+struct Measured {
+  const char *pointer, *title, *unit;
+  int digits;
+};
+constexpr std::array<Measured, 3> kMeasured{
+    {{"/agreement/tc/case_volume_ml", "Volume of the tumour core", "mL", 2},
+     {"/agreement/sum_of_longest_diameters_mm", "Sum of longest diameters (RANO-BM)", "mm", 1},
+     {"/agreement/tc/longest_mm", "Longest diameter of a found lesion", "mm", 1}}};
+
+std::string agreement_table(const StudyResults& r, const Measured& m) {
+  CsvTable table{{sentence(m.title, ", ", m.unit), "Pairs", "Bias", "Limits of agreement", "Concordance"}, {}};
   for (const StudyResult& result : r.systems) {
     const auto value = [&](const char* key, int digits) {
-      return html::fixed(number_at(result.overview, sentence("/agreement/tc/case_volume_ml/", key)), digits);
+      return html::fixed(number_at(result.overview, sentence(m.pointer, "/", key)), digits);
     };
-    if (!std::isfinite(number_at(result.overview, "/agreement/tc/case_volume_ml/bias"))) continue;
-    table.rows.push_back({result.system.name(), value("bias", 2),
-                          value("limit_low", 2) + " to " + value("limit_high", 2), value("concordance", 3)});
+    if (!std::isfinite(number_at(result.overview, sentence(m.pointer, "/bias")))) continue;
+    table.rows.push_back({result.system.name(), value("n", 0), value("bias", m.digits),
+                          value("limit_low", m.digits) + " to " + value("limit_high", m.digits),
+                          value("concordance", 3)});
   }
-  if (table.rows.empty()) return "";
-  return html::table(table) +
-         "<p class=\"soft\">Volume of the tumour core, predicted minus true, case by case (Bland and Altman; Lin's "
-         "concordance).</p>\n";
+  return table.rows.empty() ? "" : html::table(table);
+}
+
+std::string agreement_tables(const StudyResults& r) {
+  std::string out;
+  for (const Measured& m : kMeasured) out += agreement_table(r, m);
+  if (out.empty()) return "";
+  return "<h3>Agreement of sizes</h3>\n" + out +
+         "<p class=\"soft\">Predicted minus true (Bland and Altman; Lin's concordance): volumes and RANO-BM's sums of "
+         "the longest axial diameters case by case, diameters lesion by lesion.</p>\n";
 }
 
 }  // namespace
 
 std::string lesionwise_section(const StudyResults& r) {
-  const std::string inside = means_table(r) + froc_figure(r) + agreement_table(r);
+  const std::string inside = means_table(r) + froc_figure(r) + agreement_tables(r);
   return inside.empty() ? "" : "<h2>Lesion by lesion</h2>\n" + inside;
 }
 

@@ -30,26 +30,16 @@ const StudyLesion* disputed(const StudyResults& r) {
   return nullptr;
 }
 
-// The component whose centre is nearest to the lesion's.
-int32_t component_of(const StudyLesion& l, const Components& components, const Geometry& grid) {
-  int32_t best = 0;
-  double least = HUGE_VAL;
-  for (size_t k = 0; k < components.components.size(); ++k) {
-    const auto [z, y, x] = components.components[k].centre;
-    const auto mm = grid.affine({x, y, z});
-    const double distance = std::hypot(mm[0] - l.centre_mm[0], mm[1] - l.centre_mm[1], mm[2] - l.centre_mm[2]);
-    if (distance < least) least = distance, best = static_cast<int32_t>(k + 1);
-  }
-  return best;
-}
-
 // The head seen through from three sides, its lesions coloured by who found them.
 Picture seen_through(const StudyResults& r, const std::string& sample, const CaseVolumes& v) {
   const Components components = find_components(region_mask(v.truth, metastasis_regions()[1]));
   std::vector<size_t> group(components.components.size() + 1, 0);  // 0 none, 1 all, 2 some, 3 nobody
   for (const StudyLesion& l : r.lesions)
-    if (l.sample == sample)
-      group[static_cast<size_t>(component_of(l, components, v.grid))] = !missed_by_any(l) ? 1 : finders(l) > 0 ? 2 : 3;
+    if (l.sample == sample) {
+      if (l.id < 1 || l.id >= std::ssize(group))
+        fail(Fault::input, sample, ": the truth has other lesions than when it was scored");
+      group[static_cast<size_t>(l.id)] = !missed_by_any(l) ? 1 : finders(l) > 0 ? 2 : 3;
+    }
   std::vector<Tint> tints;
   for (const auto& [number, colour] : {std::pair{size_t{1}, kHitColour}, {2, kSomeColour}, {3, kMissedColour}}) {
     const Tensor share = Tensor::empty(v.truth.shape(), DType::f32);
@@ -77,6 +67,8 @@ std::string tiny_figure(const StudyResults& r, StudyCases& cases) {
   for (const StudyLesion& l : r.lesions)
     if (l.sample == first->sample && missed_by_any(l)) shown.push_back(&l);
   std::stable_partition(shown.begin(), shown.end(), [](const StudyLesion* l) { return finders(*l) > 0; });
+  if (shown.size() > kMostTiny)
+    out += sentence("<p>The first ", kMostTiny, " of its ", shown.size(), " lesions that were missed:</p>\n");
   for (size_t i = 0; i < std::min(kMostTiny, shown.size()); ++i) {
     const StudyLesion& l = *shown[i];
     out += "<p>" + html::fixed(l.diameter_mm, 1) + " mm, " + finders_text(l) + ":</p>\n<div class=\"small\">\n";
@@ -101,7 +93,11 @@ std::string thumbnails(const std::vector<const StudyLesion*>& missed, StudyCases
                                                     {0, {metastasis_regions()[1]}, ""}),
                     html::fixed(l.diameter_mm, 1) + " mm", l.sample + ", " + finders_text(l));
     });
-  return "<div class=\"triple\">\n" + out + "</div>\n";
+  out = "<div class=\"triple\">\n" + out + "</div>\n";
+  if (missed.size() <= kMostMissed) return out;
+  return sentence("<p>Shown are the ", kMostMissed, " smallest; the table below them has all ", missed.size(),
+                  ".</p>\n") +
+         out;
 }
 
 std::string missed_table(const StudyResults& r, const std::vector<const StudyLesion*>& missed) {

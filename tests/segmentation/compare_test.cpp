@@ -283,6 +283,9 @@ TEST(compare, forest_plot_has_a_mark_for_every_test) {
     return found;
   };
   EXPECT_EQ(count("<circle"), 54);
+  EXPECT_EQ(count("#9aa3af"), 36 + 2 * 18);  // models against each other: in both directions
+  EXPECT_EQ(count("models' mean: fine-tuned vs scratch"), 1);
+  EXPECT_EQ(count("b vs c"), 1 + 9);  // and in hints
   EXPECT_EQ(count("font-weight=\"600\">"), 6);
   c.tests[0].difference95.low = kInf;
   for (PairTest& t : c.tests)

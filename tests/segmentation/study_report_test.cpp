@@ -39,7 +39,7 @@ class study_report : public testing::Test {
     CsvTable scores{{"sample"}, {}},
         lesions{{"sample", "region", "kind", "id", "x_mm", "y_mm", "z_mm", "diameter_mm"}, {}};
     for (const std::string& metric : study_metrics()) scores.columns.push_back(metric);
-    for (int i = 0; i < 8; ++i) {
+    for (int i = 0; i < cases_; ++i) {
       const std::string id = "case<" + std::to_string(i) + ">";
       scores.rows.push_back({id});
       for (const std::string& metric : study_metrics())
@@ -59,6 +59,7 @@ class study_report : public testing::Test {
     return read_text(study_ / "report" / "index.html");
   }
 
+  int cases_ = 8;
   Path study_;
   StudyConfig config_;
 };
@@ -93,15 +94,70 @@ TEST_F(study_report, shows_what_evaluate_says_of_all_cases) {
         "froc": {"tc": {"points": [{"recall": 0.25, "false_per_case": 2}, {"recall": null, "false_per_case": 1}]}},
         "calibration": {"tc": {"ece": 0.0625, "bias": -0.0315,
           "bins": [{"mean_probability": 0.05, "share_inside": 0.01}, {"mean_probability": null, "share_inside": null}]}},
-        "agreement": {"tc": {"case_volume_ml": {"bias": -1.5, "limit_low": -2, "limit_high": 3, "concordance": 0.75}}}}})"));
+        "agreement": {"tc": {"case_volume_ml": {"bias": -1.5, "limit_low": -2, "limit_high": 3, "concordance": 0.75},
+                             "longest_mm": {"n": 9, "bias": -0.25, "limit_low": -1, "limit_high": 1.5, "concordance": 0.375}},
+          "sum_of_longest_diameters_mm": {"n": 7, "bias": 0.5, "limit_low": -4, "limit_high": 5, "concordance": 0.625}}}})"));
   const std::string text = page();
   EXPECT_EQ(count(text, "<td>0.432</td>"), 4);
   EXPECT_EQ(count(text, "HD100"), 0);
-  EXPECT_EQ(count(text, "<td>-2.00 to 3.00</td>"), 4);
+  EXPECT_EQ(count(text, "<td>−2.00 to 3.00</td>"), 4);
   EXPECT_EQ(count(text, "FROC"), 1);
+  EXPECT_EQ(count(text, "<td>7</td><td>0.5</td><td>−4.0 to 5.0</td><td>0.625</td>"), 4);
+  EXPECT_EQ(count(text, "<td>9</td><td>−0.2</td><td>−1.0 to 1.5</td><td>0.375</td>"), 4);
   EXPECT_EQ(count(text, "<td>0.062</td>"), 4);
-  EXPECT_EQ(count(text, "<td>-0.03"), 4);
+  EXPECT_EQ(count(text, "<td>−0.03"), 4);
   EXPECT_EQ(count(text, "0.05 said, 0.01 true"), 4);
+}
+
+// Nine tests of six cases each: 9 / 64 is the least that Holm can leave.
+TEST_F(study_report, counts_what_is_left_after_holm_and_says_what_cannot_be_shown) {
+  cases_ = 6;
+  for (const StudySystem& system : study_systems(config_)) write_scores(system);
+  const std::string text = page();
+  EXPECT_EQ(count(text, "better than those trained from scratch in 0 of 9 tests"), 1);
+  EXPECT_EQ(count(text, "The smallest p Holm that they can give is 0.1406: no difference"), 1);
+  EXPECT_EQ(count(text, "cannot reach 0.05</b>, however large the differences: the smallest p Holm is 0.1406"), 3);
+  EXPECT_EQ(count(text, "<td>0.0156</td><td>0.1406</td>"), 3 * 9);
+}
+
+TEST_F(study_report, eight_cases_can_show_something_of_a_model_and_less_between_models) {
+  config_.reference = "default";
+  const std::string text = page();
+  EXPECT_EQ(count(text, "The smallest p Holm that they can give is 0.0352.</p>"), 1);
+  EXPECT_EQ(count(text, "9 tests of models' mean: p Holm can be as small as 0.0352"), 1);
+  EXPECT_EQ(count(text, "9 tests: p Holm can be"), 0);
+  EXPECT_EQ(count(text, "<b>9 tests cannot reach 0.05</b>"), 1);  // equal systems: no pair differs
+}
+
+// Differences 0.1, 0.11, ... 0.17: mean 0.135; what eight such pairs could show, by SciPy 1.15's nct, 0.02396.
+TEST_F(study_report, says_what_could_be_shown_beside_the_difference) {
+  const StudySystem system = study_systems(config_)[0];
+  const Path file = study_ / study_paths::scores(system) / "scores.csv";
+  CsvTable scores = read_csv(file);
+  for (size_t i = 0; i < scores.rows.size(); ++i)
+    scores.rows[i][scores.column("DICE_tc", file)] = csv_number(0.6 + 0.02 * static_cast<double>(i));
+  write_csv(file, scores);
+  const std::string text = page();
+  EXPECT_EQ(count(text, "<td>0.135 ["), 1);
+  EXPECT_EQ(count(text, "]</td><td>0.024</td></tr>"), 1);
+}
+
+TEST_F(study_report, nothing_is_hidden_on_paper) {
+  const std::string text = page();
+  EXPECT_EQ(count(text, "details::details-content{content-visibility:visible"), 1);
+}
+
+// A threshold that merges lesions: the curve goes the way of the thresholds.
+TEST_F(study_report, draws_the_froc_in_the_order_of_the_thresholds) {
+  write_json(study_ / study_paths::scores(study_systems(config_)[0]) / "summary.json",
+             Json::parse(R"({"overview": {"froc": {"tc": {"points": [{"recall": 0.75, "false_per_case": 1},
+        {"recall": 0.5, "false_per_case": 1}, {"recall": 0.25, "false_per_case": 0}]}}}})"));
+  const std::string text = page();
+  svg::Plot plot({"", "false lesions a case", ""}, svg::axis_over({0, 1}, 5), {0, 1, 0.2});
+  plot.curve({{1, 0.75}, {1, 0.5}, {0, 0.25}}, "red");
+  const std::string drawn = plot.svg();
+  const size_t at = drawn.find("<path d=\"");
+  EXPECT_EQ(count(text, drawn.substr(at, drawn.find('"', at + 9) - at)), 1);
 }
 
 TEST_F(study_report, names_what_jobs_left_out) {
