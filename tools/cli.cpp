@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <boost/program_options.hpp>
 #include <charconv>
+#include <cmath>
 #include <numeric>
 
 #include "kernels/cpu/isa.h"
@@ -132,6 +133,7 @@ void from_text(const std::string& text, const std::string& where, uint64_t& valu
 }
 void from_text(const std::string& text, const std::string& where, double& value) {
   number_from_text(text, where, "a number", value);
+  if (!std::isfinite(value)) fail(Fault::usage, where, ": ", text, " is not finite");
 }
 void from_text(const std::string& text, const std::string& where, std::string& value) {
   if (text.empty()) fail(Fault::usage, where, ": the value is empty");

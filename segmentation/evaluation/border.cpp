@@ -7,6 +7,7 @@
 
 #include "segmentation/evaluation/distance.h"
 #include "segmentation/evaluation/mask.h"
+#include "segmentation/evaluation/moments.h"
 
 namespace metvox {
 
@@ -38,13 +39,9 @@ double BorderDistances::dice(double tolerance_mm) const {
 
 double BorderDistances::hd95_mm() const {
   if (from_prediction_mm.empty() || from_truth_mm.empty()) return kInfinity;
-  std::vector<double> all(from_prediction_mm.size() + from_truth_mm.size());
-  std::merge(from_prediction_mm.begin(), from_prediction_mm.end(), from_truth_mm.begin(), from_truth_mm.end(),
-             all.begin());
-  const double at = .95 * static_cast<double>(all.size() - 1);
-  const auto low = static_cast<size_t>(at);
-  const double next = all[std::min(low + 1, all.size() - 1)];
-  return all[low] + (at - std::floor(at)) * (next - all[low]);
+  std::vector<double> all = from_prediction_mm;
+  all.insert(all.end(), from_truth_mm.begin(), from_truth_mm.end());
+  return quantile(all, .95);
 }
 
 std::vector<Int3> border_voxels(const Tensor& mask) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "segmentation/evaluation/moments.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <numeric>
@@ -31,6 +32,15 @@ double std_population(std::span<const double> values) {
 
 double std_sample(std::span<const double> values) {
   return values.size() < 2 ? kNaN : std::sqrt(squared_deviations(values) / static_cast<double>(values.size() - 1));
+}
+
+double quantile(std::span<double> values, double share) {
+  const double place = share * static_cast<double>(values.size() - 1);
+  const auto low = values.begin() + static_cast<int64_t>(place);
+  std::nth_element(values.begin(), low, values.end());
+  if (low + 1 == values.end()) return *low;
+  const double next = *std::min_element(low + 1, values.end());
+  return *low + (place - std::floor(place)) * (next - *low);
 }
 
 Interval wilson_interval(int64_t successes, int64_t n) {

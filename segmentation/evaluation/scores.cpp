@@ -92,6 +92,7 @@ Evaluation evaluate(const Path& prediction_dir, const Path& truth_dir, const Lab
   if (scores.empty()) {
     std::string all =
         sentence("no case of ", prediction_dir.string(), " could be evaluated against ", truth_dir.string());
+    if (result.faults.empty()) all += ": there are no label maps in either (CASE.nii.gz, CASE-seg.nii.gz)";
     for (const std::string& fault : result.faults) all += "\n  " + fault;
     fail(memory ? Fault::memory : Fault::input, all);
   }

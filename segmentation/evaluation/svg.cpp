@@ -6,6 +6,7 @@
 #include <cstdio>
 
 #include "segmentation/evaluation/html.h"
+#include "segmentation/evaluation/moments.h"
 
 namespace metvox::svg {
 
@@ -26,14 +27,6 @@ std::string quoted(const char* name, const std::string& value) {
 
 std::string stroke(const std::string& colour, double width) {
   return quoted("fill", "none") + quoted("stroke", colour) + quoted("stroke-width", px(width));
-}
-
-// Linear between the sorted values, as NumPy's default.
-double quantile(const std::vector<double>& sorted, double share) {
-  const double place = share * static_cast<double>(sorted.size() - 1);
-  const auto below = static_cast<size_t>(place);
-  const size_t above = std::min(below + 1, sorted.size() - 1);
-  return sorted[below] + (place - static_cast<double>(below)) * (sorted[above] - sorted[below]);
 }
 
 }  // namespace
@@ -155,9 +148,9 @@ void Plot::interval(double x, double half, double low, double high) {
 void Plot::box(double x, double half, std::vector<double> values, const std::string& colour) {
   std::erase_if(values, [](double v) { return !std::isfinite(v); });
   if (values.empty()) return;
-  std::sort(values.begin(), values.end());
   const double low = quantile(values, 0.25), middle = quantile(values, 0.5), high = quantile(values, 0.75),
                reach = 1.5 * (high - low);
+  std::sort(values.begin(), values.end());
   const double first = *std::find_if(values.begin(), values.end(), [&](double v) { return v >= low - reach; }),
                last = *std::find_if(values.rbegin(), values.rend(), [&](double v) { return v <= high + reach; });
   const std::string ink = stroke(kInk, 1.2);

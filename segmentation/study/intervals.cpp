@@ -28,16 +28,6 @@ double acceleration(std::span<const double> values) {
   return cubes / (6 * std::pow(squares, 1.5));
 }
 
-// Linear between the sorted values, as numpy's default.
-double percentile(std::vector<double>& values, double share) {
-  const double at = share * static_cast<double>(values.size() - 1);
-  const auto low = values.begin() + static_cast<int64_t>(at);
-  std::nth_element(values.begin(), low, values.end());
-  if (low + 1 == values.end()) return *low;
-  const double next = *std::min_element(low + 1, values.end());
-  return *low + (at - std::floor(at)) * (next - *low);
-}
-
 double share_below(const std::vector<double>& means, double estimate) {
   double below = 0;
   for (const double m : means) below += m < estimate ? 1 : m == estimate ? 0.5 : 0;
@@ -80,7 +70,7 @@ Interval Bootstrap::of_mean(std::span<const double> values) {
   const double bias = normal_quantile(share_below(means, mean(values))), a = acceleration(values);
   const auto end = [&](double share) {
     const double z = bias + normal_quantile(share);
-    return std::clamp(percentile(means, normal_below(bias + z / (1 - a * z))), *least, *most);
+    return std::clamp(quantile(means, normal_below(bias + z / (1 - a * z))), *least, *most);
   };
   return {end(kLevel / 2), end(1 - kLevel / 2)};
 }

@@ -206,6 +206,36 @@ TEST(compare, what_is_not_finite_is_told) {
   EXPECT_EQ(read_csv(dir / "out/comparison.csv").rows.size(), 9u);
 }
 
+TEST(compare, a_case_counts_where_both_sides_have_a_number) {
+  const Path dir = folder("one side");
+  CsvTable tuned = table_of(5), scratch = table_of(5);
+  cell(scratch, 2, "Sensitivity_tc") = "nan";
+  cell(tuned, 3, "DICE_tc") = "nan";
+  const StudyScores scores = read_study_scores(two_files(dir, tuned, scratch));
+  for (const CompareMode mode : {CompareMode::paired, CompareMode::paper}) {
+    const StudyComparison c = compare(scores, mode, "", 1);
+    for (const char* metric : {"Sensitivity_tc", "DICE_tc"}) {
+      const PairTest& t = find(c, "fine-tuned_vs_scratch", mode == CompareMode::paired ? "m" : "pooled", metric);
+      EXPECT_EQ(t.n_cases, 4) << metric;
+      EXPECT_TRUE(std::isfinite(t.mean_a) && std::isfinite(t.mean_b)) << metric;
+      EXPECT_EQ(t.mean_a, t.mean_b) << metric;
+    }
+  }
+}
+
+// The published rule: the first of the worst.
+TEST(compare, of_equal_cases_the_first_is_marked) {
+  StudyScores scores;
+  scores.samples = {"good", "first", "second"};
+  SystemScores& system = scores.systems.emplace_back();
+  for (const std::string& metric : study_metrics())
+    system.values[metric] = lower_is_better(metric) ? std::vector<double>{1, 9, 9} : std::vector<double>{.9, .5, .5};
+  const auto cases = challenging_cases(scores);
+  EXPECT_EQ(cases[0].sample, "first");
+  EXPECT_EQ(cases[0].marks, 12);
+  EXPECT_EQ(cases[2].marks, 0);
+}
+
 TEST(compare, a_metric_without_any_number_shows_nothing) {
   const Path dir = folder("nothing");
   CsvTable tuned = table_of(3), scratch = table_of(3);
@@ -239,6 +269,11 @@ TEST(compare, bad_files_are_refused) {
   EXPECT_TRUE(says(with("sample", "other"), "every file must score the same cases"));
   EXPECT_TRUE(says(with("sample", ""), "a row has no sample"));
   EXPECT_TRUE(says(refused([](CsvTable& t) { t.rows.clear(); }), "has no cases"));
+  EXPECT_TRUE(says(refused([](CsvTable& t) {
+                     t.columns.push_back("DICE_et");
+                     for (auto& row : t.rows) row.push_back("0.5");
+                   }),
+                   "the column \"DICE_et\" is there twice"));
   EXPECT_TRUE(says(refused([](CsvTable& t) { t.columns[1] = "Dice"; }), "has no column \"DICE_et\""));
   EXPECT_TRUE(says(with("DICE_et", "good"), "DICE_et of case1 is \"good\", expected a number"));
   EXPECT_TRUE(says(with("DICE_et", "0.5 mm"), "expected a number"));

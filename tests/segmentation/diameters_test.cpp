@@ -62,6 +62,32 @@ TEST(diameters, the_line_across_stays_inside) {
   EXPECT_LT(d.perpendicular_mm, 5);
 }
 
+// Two diagonals of 6 x 12 are as long; the lesion lies across one of them, along a line of 6 by 3.
+TEST(diameters, of_equal_longest_lines_the_best_one_is_crossed) {
+  for (const bool mirrored : {false, true}) {
+    std::vector<PaintedBox> boxes;
+    const auto add = [&](int64_t u, int64_t v, int64_t width) {
+      boxes.push_back(mirrored ? PaintedBox{{0, u, 12 - v - width}, {1, u + 1, 12 - v}}
+                               : PaintedBox{{0, u, v}, {1, u + 1, v + width}});
+    };
+    for (const int64_t u : {0, 5})
+      for (const int64_t v : {0, 11}) add(u, v, 1);
+    for (int64_t u = 0; u < 6; ++u) add(u, 4 + u / 2, 2);
+    const Diameters d = axial_diameters(paint_boxes({1, 6, 12}, boxes), 0, {1, 1, 1});
+    EXPECT_NEAR(d.longest_mm, std::sqrt(180.), 1e-12);
+    EXPECT_NEAR(d.perpendicular_mm, std::sqrt(45.), 1e-9) << mirrored;
+  }
+}
+
+// A staircase at 45 degrees lets lines through on 0.7 mm; those a whole voxel apart would pass it by.
+TEST(diameters, lines_across_are_quarters_of_a_voxel_apart) {
+  std::vector<PaintedBox> boxes{{{0, 0, 0}, {1, 1, 1}}, {{0, 11, 11}, {1, 12, 12}}};
+  for (int64_t u = 2; u < 6; ++u) boxes.push_back({{0, u, 7 - u}, {1, u + 1, 9 - u}});
+  const Diameters d = axial_diameters(paint_boxes({1, 12, 12}, boxes), 0, {1, 1, 1});
+  EXPECT_NEAR(d.longest_mm, std::sqrt(288.), 1e-12);
+  EXPECT_NEAR(d.perpendicular_mm, std::sqrt(32.), 1e-9);
+}
+
 TEST(diameters, one_voxel_and_nothing) {
   const Diameters one = axial_diameters(paint_boxes({3, 3, 3}, {{{1, 1, 1}, {2, 2, 2}}}), 0, {1, 1, 1});
   EXPECT_NEAR(one.longest_mm, std::sqrt(2.), 1e-12);

@@ -84,6 +84,21 @@ TEST(lesionwise, enhancing_pieces_of_one_core_are_one_in_2024) {
   EXPECT_EQ(s.hd95_mm, 0);
 }
 
+// A piece at two cores belongs to the one that begins first along x, though it is the last along z, and so do the other
+// pieces of that core.
+TEST(lesionwise, a_piece_of_two_cores_goes_with_the_first) {
+  const Tensor truth = volume_32({{{4, 4, 20}, {6, 6, 28}, 1},
+                                  {{14, 4, 6}, {16, 6, 12}, 1},
+                                  {{6, 4, 20}, {15, 5, 21}, 3},
+                                  {{14, 4, 12}, {15, 5, 20}, 3},
+                                  {{4, 4, 28}, {5, 5, 31}, 3},
+                                  {{14, 4, 1}, {15, 5, 6}, 3}});
+  const LesionwiseScores s = score(truth, truth, kEnhancing, rules_2024(), {1, 1, 1});
+  ASSERT_EQ(s.lesions.size(), 2u);
+  EXPECT_EQ(of_volume(s, 17 + 3).hits, 1);
+  EXPECT_EQ(of_volume(s, 5).hits, 1);
+}
+
 // What is ignored is a volume in the truth, a number of voxels in the prediction.
 TEST(lesionwise, small_is_mm3_in_the_truth_and_voxels_in_the_prediction) {
   const Tensor eight = volume_32({{{4, 4, 4}, {6, 6, 6}}}), nothing = volume_32({});

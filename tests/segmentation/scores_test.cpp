@@ -115,6 +115,16 @@ TEST(scores, agrees_with_segmentationmetrics) {
   EXPECT_GT(compared, 30);
 }
 
+TEST(scores, empty_folders_are_said_to_be_empty) {
+  try {
+    evaluate(fresh_dir("no-pred"), fresh_dir("no-truth"), brats_labels(), fresh_dir("no-out"), silent);
+    FAIL() << "nothing was evaluated";
+  } catch (const Error& e) {
+    EXPECT_EQ(e.fault(), Fault::input);
+    EXPECT_NE(std::string(e.what()).find("there are no label maps in either"), std::string::npos) << e.what();
+  }
+}
+
 TEST(scores, empty_regions_are_nan_and_infinite) {
   const CsvTable table = scores_table({score_case("e", paint({}), paint({{2, {0, 0, 0}, {1, 1, 1}}}), grid_at(0))});
   EXPECT_EQ(table.rows[0][table.column("DICE_et", "")], "nan");

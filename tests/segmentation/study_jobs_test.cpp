@@ -318,6 +318,10 @@ TEST(study_jobs, make_and_slurm_take_what_left_out_cases_too) {
   EXPECT_TRUE(fs::exists(study / "jobs/a.done"));
   EXPECT_TRUE(fs::exists(study / "jobs/a.partial"));
   jobs[0].arguments[1] = "echo a > a.txt";
+  write_slurm({jobs[0]}, study, "/bin/sh");
+  EXPECT_EQ(run(task), 0);  // tried again, though it was done but for some cases
+  EXPECT_FALSE(fs::exists(study / "jobs/a.partial"));
+  write_text(study / "jobs/a.partial", "1\n");
   write_makefile(jobs, study, "/bin/sh");
   EXPECT_EQ(run("make -C " + folder), 0);
   EXPECT_FALSE(fs::exists(study / "jobs/a.partial"));

@@ -99,6 +99,7 @@ TEST(explain, options_that_cannot_be_are_usage) {
   refused({"--what", "errors"}, "--what errors needs --truth");
   refused({"--what", "disagreement"}, "two folds or more");
   refused({"--region", "XX"}, "it has WT, TC, ET");
+  for (const char* point : {"nan,0,0", "0,inf,0", "1e999,0,0"}) refused({"--at", point}, "--at");
   refused({"--at", "1,2,3"}, "--at is a point in one case");
   refused({"--at-most", "1"}, "--at-most goes with --cases");
   EXPECT_EQ(count_files(out, ".nii.gz"), 0);
