@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "kernels/moments.h"
 #include "tensor/align.h"
 
 namespace metvox {
@@ -40,6 +41,7 @@ Layout::Layout(const Graph& g, const std::vector<Value>& out, Mode m, const Targ
   if (mode == Mode::train) find_trained();
   value.assign(n, -1);
   gradient.assign(n, -1);
+  moments.assign(n, -1);
   saved.assign(n, -1);
   scratch.assign(2 * n, -1);
   slots.resize(n);
@@ -70,7 +72,22 @@ void Layout::find_needs() {
   }
 }
 
+// Of which nodes some used op takes moments.
+std::vector<bool> Layout::moments_wanted() const {
+  std::vector<bool> wanted(n);
+  for (int i = 0; i < n; ++i)
+    for (int k = 0; node(i).op && used_[i] && k < static_cast<int>(node(i).in.size()); ++k)
+      if (node(i).op->takes_moments(k)) wanted[node(i).in[k]] = true;
+  return wanted;
+}
+
+Spec Layout::moments_spec(int i) const {
+  const Shape& y = node(i).spec.shape;
+  return {moments_shape(y[0], y[1], prepared[i]->moment_chunks()), DType::f32};
+}
+
 void Layout::prepare() {
+  const std::vector<bool> wanted = moments_wanted();
   prepared.resize(n);
   packed_offset.resize(n);
   for (int i = 0; i < n; ++i) {
@@ -81,8 +98,10 @@ void Layout::prepare() {
     for (int j : nd.in) {
       x.push_back(spec(j));
       setting.wants_gradient.push_back(needs_[j]);
+      setting.x_moment_chunks.push_back(prepared[j] ? prepared[j]->moment_chunks() : 0);
     }
     setting.x = x;
+    setting.wants_moments = wanted[i];
     prepared[i] = nd.op->prepare(setting);
     packed_offset[i] = packed_bytes;
     packed_bytes += aligned(prepared[i]->packed_bytes());
@@ -125,6 +144,12 @@ void Layout::lay_out_forward(int i) {
   }
   touch(value[i], i);
   for (int j : nd.in) touch(value[j], i);
+  if (prepared[i]->moment_chunks()) {
+    moments[i] = wish(Buffer::Role::moments, i, moments_spec(i).bytes());
+    touch(moments[i], i);
+  }
+  for (int k = 0; k < static_cast<int>(nd.in.size()); ++k)
+    if (nd.op->takes_moments(k)) touch(moments[nd.in[k]], i);
   if (size_t bytes = prepared[i]->forward_scratch_bytes()) {
     scratch[i] = wish(Buffer::Role::scratch, i, bytes);
     touch(scratch[i], i);

@@ -25,6 +25,7 @@ class Layout {
   const Node& node(int i) const { return graph.nodes()[static_cast<size_t>(i)]; }
   bool is_parameter(int i) const { return node(i).spec.kind == Kind::parameter; }
   Spec spec(int i) const { return in_memory(node(i).spec, target); }
+  Spec moments_spec(int i) const;  // of those that the node gives
   int backward_time(int i) const { return 2 * n - 1 - i; }
   int end() const { return 2 * n; }
 
@@ -32,11 +33,11 @@ class Layout {
   std::vector<int> outputs;  // ids
   Mode mode;
   Target target;
-  int n;                                            // nodes
-  std::vector<std::unique_ptr<Prepared>> prepared;  // of each node; empty for leaves and for what no output needs
-  std::vector<std::vector<GradientSlot>> slots;     // of each node's inputs
-  std::vector<int> value, gradient, saved;          // of each node: index of a buffer, or -1
-  std::vector<int> scratch;                         // forward, then backward: two a node
+  int n;                                             // nodes
+  std::vector<std::unique_ptr<Prepared>> prepared;   // of each node; empty for leaves and for what no output needs
+  std::vector<std::vector<GradientSlot>> slots;      // of each node's inputs
+  std::vector<int> value, gradient, moments, saved;  // of each node: index of a buffer, or -1
+  std::vector<int> scratch;                          // forward, then backward: two a node
   std::unique_ptr<Plan> plan;
   std::vector<Range> trained;  // parameters that get a gradient
   std::vector<int> unread;     // parameters that no op reads: their gradient is zero
@@ -46,6 +47,7 @@ class Layout {
  private:
   void find_needs();
   void prepare();
+  std::vector<bool> moments_wanted() const;
   void find_trained();
   void lay_out_forward(int i);
   int forward_in_place(int i) const;

@@ -26,11 +26,13 @@ Spec in_memory(const ValueSpec& spec, const Target& target);
 // What one step sees. Views of values that nobody needs are empty.
 struct Step {
   Stream& stream;
-  std::span<const View> x;  // inputs
-  View y;                   // output
-  void* saved = nullptr;    // kept from forward() to backward()
-  void* packed = nullptr;   // written by pack(), kept while the parameters do not change
-  void* scratch = nullptr;  // for the time of the call
+  std::span<const View> x;          // inputs
+  View y;                           // output
+  std::span<const View> x_moments;  // of inputs that forward() takes moments of, where they are given
+  View y_moments;                   // which forward() writes, where it gives them
+  void* saved = nullptr;            // kept from forward() to backward()
+  void* packed = nullptr;           // written by pack(), kept while the parameters do not change
+  void* scratch = nullptr;          // for the time of the call
   View dy;
   std::span<const View> dx;    // gradients of the inputs
   std::span<const Grad> grad;  // what to do with each
@@ -56,6 +58,8 @@ enum class Pass { forward, backward };
 class Prepared {
  public:
   virtual ~Prepared() = default;
+  // In how many chunks forward() gives moments of y (kernels/moments.h), should the setting want them; 0: not at all.
+  virtual int64_t moment_chunks() const { return 0; }
   virtual size_t saved_bytes() const { return 0; }
   virtual size_t packed_bytes() const { return 0; }
   virtual size_t forward_scratch_bytes() const { return 0; }
@@ -78,6 +82,8 @@ struct Setting {
   Spec y;
   std::vector<bool> wants_gradient;  // of each input; all false at inference
   Target target;
+  bool wants_moments = false;                 // does any op take moments of y?
+  std::vector<int64_t> x_moment_chunks = {};  // of each input that is taken moments of; 0: none are given
 };
 
 class Op {
@@ -89,6 +95,8 @@ class Op {
   // Does backward() look at x[input], at y?
   virtual bool reads_input(int /*input*/) const { return true; }
   virtual bool reads_output() const { return false; }
+  // Would forward() take moments of x[input] (kernels/moments.h), if the op that makes it gives them?
+  virtual bool takes_moments(int /*input*/) const { return false; }
   virtual std::unique_ptr<Prepared> prepare(const Setting&) const = 0;
 };
 

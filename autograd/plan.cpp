@@ -16,6 +16,7 @@ const char* name_of(Buffer::Role role) {
   switch (role) {
     case Buffer::Role::value: return "value";
     case Buffer::Role::gradient: return "gradient";
+    case Buffer::Role::moments: return "moments";
     case Buffer::Role::saved: return "saved";
     case Buffer::Role::scratch: return "scratch";
     case Buffer::Role::temporary: return "temporary";

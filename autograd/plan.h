@@ -9,7 +9,7 @@
 namespace metvox {
 
 struct Buffer {
-  enum class Role { value, gradient, saved, scratch, temporary };
+  enum class Role { value, gradient, moments, saved, scratch, temporary };
   Role role = Role::value;
   int node = -1;   // whose value, gradient, ...
   int input = -1;  // a temporary's: the input whose gradient it holds

@@ -93,6 +93,11 @@ struct Program::Impl : Layout {
     return {static_cast<std::byte*>(all.data) + static_cast<size_t>(nd.first) * size_of(all.dtype), nd.spec.shape,
             all.dtype, device};
   }
+  View moments_view(int i) {
+    if (moments[i] < 0) return {};
+    const Spec s = moments_spec(i);
+    return {memory(moments[i]), s.shape, s.dtype, device};
+  }
   View gradient_view(int i) {
     if (is_parameter(i)) return flat(parameters.grads, i);
     return {memory(gradient[i]), spec(i).shape, spec(i).dtype, device};
@@ -100,9 +105,9 @@ struct Program::Impl : Layout {
 
   // Views change only with the memory, so steps are bound once.
   struct Bound {
-    std::vector<View> x, dx, target_dx;  // target_dx: what a temporary is added to
+    std::vector<View> x, x_moments, dx, target_dx;  // target_dx: what a temporary is added to
     std::vector<Grad> grad;
-    View y, dy;
+    View y, y_moments, dy;
     void *saved = nullptr, *packed = nullptr, *scratch_forward = nullptr, *scratch_backward = nullptr;
   };
   std::vector<Bound> bound;
@@ -114,8 +119,9 @@ struct Program::Impl : Layout {
       const Node& nd = node(i);
       if (!prepared[i]) continue;
       Bound& s = bound[i];
-      for (int j : nd.in) s.x.push_back(view(j));
+      for (int j : nd.in) s.x.push_back(view(j)), s.x_moments.push_back(moments_view(j));
       s.y = view(i);
+      s.y_moments = moments_view(i);
       s.saved = memory(saved[i]);
       s.packed = packed_bytes ? static_cast<std::byte*>(packed.view().data) + packed_offset[i] : nullptr;
       s.scratch_forward = memory(scratch[i]);
@@ -135,7 +141,8 @@ struct Program::Impl : Layout {
 
   Step step(Stream& stream, int i, bool backward) {
     Bound& s = bound[i];
-    return {stream, s.x, s.y, s.saved, s.packed, backward ? s.scratch_backward : s.scratch_forward, s.dy, s.dx, s.grad};
+    void* const for_call = backward ? s.scratch_backward : s.scratch_forward;
+    return {stream, s.x, s.y, s.x_moments, s.y_moments, s.saved, s.packed, for_call, s.dy, s.dx, s.grad};
   }
 
   void begin(Stream& stream) {

@@ -34,7 +34,7 @@ std::string Conv3dProblem::describe() const {
   std::string text = sentence("conv3d n", n, " c", c);
   if (c2) text += sentence('+', c2);
   text += sentence(" k", k, " in", text_of(in), " k", text_of(kernel), " s", text_of(stride), " p", text_of(pad));
-  return text + (bias ? " bias " : " ") + std::string(precision_of(dtype, tf32));
+  return text + (bias ? " bias " : " ") + std::string(precision_of(dtype, tf32)) + (moments ? " moments" : "");
 }
 
 void Conv3dProblem::validate() const {
@@ -61,6 +61,14 @@ void Conv3dProblem::check_activations(const View& x, const View& x2, const View&
   if (x) check_view("conv3d", "x", x, x_shape(), dtype);
   if (x2) check_view("conv3d", "x2", x2, x2_shape(), dtype);
   check_view("conv3d", "y", y, y_shape(), dtype);
+}
+
+void Conv3dProblem::check_moments(const View& given, int64_t chunks) const {
+  check_view("conv3d", "moments", given, moments_shape(n, k, chunks), DType::f32);
+}
+
+void Conv3dForward::run_with_moments(Stream&, View, View, const void*, View, View, void*) const {
+  check(false, "conv3d: this kernel gives no moments");
 }
 
 const Conv3dForwardTable& conv3d_forward() {

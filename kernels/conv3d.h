@@ -8,6 +8,7 @@
 // et al., Deep Learning, 9.1.
 #pragma once
 #include "kernels/engine.h"
+#include "kernels/moments.h"
 #include "tensor/tensor.h"
 
 namespace metvox {
@@ -18,7 +19,8 @@ struct Conv3dProblem {
   bool bias = false;
   DType dtype = DType::f32;
   Device device{};
-  bool tf32 = false;  // may x, w and dy be rounded to tf32 (kernels/engine.h)? dtype is f32 then
+  bool tf32 = false;     // may x, w and dy be rounded to tf32 (kernels/engine.h)? dtype is f32 then
+  bool moments = false;  // does a norm follow, which takes moments of y (kernels/moments.h) where they are given?
 
   Int3 out() const;
   Shape x_shape() const { return {n, c, in[0], in[1], in[2]}; }
@@ -32,6 +34,7 @@ struct Conv3dProblem {
   void check_weights(const View& w) const;
   void check_weights(const View& w, const View& b) const;
   void check_activations(const View& x, const View& x2, const View& y) const;
+  void check_moments(const View& moments, int64_t chunks) const;
 };
 
 // The three passes. Weights are packed once per version of the weights, into packed_bytes() of 64-byte aligned memory
@@ -43,6 +46,11 @@ class Conv3dForward {
   virtual size_t scratch_bytes() const { return 0; }
   virtual void pack(Stream&, View w, View b, void* packed) const = 0;
   virtual void run(Stream&, View x, View x2, const void* packed, View y, void* scratch) const = 0;
+  // Where the problem asks for moments of y: the chunks of a channel that this kernel can give; 0: it gives none.
+  virtual int64_t moment_chunks() const { return 0; }
+  // run(), and the moments (N, K, chunks, 4) of what it wrote; of kernels that give some.
+  virtual void run_with_moments(Stream&, View x, View x2, const void* packed, View y, View moments,
+                                void* scratch) const;
 };
 class Conv3dBackwardData {
  public:

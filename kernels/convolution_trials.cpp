@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "kernels/convolution_judge.h"
+#include "kernels/norm_act.h"
 #include "tensor/align.h"
 #include "tensor/random.h"
 #include "tensor/threads.h"
@@ -156,6 +157,54 @@ Conv3dProblem mirrored(const ConvTranspose3dProblem& p) {
   return q;
 }
 
+// The norm behind a convolution, given moments in so many chunks, or none.
+NormActProblem norm_behind(const Conv3dProblem& p, int64_t chunks) {
+  NormActProblem norm{p.n, p.k, p.out()};
+  norm.dtype = p.dtype, norm.device = p.device, norm.moment_chunks = chunks;
+  return norm;
+}
+class NormBehind {
+ public:
+  explicit NormBehind(const NormActProblem& p) : p_(p) {
+    kernel_ = norm_act().prepare(p_, {p.device, p.dtype}).kernel;
+    z_ = Tensor::empty(p_.x_shape(), p_.dtype, p_.device, "trial");
+    affine_ = Tensor::zeros({p_.c}, DType::f32, p_.device, "trial");
+    saved_ = Tensor::empty(p_.saved_shape(), DType::f32, p_.device, "trial");
+    scratch_ = memory(kernel_->forward_scratch_bytes(), p_.device);
+    const Shape moments = moments_shape(p_.n, p_.c, p_.moment_chunks);
+    if (p_.moment_chunks) moments_ = Tensor::empty(moments, DType::f32, p_.device, "trial");
+  }
+  View moments() const { return moments_ ? moments_.view() : View{}; }
+  void run(Stream& stream, View y) const {
+    const View affine = affine_.view();
+    kernel_->forward(stream, y, moments(), affine, affine, z_.view(), saved_.view(), at(scratch_));
+  }
+  // Of what the last run saw in moments, against what lies in y: of means as shares of the deviation, and of
+  // deviations.
+  double error(Stream& stream, View y) const {
+    NormActProblem alone = p_;
+    alone.moment_chunks = 0;
+    const NormBehind own(alone);
+    own.run(stream, y);
+    stream.synchronize();
+    const Tensor given = saved_.to({}), right = own.saved_.to({});
+    double largest = 0;
+    for (int64_t i = 0; i < given.size(); i += 2) {
+      const double rstd = right.data<float>()[i + 1];
+      for (int k : {0, 1}) {
+        const double e = std::abs(given.data<float>()[i + k] - right.data<float>()[i + k]) * (k ? 1 / rstd : rstd);
+        if (!(e <= largest)) largest = e;
+      }
+    }
+    return largest;
+  }
+
+ private:
+  NormActProblem p_;
+  std::unique_ptr<NormAct> kernel_;
+  Tensor z_, affine_, saved_, scratch_, moments_;
+};
+
 }  // namespace
 
 Trial<Conv3dForward> conv3d_forward_trial(const Conv3dProblem& p) {
@@ -171,10 +220,20 @@ Trial<Conv3dForward> conv3d_forward_trial(const Conv3dProblem& p) {
     const Data::Packed packed(*d, kernel.packed_bytes(),
                               [&](void* to) { kernel.pack(d->stream(), w.view(), b.view(), to); });
     const Tensor scratch = memory(kernel.scratch_bytes(), p.device);
+    const int64_t chunks = kernel.moment_chunks();
+    const auto norm = p.moments ? std::make_unique<NormBehind>(norm_behind(p, chunks)) : nullptr;
     const auto run = [&](int i, Grad) {
-      kernel.run(d->stream(), d->turn(x, i), d->turn(x2, i), packed[i], d->turn(y, i), at(scratch));
+      const View in = d->turn(x, i), in2 = d->turn(x2, i), out = d->turn(y, i);
+      if (chunks) kernel.run_with_moments(d->stream(), in, in2, packed[i], out, norm->moments(), at(scratch));
+      else kernel.run(d->stream(), in, in2, packed[i], out, at(scratch));
+      if (norm) norm->run(d->stream(), out);
     };
-    return d->measure(false, run, best_ms);
+    Measured m = d->measure(false, run, best_ms);
+    if (!chunks) return m;
+    run(0, Grad::overwrite);
+    const double e = norm->error(d->stream(), d->turn(y, 0));
+    if (!(e <= m.error)) m.error = e;
+    return m;
   };
 }
 

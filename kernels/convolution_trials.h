@@ -8,7 +8,8 @@
 
 namespace metvox {
 
-// Each keeps the data for kernels of one problem. Throws Error (Fault::memory) where there is no room for it.
+// Each keeps the data for kernels of one problem. Throws Error (Fault::memory) where there is no room for it. A problem
+// that asks for moments is timed with the norm behind it, whether a kernel gives them or the norm must find its own.
 Trial<Conv3dForward> conv3d_forward_trial(const Conv3dProblem&);
 Trial<Conv3dBackwardData> conv3d_backward_data_trial(const Conv3dProblem&);
 Trial<Conv3dBackwardWeights> conv3d_backward_weights_trial(const Conv3dProblem&);

@@ -10,6 +10,7 @@
 // Source: Ulyanov et al. 2016, Wu and He 2018; torch.nn.InstanceNorm3d without running statistics, torch.nn.GroupNorm.
 #pragma once
 #include "kernels/engine.h"
+#include "kernels/moments.h"
 #include "tensor/tensor.h"
 
 namespace metvox {
@@ -21,6 +22,7 @@ struct NormActProblem {
   DType dtype = DType::f32;
   int64_t groups = 0;  // of neighbouring channels; 0: each channel alone (instance norm)
   Device device{};
+  int64_t moment_chunks = 0;  // forward() is given moments of x (kernels/moments.h) in so many; 0: it finds its own
 
   int64_t channels_per_group() const { return groups == 0 ? 1 : c / groups; }
   std::string describe() const;  // "norm_act n2 c32 48x48x48 groups 8 f32"
@@ -29,6 +31,7 @@ struct NormActProblem {
   Shape saved_shape() const { return {n, c, 2}; }
   void validate() const;
   void check_views(View x, View gamma, View beta, View y, View saved) const;
+  void check_moments(View moments) const;
 };
 
 class NormAct {
@@ -36,8 +39,10 @@ class NormAct {
   virtual ~NormAct() = default;
   virtual size_t forward_scratch_bytes() const { return 0; }
   virtual size_t backward_scratch_bytes() const { return 0; }
-  // y may be x's own memory (where no backward follows).
-  virtual void forward(Stream&, View x, View gamma, View beta, View y, View saved, void* scratch) const = 0;
+  // moments: of x, where the problem has some (an engine may find its own all the same). y may be x's own memory (where
+  // no backward follows).
+  virtual void forward(Stream&, View x, View moments, View gamma, View beta, View y, View saved,
+                       void* scratch) const = 0;
   // dx as its Grad says (every engine accumulates; dx may be dy's own memory when overwritten); dgamma and dbeta
   // likewise, with one Grad for both. What is ignored may be an empty view.
   virtual void backward(Stream&, View x, View gamma, View beta, View saved, View dy, View dx, Grad, View dgamma,

@@ -32,7 +32,7 @@ class NativeNormAct final : public NormAct {
   size_t forward_scratch_bytes() const override { return bytes(1); }
   size_t backward_scratch_bytes() const override { return bytes(p_.n); }
 
-  void forward(Stream&, View x, View gamma, View beta, View y, View saved, void* scratch) const override {
+  void forward(Stream&, View x, View, View gamma, View beta, View y, View saved, void* scratch) const override {
     p_.check_views(x, gamma, beta, y, saved);
     const Scratch s = lay_out(scratch, 1);
     for (int64_t n = 0; n < p_.n; ++n) {

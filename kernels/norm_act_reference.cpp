@@ -19,7 +19,7 @@ class ReferenceNormAct final : public NormAct {
 
   size_t backward_scratch_bytes() const override { return sizeof(Sums) * p_.n * p_.c; }
 
-  void forward(Stream&, View x, View gamma, View beta, View y, View saved, void*) const override {
+  void forward(Stream&, View x, View, View gamma, View beta, View y, View saved, void*) const override {
     p_.check_views(x, gamma, beta, y, saved);
     const T* in = x.as<T>();
     T* out = y.as<T>();

@@ -2,6 +2,7 @@
 #include "autograd/ops/conv3d.h"
 
 #include "autograd/op_case.h"
+#include "autograd/ops/norm_act.h"
 #include "kernels/conv3d.h"
 #include "tensor/align.h"
 
@@ -19,12 +20,15 @@ class PreparedConv3d final : public Prepared {
  public:
   PreparedConv3d(const Conv3dProblem& problem, Inputs in, const Setting& setting) : in_(in) {
     const Target& target = setting.target;
-    forward_ = prepare_kernel(conv3d_forward(), problem, target, work_[0]);
+    Conv3dProblem forward = problem;
+    forward.moments = setting.wants_moments && !target.device.is_cpu();  // no engine of a CPU gives them
+    forward_ = prepare_kernel(conv3d_forward(), forward, target, work_[0]);
     if (setting.wants_gradient[0] || (in.two && setting.wants_gradient[1]))
       data_ = prepare_kernel(conv3d_backward_data(), problem, target, work_[1]);
     if (setting.wants_gradient[in.w()]) weights_ = prepare_kernel(conv3d_backward_weights(), problem, target, work_[1]);
   }
   Work work(Pass pass) const override { return work_[pass == Pass::backward]; }
+  int64_t moment_chunks() const override { return forward_->moment_chunks(); }
   size_t packed_bytes() const override {
     return aligned(forward_->packed_bytes()) + (data_ ? data_->packed_bytes() : 0);
   }
@@ -39,7 +43,9 @@ class PreparedConv3d final : public Prepared {
     if (data_) data_->pack(s.stream, s.x[in_.w()], data_packed(s));
   }
   void forward(const Step& s) const override {
-    forward_->run(s.stream, s.x[0], in_.two ? s.x[1] : View{}, s.packed, s.y, s.scratch);
+    const View x2 = in_.two ? s.x[1] : View{};
+    if (s.y_moments) forward_->run_with_moments(s.stream, s.x[0], x2, s.packed, s.y, s.y_moments, s.scratch);
+    else forward_->run(s.stream, s.x[0], x2, s.packed, s.y, s.scratch);
   }
   void backward(const Step& s) const override {
     check(!in_.bias || s.grad[in_.w()] == s.grad[in_.b()],
@@ -182,6 +188,18 @@ const OpCaseEntry b10{
     conv_case("16>16 16^3", Use::bench, {1, 16, 0, 16, {16, 16, 16}, {3, 3, 3}, {1, 1, 1}, {1, 1, 1}, false})};
 const OpCaseEntry b11{
     conv_case("320>320 8^3", Use::bench, {1, 320, 0, 320, {8, 8, 8}, {3, 3, 3}, {1, 1, 1}, {1, 1, 1}, false})};
+
+// With the moments that a norm behind it wants, where a kernel gives them.
+OpCase before_norm(OpCase c) {
+  c.build = [conv = c.build](CaseBuilder& make) {
+    const Value y = conv(make);
+    const int64_t k = y.shape()[1];
+    return norm_act(y, make.parameter("gamma", {k}), make.parameter("beta", {k}));
+  };
+  return c;
+}
+const OpCaseEntry b12{before_norm(conv_case("32>32 64^3 before a norm", Use::bench,
+                                            {1, 32, 0, 32, {64, 64, 64}, {3, 3, 3}, {1, 1, 1}, {1, 1, 1}, false}))};
 
 }  // namespace
 }  // namespace metvox

@@ -2,6 +2,7 @@
 #include "autograd/ops/norm_act.h"
 
 #include "autograd/op_case.h"
+#include "autograd/ops/conv3d.h"
 #include "kernels/norm_act.h"
 
 namespace metvox {
@@ -19,7 +20,7 @@ class PreparedNormAct final : public Prepared {
   size_t backward_scratch_bytes() const override { return kernel_->backward_scratch_bytes(); }
 
   void forward(const Step& s) const override {
-    kernel_->forward(s.stream, s.x[0], s.x[1], s.x[2], s.y, saved(s), s.scratch);
+    kernel_->forward(s.stream, s.x[0], s.x_moments[0], s.x[1], s.x[2], s.y, saved(s), s.scratch);
   }
   void backward(const Step& s) const override {
     check(s.grad[1] == s.grad[2], "norm_act: gamma and beta are shared differently; share both or none");
@@ -46,10 +47,12 @@ class NormActOp final : public Op {
     problem(x[0].shape).validate();
     return x[0];
   }
+  bool takes_moments(int input) const override { return input == 0; }
   std::unique_ptr<Prepared> prepare(const Setting& setting) const override {
     NormActProblem p = problem(setting.x[0].shape);
     p.dtype = setting.target.dtype;
     p.device = setting.target.device;
+    p.moment_chunks = setting.x_moment_chunks[0];
     return std::make_unique<PreparedNormAct>(p, setting.target);
   }
   NormActNumbers numbers() const { return {slope_, eps_, groups_}; }
@@ -75,14 +78,28 @@ OpCase norm_case(const std::string& name, Use use, const Shape& x, int64_t group
   };
   return c;
 }
+// Behind a convolution, whose kernel may give the moments. No activation: the convolution's rounding would decide on
+// which side of a kink a number falls.
+OpCase behind_conv(const std::string& name, Use use, int64_t n, int64_t c, int64_t k, const Int3& in,
+                   int64_t groups = 0) {
+  OpCase made = norm_case(name, use, {n, k, in[0], in[1], in[2]}, groups);
+  made.build = [=](CaseBuilder& make) {
+    const Value x = make.activation("x", {n, c, in[0], in[1], in[2]}), w = make.parameter("w", {k, c, 3, 3, 3});
+    const Value gamma = make.parameter("gamma", {k}), beta = make.parameter("beta", {k});
+    return norm_act(conv3d(x, {}, w, {}, {}), gamma, beta, 1, 1e-5, groups);
+  };
+  return made;
+}
 const OpCaseEntry odd{norm_case("odd", Use::test, {3, 5, 4, 3, 7})};
 const OpCaseEntry eight{norm_case("8 channels", Use::test, {1, 8, 3, 4, 5})};
 const OpCaseEntry many{norm_case("33 channels", Use::test, {2, 33, 2, 3, 4})};
 const OpCaseEntry groups{norm_case("groups", Use::test, {2, 32, 3, 2, 5}, 8)};
 const OpCaseEntry odd_groups{norm_case("odd groups", Use::test, {1, 15, 2, 3, 5}, 3)};
+const OpCaseEntry behind{behind_conv("behind a convolution", Use::test, 2, 4, 8, {2, 8, 8}, 4)};
 const OpCaseEntry b1{norm_case("8 48^3", Use::bench, {2, 8, 48, 48, 48})};
 const OpCaseEntry b2{norm_case("32 128^3", Use::bench, {1, 32, 128, 128, 128})};
 const OpCaseEntry b3{norm_case("32 groups 8 64^3", Use::bench, {1, 32, 64, 64, 64}, 8)};
+const OpCaseEntry b4{behind_conv("32 64^3 behind a convolution", Use::bench, 1, 32, 32, {64, 64, 64})};
 
 }  // namespace
 

@@ -48,7 +48,14 @@ class Forward final : public Conv3dForward {
   }
   void run(Stream& stream, View x, View x2, const void* packed, View y, void*) const override {
     p_.check_activations(x, x2, y);
-    march_.run(stream, x, x2, packed, y, Grad::overwrite, {}, Grad::ignore);
+    march_.run(stream, {x, x2}, packed, {{y, {}}, {Grad::overwrite, Grad::ignore}});
+  }
+  int64_t moment_chunks() const override { return p_.moments ? march_.moment_chunks() : 0; }
+  void run_with_moments(Stream& stream, View x, View x2, const void* packed, View y, View moments,
+                        void*) const override {
+    p_.check_activations(x, x2, y);
+    p_.check_moments(moments, moment_chunks());
+    march_.run(stream, {x, x2}, packed, {{y, {}}, {Grad::overwrite, Grad::ignore}, moments});
   }
 
  private:
@@ -70,7 +77,7 @@ class BackwardData final : public Conv3dBackwardData {
            void*) const override {
     p_.check_activations(dx, dx2, dy);
     if (grad == Grad::ignore && grad2 == Grad::ignore) return;
-    march_.run(stream, dy, {}, packed, dx, grad, dx2, grad2);
+    march_.run(stream, {dy, {}}, packed, {{dx, dx2}, {grad, grad2}});
   }
 
  private:

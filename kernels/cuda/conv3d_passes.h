@@ -34,6 +34,14 @@ class Conv3dForwardBy final : public Conv3dForward {
     p_.check_activations(x, x2, y);
     gemm_.run(stream, x.data, x2.data, packed, {{y.data, nullptr}, {Grad::overwrite, Grad::ignore}}, scratch);
   }
+  int64_t moment_chunks() const override { return p_.moments ? gemm_.moment_chunks() : 0; }
+  void run_with_moments(Stream& stream, View x, View x2, const void* packed, View y, View moments,
+                        void* scratch) const override {
+    p_.check_activations(x, x2, y);
+    p_.check_moments(moments, moment_chunks());
+    gemm_.run(stream, x.data, x2.data, packed, {{y.data, nullptr}, {Grad::overwrite, Grad::ignore}, moments.data},
+              scratch);
+  }
 
  private:
   Conv3dProblem p_;

@@ -13,6 +13,7 @@
 //   To ldmatrix a float is two numbers of 16 bits, so its fragments are those of tf32 as well; w is rounded as it is
 //   packed, x in registers.
 //   After the loop the same memory takes the tile in f32, swizzled by 8 columns, and whole 16-byte pieces leave for y.
+//   Moments, where a norm wants them, are of these pieces: a thread's always lie in the same columns.
 // w is packed (gather_pack.cu) as the tiles lie in shared memory, swizzle included: a stage's part is one straight
 // copy. Deep stages have few rows and a long K: it is then split over blocks, each writes its sums to scratch, and a
 // second
@@ -23,6 +24,7 @@
 #include <algorithm>
 
 #include "kernels/cuda/gather_store.h"
+#include "kernels/cuda/moments.h"
 
 namespace metvox::METVOX_KERNEL_NS {
 namespace {
@@ -42,6 +44,8 @@ struct Args : Destination<T> {
   Channels<T> from;
   const T* weights;
   int tiles_n;
+  float4* moments;  // [sample][column][tile of the sample], if wanted
+  int voxels;       // of a sample's output
 };
 
 // Sum (row, column) of a tile in shared memory: pairs written by the lanes of a warp fall in different banks, and so do
@@ -135,12 +139,36 @@ struct Product<float, kBlockN> {
   }
 };
 
+// What every thread knows of its columns, merged and written: first over the lanes with the same piece, then over the
+// warps. of_warps: [warp][column], the tile's memory, which all have left.
+template <class T, int kBlockN>
+METVOX_DEVICE void store_moments(const Args<T>& a, const Distances (&mine)[kVector<T>],
+                                 const float (&origin)[kVector<T>], int count, float4* of_warps, int m0, int n0) {
+  constexpr int kV = kVector<T>, kPiecesOfRow = kBlockN / kV, kWarps = TileShape<kBlockN>::kThreads / 32;
+  const int t = static_cast<int>(threadIdx.x);
+#pragma unroll
+  for (int j = 0; j < kV; ++j) {
+    const float4 all = merged_lanes(mine[j].moments(origin[j], count), kPiecesOfRow);
+    if (t % 32 < kPiecesOfRow) store16(of_warps + t / 32 * kBlockN + t % kPiecesOfRow * kV + j, bits_as<uint4>(all));
+  }
+  __syncthreads();
+  if (t >= kBlockN || n0 + t >= a.columns) return;
+  float4 all = of_warps[t];
+  for (int warp = 1; warp < kWarps; ++warp) all = merged(all, of_warps[warp * kBlockN + t]);
+  const int sample = m0 / a.voxels, chunk = m0 % a.voxels / kBlockM, chunks = a.voxels / kBlockM;
+  store16(a.moments + (static_cast<int64_t>(sample) * a.columns + n0 + t) * chunks + chunk, bits_as<uint4>(all));
+}
+
 // The tile from shared memory to the outputs or, where K is split, to scratch.
 template <class T, int kBlockN>
-METVOX_DEVICE void store_tile(const Args<T>& a, const Part& part, const float* tile, int m0, int n0, int split) {
-  constexpr int kV = kVector<T>, kPiecesOfRow = kBlockN / kV;
+METVOX_DEVICE void store_tile(const Args<T>& a, const Part& part, float* tile, int m0, int n0, int split) {
+  constexpr int kV = kVector<T>, kPiecesOfRow = kBlockN / kV, kThreads = TileShape<kBlockN>::kThreads;
+  static_assert(kThreads % kPiecesOfRow == 0 && kPiecesOfRow <= 32);  // a thread's pieces: the same columns
   const int rows = part.taps.rows - m0 < kBlockM ? part.taps.rows - m0 : kBlockM;
-  for (int i = static_cast<int>(threadIdx.x); i < rows * kPiecesOfRow; i += TileShape<kBlockN>::kThreads) {
+  Distances distances[kV];
+  float origin[kV] = {};
+  int count = 0;
+  for (int i = static_cast<int>(threadIdx.x); i < rows * kPiecesOfRow; i += kThreads) {
     const int row = i / kPiecesOfRow, column = i % kPiecesOfRow * kV;
     float v[kV];
 #pragma unroll
@@ -149,7 +177,17 @@ METVOX_DEVICE void store_tile(const Args<T>& a, const Part& part, const float* t
       v[j] = q.x, v[j + 1] = q.y, v[j + 2] = q.z, v[j + 3] = q.w;
     }
     store_sums<T>(a, part, m0 + row, n0 + column, split, v);
+    if (!a.moments) continue;
+#pragma unroll
+    for (int j = 0; j < kV; ++j) {
+      if (count == 0) origin[j] = v[j];
+      distances[j].add(v[j] - origin[j]);
+    }
+    ++count;
   }
+  if (!a.moments) return;
+  __syncthreads();
+  store_moments<T, kBlockN>(a, distances, origin, count, reinterpret_cast<float4*>(tile), m0, n0);
 }
 
 // Blocks an SM for which registers are kept; sm_75 has room for fewer: 64 KiB of shared memory.
@@ -294,6 +332,14 @@ size_t GatherTiles::scratch_bytes() const {
 GatherGemm::GatherGemm(GatherProblem p)
     : p_(std::move(p)), tiles_(p_, {kBlockM, chosen_block(p_.columns), kRowBytes}, kFullGrid) {}
 
+int64_t GatherGemm::moment_chunks() const {
+  const GatherPart& part = p_.parts[0];
+  const bool in_order = std::equal(p_.to_extent.begin(), p_.to_extent.end(), part.taps.box);
+  const bool whole_pieces = p_.columns == p_.to_c[0] && p_.columns % static_cast<int64_t>(16 / size_of(p_.dtype)) == 0;
+  const int64_t voxels = volume(p_.to_extent);
+  return tiles_.splits == 1 && in_order && whole_pieces && voxels % kBlockM == 0 ? voxels / kBlockM : 0;
+}
+
 void GatherGemm::pack(Stream& stream, const float* w, const float* b, void* packed) const {
   pack_gathered(stream, p_, tiles_, true, w, b, packed);
 }
@@ -309,6 +355,7 @@ void GatherGemm::run_as(Stream& stream, const void* x, const void* x2, const voi
             group_of(p_.dtype, p_.c[0], p_.c[1])};
   a.weights = static_cast<const T*>(packed);
   a.tiles_n = static_cast<int>(tiles_.tiles_n);
+  a.moments = static_cast<float4*>(to.moments), a.voxels = static_cast<int>(volume(p_.to_extent));
   const dim3 grid(static_cast<unsigned>(tiles_.tiles_n * tiles_.tiles_m), static_cast<unsigned>(tiles_.splits),
                   static_cast<unsigned>(a.parts));
   dispatch_block(tiles_.block_n, [&]<int kBlockN>() {

@@ -51,6 +51,7 @@ struct GatherProblem {
 struct GatherOutput {
   void* data[2] = {nullptr, nullptr};
   Grad grad[2] = {Grad::ignore, Grad::ignore};
+  void* moments = nullptr;  // of what is written (kernels/moments.h), where they are wanted and there are chunks
 };
 
 // How a product is cut into blocks: tiles of rows and columns, steps along K, and K itself where there are few tiles.
@@ -86,6 +87,9 @@ class GatherGemm {
   explicit GatherGemm(GatherProblem p);
   size_t packed_bytes() const { return tiles_.packed_bytes(); }
   size_t scratch_bytes() const { return tiles_.scratch_bytes(); }
+  // Chunks in which run() can give moments: the tiles of a sample, where none has rows of two samples, each voxel is
+  // written once and in whole pieces, and K is not split; else 0.
+  int64_t moment_chunks() const;
   void pack(Stream&, const float* w, const float* b, void* packed) const;
   void run(Stream&, const void* x, const void* x2, const void* packed, const GatherOutput& to, void* scratch) const;
 

@@ -33,7 +33,7 @@ struct Destination {
   Part part[kMaxParts];
 };
 
-// kVector<T> neighbouring sums of a row to where they belong.
+// kVector<T> neighbouring sums of a row to where they belong; in whole pieces they become what is stored.
 template <class T>
 METVOX_DEVICE void store_piece(const Destination<T>& a, const Part& part, int row, int column, float (&v)[kVector<T>]) {
   int64_t voxel = row;
@@ -60,6 +60,7 @@ METVOX_DEVICE void store_piece(const Destination<T>& a, const Part& part, int ro
     }
     pack.set(values);
     pack.store(to);
+    pack.get(values);
   };
   if (a.whole_pieces) {
     if (column < a.columns) store(column, Pack<T, kVector<T>>{}, v);

@@ -15,6 +15,7 @@ class Im2colGemm {
   explicit Im2colGemm(GatherProblem p);
   size_t packed_bytes() const { return tiles_.packed_bytes(); }
   size_t scratch_bytes() const { return tiles_.scratch_bytes(); }
+  int64_t moment_chunks() const { return 0; }
   // w and b (f32, b may be nullptr for zero) in the order in which the kernel reads them.
   void pack(Stream&, const float* w, const float* b, void* packed) const;
   void run(Stream&, const void* x, const void* x2, const void* packed, const GatherOutput& to, void* scratch) const;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // norm_act on the GPU, two passes each way. Statistics: each block sums a chunk of voxels and a tile of channels into
 // scratch, a small kernel merges the chunks in order (no atomics: the same bits each time), and a pass over the output
-// applies them. Passes that follow another go backwards, over what the L2 cache still holds.
+// applies them. Where whatever wrote x gives its moments, chunks of its own making are merged and the first pass falls
+// away. Passes that follow another go backwards, over what the L2 cache still holds.
 // Mean and deviation are sums of distances from the chunk's first voxel, merged from small batches about their own
 // means (Chan et al. 1979), so that a far mean costs nothing. Not yet run on hardware.
 #include <algorithm>
@@ -84,8 +85,8 @@ __global__ void __launch_bounds__(kTileThreads) norm_moments(const T* x, Tiling 
     for (int k = 0; k < V; ++k) partial[at.partial(t, k)] = make_float4(origin[k], m.mean[k], m.square[k], m.count);
 }
 
-// Chunks' moments to `saved`; what a float of the mean lacks goes to mean_rest (samples, C). A block for each group of
-// channels (x) and sample (y).
+// Chunks' moments (kernels/moments.h) to `saved`; what a float of the mean lacks goes to mean_rest (samples, C). A
+// block for each group of channels (x) and sample (y).
 __global__ void __launch_bounds__(kTileThreads)
     norm_statistics(const float4* partial, int c, int group, int chunks, double eps, float* saved, float* mean_rest) {
   METVOX_SHARED(double, moments, [3][kTileThreads]);
@@ -100,6 +101,7 @@ __global__ void __launch_bounds__(kTileThreads)
     count += more;
   };
   const float4* of_group = partial + channel * chunks;
+#pragma unroll 4
   for (int i = self; i < group * chunks; i += threads) {
     const float4 p = of_group[i];
     merge(p.w, static_cast<double>(p.x) + p.y, p.z);
@@ -324,21 +326,26 @@ class DeviceNormAct final : public NormAct {
     dispatch_vector<T>(p_.c, [&]<int V>() { chunks_ = tiling(V).chunks; });
   }
 
-  size_t forward_scratch_bytes() const override { return planes() * (chunks_ * sizeof(float4) + sizeof(float)); }
+  size_t forward_scratch_bytes() const override { return own_moments() * sizeof(float4) + planes() * sizeof(float); }
   size_t backward_scratch_bytes() const override {
     return static_cast<size_t>(p_.c) * sizeof(Sums) + planes() * (chunks_ + 1) * sizeof(float2);
   }
 
-  void forward(Stream& stream, View x, View gamma, View beta, View y, View saved, void* scratch) const override {
+  void forward(Stream& stream, View x, View moments, View gamma, View beta, View y, View saved,
+               void* scratch) const override {
     p_.check_views(x, gamma, beta, y, saved);
-    float4* partial = static_cast<float4*>(scratch);
-    float* mean_rest = reinterpret_cast<float*>(partial + planes() * chunks_);
+    const bool given = p_.moment_chunks > 0;
+    if (given) p_.check_moments(moments);
+    auto* own = static_cast<float4*>(scratch);
+    const auto* all = given ? static_cast<const float4*>(moments.data) : own;
+    const int chunks = given ? static_cast<int>(p_.moment_chunks) : chunks_;
+    float* mean_rest = reinterpret_cast<float*>(own + own_moments());
     const auto *scale = gamma.as<float>(), *shift = beta.as<float>();
     dispatch_vector<T>(p_.c, [&]<int V>() {
       const Tiling t = tiling(V);
-      launch(norm_moments<T, V>, t.grid(), t.block(), 0, stream, x.as<T>(), t, partial);
-      launch(norm_statistics, dim3(t.c / group_, t.samples), finish_threads(), 0, stream, partial, t.c, group_, chunks_,
-             p_.eps, saved.as<float>(), mean_rest);
+      if (!given) launch(norm_moments<T, V>, t.grid(), t.block(), 0, stream, x.as<T>(), t, own);
+      launch(norm_statistics, dim3(t.c / group_, t.samples), finish_threads(chunks), 0, stream, all, t.c, group_,
+             chunks, p_.eps, saved.as<float>(), mean_rest);
       launch(norm_apply<T, V>, t.grid(), t.block(), 0, stream, x.as<T>(), t, scale, shift, saved.as<float>(), mean_rest,
              static_cast<float>(p_.slope), y.as<T>());
     });
@@ -370,9 +377,10 @@ class DeviceNormAct final : public NormAct {
  private:
   Tiling tiling(int vector) const { return {p_.n, p_.c, volume(p_.in), vector, sizeof(T)}; }
   size_t planes() const { return static_cast<size_t>(p_.n * p_.c); }
+  size_t own_moments() const { return p_.moment_chunks ? 0 : planes() * chunks_; }
   // A block that merges a group's chunks, each thread a few of them.
-  dim3 finish_threads() const {
-    return std::clamp(std::bit_ceil(static_cast<unsigned>(group_ * chunks_) / 4), 32u, unsigned{kTileThreads});
+  dim3 finish_threads(int chunks) const {
+    return std::clamp(std::bit_ceil(static_cast<unsigned>(group_ * chunks) / 4), 32u, unsigned{kTileThreads});
   }
 
   const NormActProblem p_;

@@ -22,17 +22,27 @@ struct PlanePass {
 
 constexpr int64_t kMostPlaneChannels = 128, kMostPlaneColumns = 128;
 
+struct PlaneSources {
+  View x[2];
+};
+struct PlaneOutput {
+  View y[2];
+  Grad grad[2];
+  View moments = {};  // of what is written (kernels/moments.h), where they are wanted: of the first output, overwritten
+};
+
 class PlaneMarch {
  public:
   explicit PlaneMarch(const PlanePass& pass) : p_(pass) {}
   size_t packed_bytes() const;
   // w and b (f32, b may be nullptr for zero) in the order in which the kernel reads them.
   void pack(Stream&, const float* w, const float* b, void* packed) const;
-  void run(Stream&, View x, View x2, const void* packed, View y, Grad, View y2, Grad) const;
+  void run(Stream&, const PlaneSources& from, const void* packed, const PlaneOutput& to) const;
+  int64_t moment_chunks() const;  // in which run() gives moments
 
  private:
   template <class T>
-  void run_as(Stream&, View x, View x2, const void* packed, View y, Grad, View y2, Grad) const;
+  void run_as(Stream&, const PlaneSources& from, const void* packed, const PlaneOutput& to) const;
   size_t weight_bytes() const { return static_cast<size_t>(p_.columns() * p_.channels() * 27) * 2; }
   const float* bias_in(const void* packed) const;
 

@@ -18,6 +18,9 @@
 //   10.1 KiB at 16 channels, 20.3 at 32. No swizzle: any 8 voxels of a row are a core matrix of 128 bytes
 //   (conflict-free wherever it begins), a shift moves the descriptor by 16 bytes or by a row, its strides are the row
 //   and the group of 8 channels. TMA fills with zeros outside of the image; planes outside are skipped.
+// Moments, where a norm wants them, are of the sums as they are stored: 3 numbers a thread and column while the block
+//   marches, merged over the lanes of a warp every 8 planes; 3 % of the bytes of y. Some 200 instructions a thread and
+//   plane, which the other warpgroup's products are to hide.
 // Rates: m64n96k16 takes 48 cycles of arithmetic (2,048 multiply-adds a cycle and SM), 16 + 24 of shared memory;
 //   m64n48k16 24 and 28. 32>32 at 128^3, batch 2: 128 blocks of 128 planes x 72 products = 0.44 M cycles, 0.25 ms at
 //   1.755 GHz or 0.30 at the clock that 798 TFLOP/s mean; 232 GFLOP at 798 TFLOP/s are 0.29 ms; 268 MB in and as much
@@ -29,6 +32,7 @@
 #include <algorithm>
 
 #include "kernels/cuda/implicit_gemm.h"
+#include "kernels/cuda/moments.h"
 #include "kernels/cuda/plane_tiles.h"
 #include "kernels/cuda/quad.h"
 
@@ -38,6 +42,8 @@ namespace {
 constexpr int kPatch = 8, kTaps = 9;
 constexpr int kConsumers = 2, kPatches = 2;  // warpgroups, patches of each
 constexpr int kThreads = (kConsumers + 1) * 128, kStages = 4;
+// Moments are of so many planes, wherever blocks begin: the same bits on each GPU. Warps of a block give their own.
+constexpr int kMomentPlanes = 8, kMomentWarps = kConsumers * 4;
 // Weights come as boxes of rows of 128 bytes: one for 16 channels x 16 columns.
 constexpr int kWeightRow = 64, kWeightRows = 108, kWeightBox = kWeightRows * kWeightRow * 2;
 
@@ -51,6 +57,9 @@ struct Args {
   T* to[2];
   int to_c[2];
   Grad grad[2];
+  float4* moments;  // [sample][column][kMomentPlanes of planes][tile][warp], if wanted
+  int tiles;        // of a plane
+  int moment_chunks;
 };
 
 // What a block computes.
@@ -111,17 +120,17 @@ METVOX_DEVICE void produce(const TensorMap& x, const TensorMap& x2, const Tensor
 }
 
 // A warpgroup's sums: sum[patch][kd kK], kd = 0 the plane after the one that was last added, 2 the one before it.
-template <class T, int kChunk, int kK>
+template <class T, int kChunk, int kK, bool kMoments>
 struct Consumer {
   static constexpr int kN = 3 * kK, kThird = kK / 2;  // columns of a product; registers of a plane
   float sum[kPatches][kN / 2];
-  float bias[kThird / 2];
-  int row, warp, lane;  // the warpgroup's first row in the tile, warp of the warpgroup
+  const float* bias;                // of the lane's first column; read again for each plane, to save registers
+  uint32_t origin[kThird / 4];      // of two columns each: their first voxel since the last multiple of kMomentPlanes,
+  Distances distances[kThird / 2];  // and all of theirs from there
+  int row, warp, lane;              // the warpgroup's first row in the tile, warp of the warpgroup
 
   METVOX_DEVICE Consumer(int thread, const float* of_columns)
-      : row(thread / 128 * kPatch), warp(thread / 32 % 4), lane(thread % 32) {
-#pragma unroll
-    for (int j = 0; j < kThird / 2; ++j) bias[j] = of_columns[j / 2 * 8 + lane % 4 * 2 + j % 2];
+      : bias(of_columns + thread % 4 * 2), row(thread / 128 * kPatch), warp(thread / 32 % 4), lane(thread % 32) {
 #pragma unroll
     for (int third = 0; third < 3; ++third) begin(third);
   }
@@ -130,7 +139,7 @@ struct Consumer {
 #pragma unroll
     for (int p = 0; p < kPatches; ++p)
 #pragma unroll
-      for (int i = 0; i < kThird; ++i) sum[p][third * kThird + i] = bias[i / 4 * 2 + i % 2];
+      for (int i = 0; i < kThird; ++i) sum[p][third * kThird + i] = bias[i / 4 * 8 + i % 2];
   }
 
   // The other planes move up by one.
@@ -173,7 +182,7 @@ struct Consumer {
         const bool inside = h < a.height && w < a.width;
         T* const voxel = to.data + ((slice * a.height + h) * a.width + w) * to.channels + mine % kGroups * 8;
         uint32_t old[4] = {}, word[4];
-        if (to.grad == Grad::accumulate) {
+        if (!kMoments && to.grad == Grad::accumulate) {
           if (inside) {
             const uint4 v = load16(voxel);
             old[0] = v.x, old[1] = v.y, old[2] = v.z, old[3] = v.w;
@@ -191,11 +200,47 @@ struct Consumer {
         if (inside) store16(voxel, make_uint4(word[0], word[1], word[2], word[3]));
       }
   }
+
+  // The complete plane's moments, where they are stored without being added to; merged and written behind the last of
+  // the block or of kMomentPlanes. Of a thread's voxels the first is inside if any is.
+  METVOX_DEVICE void gather(const Args<T>& a, const Place& at, int plane) {
+    const int h = at.h + row + 2 * warp, w = at.w + lane / 4;
+    const bool begins = plane % kMomentPlanes == 0;
+    int voxels = 0;
+#pragma unroll
+    for (int p = 0; p < kPatches; ++p)
+#pragma unroll
+      for (int r = 0; r < 2; ++r) {
+        if (h + r >= a.height || w + p * kPatch >= a.width) continue;
+        ++voxels;
+#pragma unroll
+        for (int g = 0; g < kK / 8; ++g) {
+          const float* const s = sum[p] + 2 * kThird + g * 4 + r * 2;
+          const uint32_t word = pack<T>(s[0], s[1]);
+          if (begins && p == 0 && r == 0) origin[g] = word, distances[2 * g] = {}, distances[2 * g + 1] = {};
+          const float2 stored = unpack<T>(word), from = unpack<T>(origin[g]);
+          distances[2 * g].add(stored.x - from.x), distances[2 * g + 1].add(stored.y - from.y);
+        }
+      }
+    if (plane + 1 < at.last && (plane + 1) % kMomentPlanes != 0) return;
+    const int tile = plane / kMomentPlanes * a.tiles + at.h / kTile * a.tiles_w + at.w / kTile;
+    int64_t index = static_cast<int64_t>(at.n * a.to_c[0] + at.k_tile * kK + lane % 4 * 2) * a.moment_chunks +
+                    tile * kMomentWarps + row / kPatch * 4 + warp;
+#pragma unroll
+    for (int c = 0; c < kThird / 2; ++c) {
+      const float2 from = unpack<T>(origin[c / 2]);
+      const int count = voxels * (plane % kMomentPlanes + 1);
+      const float4 all = merged_lanes(distances[c].moments(c % 2 ? from.y : from.x, count), 4);
+      if (lane < 4) store16(a.moments + index, bits_as<uint4>(all));
+      index += (c % 2 ? 7 : 1) * a.moment_chunks;
+    }
+  }
 };
 
 #endif
 
-template <class T, int kChunk, int kK>
+// kMoments: they are wanted, and the output is overwritten. Kernels of their own, since ptxas has no registers left.
+template <class T, int kChunk, int kK, bool kMoments>
 __global__ void __launch_bounds__(kThreads, 1)
     march(const __grid_constant__ TensorMap x, const __grid_constant__ TensorMap x2,
           const __grid_constant__ TensorMap weights, const __grid_constant__ Args<T> a) {
@@ -204,7 +249,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   METVOX_SHARED(uint64_t, barriers, [2 * kStages + 1]);
   const Place at(a);
   const Output<T> to(a, at.k_tile * kK);
-  if (to.grad == Grad::ignore) return;
+  if (!kMoments && to.grad == Grad::ignore) return;
   const int t = static_cast<int>(threadIdx.x), chunks = a.chunks[0] + a.chunks[1];
   const int weight_boxes = a.channels / 16 * (kK / 16);
   const Shared s{shared, shared + weight_boxes * kWeightBox, barriers, barriers + kStages, barriers + 2 * kStages};
@@ -223,7 +268,7 @@ __global__ void __launch_bounds__(kThreads, 1)
     return;
   }
   more_registers<240>();
-  Consumer<T, kChunk, kK> consumer(t, a.bias + at.k_tile * kK);
+  Consumer<T, kChunk, kK, kMoments> consumer(t, a.bias + at.k_tile * kK);
   mbarrier_wait(s.weights_full, 0);
   int step = 0;
   for (int plane = at.first - 1; plane <= at.last; ++plane) {
@@ -235,7 +280,10 @@ __global__ void __launch_bounds__(kThreads, 1)
                      s.weights + chunk * (kWeightBox * (kChunk / 16) * (kK / 16)));
         if (t % 32 == 0) mbarrier_arrive(&s.empty[stage]);
       }
-    if (plane > at.first) consumer.store(a, to, at, plane - 1);
+    if (plane > at.first) {
+      consumer.store(a, to, at, plane - 1);
+      if constexpr (kMoments) consumer.gather(a, at, plane - 1);
+    }
     consumer.advance();
   }
 #endif
@@ -295,13 +343,14 @@ int64_t processors_of([[maybe_unused]] Device device) {
   return processors;
 }
 
-// Planes of a block: enough blocks for the processors, each of which reads two planes more than it writes.
+// Planes of a block, a multiple of kMomentPlanes: enough blocks for the processors, each of which reads two planes more
+// than it writes.
 int64_t segment_of(int64_t columns, int64_t depth, int64_t processors) {
-  constexpr int64_t kLeast = 8;
+  const int64_t parts = divided_up(depth, kMomentPlanes);
   int64_t best = depth, least = 0;
-  for (int64_t segments = 1; segments <= std::max<int64_t>(1, depth / kLeast); ++segments) {
-    const int64_t planes = divided_up(depth, segments);
-    const int64_t cost = divided_up(columns * divided_up(depth, planes), processors) * (planes + 2);
+  for (int64_t segments = 1; segments <= parts; ++segments) {
+    const int64_t planes = divided_up(parts, segments) * kMomentPlanes;
+    const int64_t cost = divided_up(columns * divided_up(depth, planes), processors) * (std::min(planes, depth) + 2);
     if (!least || cost < least) least = cost, best = planes;
   }
   return best;
@@ -334,9 +383,13 @@ void PlaneMarch::pack(Stream& stream, const float* w, const float* b, void* pack
   });
 }
 
+int64_t PlaneMarch::moment_chunks() const {
+  return divided_up(p_.extent[1], kTile) * divided_up(p_.extent[2], kTile) * divided_up(p_.extent[0], kMomentPlanes) *
+         kMomentWarps;
+}
+
 template <class T>
-void PlaneMarch::run_as(Stream& stream, View x, View x2, const void* packed, View y, Grad grad, View y2,
-                        Grad grad2) const {
+void PlaneMarch::run_as(Stream& stream, const PlaneSources& from, const void* packed, const PlaneOutput& to) const {
   const int chunk = chunk_of(p_), columns = columns_of_tile(p_);
   Args<T> a{};
   a.depth = static_cast<int>(p_.extent[0]), a.height = static_cast<int>(p_.extent[1]);
@@ -344,26 +397,27 @@ void PlaneMarch::run_as(Stream& stream, View x, View x2, const void* packed, Vie
   for (int i = 0; i < 2; ++i) {
     a.chunks[i] = static_cast<int>(p_.from_c[i]) / chunk;
     a.to_c[i] = static_cast<int>(p_.to_c[i]);
+    a.to[i] = static_cast<T*>(to.y[i].data), a.grad[i] = to.grad[i];
   }
   a.tiles_w = static_cast<int>(divided_up(p_.extent[2], kTile)), a.tiles_k = static_cast<int>(p_.columns()) / columns;
-  const int64_t tiles = divided_up(p_.extent[1], kTile) * a.tiles_w * a.tiles_k;
-  a.segment = static_cast<int>(segment_of(tiles * p_.n, p_.extent[0], processors_of(stream.device())));
+  a.tiles = static_cast<int>(divided_up(p_.extent[1], kTile)) * a.tiles_w;
+  const int64_t blocks = int64_t{a.tiles} * a.tiles_k;
+  a.segment = static_cast<int>(segment_of(blocks * p_.n, p_.extent[0], processors_of(stream.device())));
   a.bias = bias_in(packed);
-  a.to[0] = static_cast<T*>(y.data), a.to[1] = static_cast<T*>(y2.data), a.grad[0] = grad, a.grad[1] = grad2;
-  const TensorMap from = plane_map(x, kHalo, chunk), from2 = p_.from_c[1] ? plane_map(x2, kHalo, chunk) : from;
-  const dim3 grid(static_cast<unsigned>(tiles), static_cast<unsigned>(divided_up(p_.extent[0], a.segment)),
+  a.moments = static_cast<float4*>(to.moments.data), a.moment_chunks = static_cast<int>(moment_chunks());
+  const TensorMap x = plane_map(from.x[0], kHalo, chunk), x2 = p_.from_c[1] ? plane_map(from.x[1], kHalo, chunk) : x;
+  const dim3 grid(static_cast<unsigned>(blocks), static_cast<unsigned>(divided_up(p_.extent[0], a.segment)),
                   static_cast<unsigned>(p_.n));
   dispatch_16_32(chunk, columns, [&]<int kChunk, int kK>() {
     constexpr int kBox = kWeightBox * (kK / 16), kStage = kHaloBytes * kChunk / 8;
     const auto bytes = static_cast<size_t>(a.channels / 16 * kBox + kStages * kStage);
-    launch(march<T, kChunk, kK>, grid, dim3(kThreads), bytes, stream, from, from2,
-           weights_of(p_, packed, weight_bytes()), a);
+    launch(a.moments ? march<T, kChunk, kK, true> : march<T, kChunk, kK, false>, grid, dim3(kThreads), bytes, stream, x,
+           x2, weights_of(p_, packed, weight_bytes()), a);
   });
 }
 
-void PlaneMarch::run(Stream& stream, View x, View x2, const void* packed, View y, Grad grad, View y2,
-                     Grad grad2) const {
-  dispatch_half(p_.dtype, [&]<class T>() { run_as<T>(stream, x, x2, packed, y, grad, y2, grad2); });
+void PlaneMarch::run(Stream& stream, const PlaneSources& from, const void* packed, const PlaneOutput& to) const {
+  dispatch_half(p_.dtype, [&]<class T>() { run_as<T>(stream, from, packed, to); });
 }
 
 }  // namespace metvox::METVOX_KERNEL_NS

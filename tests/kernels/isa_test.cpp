@@ -42,7 +42,7 @@ void report_norm(DType t) {
                dbeta = gamma.clone();
   const Tensor saved = Tensor::zeros(p.saved_shape(), DType::f32);
   const test::Guarded scratch(std::max(kernel->forward_scratch_bytes(), kernel->backward_scratch_bytes()));
-  kernel->forward(stream, x.view(), gamma.view(), beta.view(), y.view(), saved.view(), scratch.data());
+  kernel->forward(stream, x.view(), {}, gamma.view(), beta.view(), y.view(), saved.view(), scratch.data());
   kernel->backward(stream, x.view(), gamma.view(), beta.view(), saved.view(), dy.view(), dx.view(), Grad::accumulate,
                    dgamma.view(), dbeta.view(), Grad::overwrite, scratch.data());
   report("norm_y", y.view());

@@ -33,7 +33,7 @@ void forward(const NormAct& kernel, const NormActProblem& p, const Data& d, Resu
   const GuardedTensor y(test::filled(p.x_shape(), DType::f64, NAN), p.dtype);
   const GuardedTensor saved(test::filled(p.saved_shape(), DType::f64, NAN), p.master());
   test::Guarded scratch(kernel.forward_scratch_bytes());
-  kernel.forward(stream, x.view(), gamma.view(), beta.view(), y.view(), saved.view(), scratch.data());
+  kernel.forward(stream, x.view(), {}, gamma.view(), beta.view(), y.view(), saved.view(), scratch.data());
   r.y = y.in_double();
   r.saved = saved.in_double();
 }
@@ -215,7 +215,7 @@ TEST(norm_act, works_in_place) {
       const GuardedTensor x(d.x, p.dtype), y(d.x, p.dtype), gamma(d.gamma, p.master()), beta(d.beta, p.master()),
           saved(apart.saved, p.master()), dy(d.dy, p.dtype);
       test::Guarded scratch(std::max(kernel->forward_scratch_bytes(), kernel->backward_scratch_bytes()));
-      kernel->forward(stream, y.view(), gamma.view(), beta.view(), y.view(), saved.view(), scratch.data());
+      kernel->forward(stream, y.view(), {}, gamma.view(), beta.view(), y.view(), saved.view(), scratch.data());
       test::expect_near(y.in_double(), apart.y, 0, "y in x");
       kernel->backward(stream, x.view(), gamma.view(), beta.view(), saved.view(), dy.view(), dy.view(), Grad::overwrite,
                        {}, {}, Grad::ignore, scratch.data());

@@ -45,13 +45,14 @@ class Runner {
     return Tensor::empty({static_cast<int64_t>(bytes)}, DType::u8, p_.device, name);
   }
 
-  void forward(const Data& d, Results& r) const {
+  void forward(const Data& d, Results& r, const Tensor& moments = {}) const {
     Stream stream(p_.device);
     const Tensor x = put(d.x, p_.dtype, "x"), gamma = put(d.gamma, p_.master(), "gamma"),
                  beta = put(d.beta, p_.master(), "beta"), y = Tensor::empty(p_.x_shape(), p_.dtype, p_.device, "y"),
                  saved = Tensor::empty(p_.saved_shape(), p_.master(), p_.device, "saved"),
                  scratch = rubbish(kernel_->forward_scratch_bytes(), "scratch");
-    kernel_->forward(stream, x.view(), gamma.view(), beta.view(), y.view(), saved.view(), scratch.view().data);
+    kernel_->forward(stream, x.view(), moments ? moments.view() : View{}, gamma.view(), beta.view(), y.view(),
+                     saved.view(), scratch.view().data);
     r.y = in_double(y), r.saved = in_double(saved);
   }
   void backward(const Data& d, const Tensor& statistics, Grad grad, Grad parameters, Results& r) const {
@@ -196,7 +197,8 @@ TEST(norm_act, works_in_place_and_repeats_its_bits_under_every_schedule) {
                    saved = Tensor::empty(p.saved_shape(), DType::f32, test::kGpu, "saved"),
                    forward = gpu.rubbish(gpu.kernel().forward_scratch_bytes(), "scratch"),
                    backward = gpu.rubbish(gpu.kernel().backward_scratch_bytes(), "scratch");
-      gpu.kernel().forward(stream, y.view(), gamma.view(), beta.view(), y.view(), saved.view(), forward.view().data);
+      gpu.kernel().forward(stream, y.view(), {}, gamma.view(), beta.view(), y.view(), saved.view(),
+                           forward.view().data);
       gpu.kernel().backward(stream, x.view(), gamma.view(), beta.view(), saved.view(), dy.view(), dy.view(),
                             Grad::overwrite, {}, {}, Grad::ignore, backward.view().data);
       test::expect_near(in_double(y), first.y, 0, "y");
@@ -207,6 +209,35 @@ TEST(norm_act, works_in_place_and_repeats_its_bits_under_every_schedule) {
       test::expect_near(again.dgamma, first.dgamma, 0, "dgamma");
       test::expect_near(again.dbeta, first.dbeta, 0, "dbeta");
     });
+  }
+}
+
+// In chunks of 1, 7, none and all other voxels, with origins of any kind.
+TEST(norm_act, takes_moments_that_are_given) {
+  for (const auto& [groups, deviations] : {std::pair{0, 1.0}, {0, 1000.0}, {2, 100.0}}) {
+    NormActProblem p{2, 8, {5, 6, 7}};
+    p.groups = groups;
+    const Data d = data_for(p, 0.3 + deviations);
+    Results expected;
+    Runner(p, false).forward(d, expected);
+    const int64_t voxels = volume(p.in), ends[] = {0, 1, 8, 8, voxels};
+    p.moment_chunks = 4;
+    const Tensor moments = Tensor::empty(moments_shape(p.n, p.c, p.moment_chunks), DType::f64);
+    for (int64_t i = 0; i < p.n * p.c * 4; ++i) {
+      const int64_t first = ends[i % 4], count = ends[i % 4 + 1] - first, n = i / 4 / p.c, c = i / 4 % p.c;
+      const auto x = [&](int64_t v) { return d.x.data<double>()[(n * voxels + first + v) * p.c + c]; };
+      double mean = 0, square = 0;
+      for (int64_t v = 0; v < count; ++v) mean += x(v) / static_cast<double>(count);
+      for (int64_t v = 0; v < count; ++v) square += (x(v) - mean) * (x(v) - mean);
+      const auto origin = static_cast<double>(static_cast<float>(mean + 0.1 * static_cast<double>(i % 5)));
+      const double of_chunk[] = {origin, mean - origin, square, static_cast<double>(count)};
+      for (int k = 0; k < 4; ++k) moments.data<double>()[4 * i + k] = count == 0 && k < 3 ? NAN : of_chunk[k];
+    }
+    const Runner gpu(p, true);
+    Results got;
+    gpu.forward(d, got, on_gpu(moments, DType::f32, "moments"));
+    test::expect_near(got.y, expected.y, kC * kSingle * test::largest(expected.y), "y");
+    test::expect_near(got.saved, expected.saved, kSingle * (test::largest(expected.saved) / 2 + kC), "saved");
   }
 }
 
