@@ -178,7 +178,7 @@ struct Program::Impl : Layout {
     else fill(stream, first, 1);
   }
 
-  // Of time(): the ops' steps, and the moments before the first of a pass and behind each.
+  // Of time(): the ops' steps, and the events before the first of a pass and behind each.
   struct Timer {
     std::vector<int> steps;
     std::vector<Event> forward, backward;
@@ -192,13 +192,13 @@ struct Program::Impl : Layout {
     for (size_t k = 0; k <= timer->steps.size(); ++k)
       for (std::vector<Event>* of : {&timer->forward, &timer->backward}) of->emplace_back(device);
   }
-  void run_with_moments(Stream& stream) {
-    const auto pass = [&](std::vector<Event>& moments, const auto& run_step) {
+  void run_with_events(Stream& stream) {
+    const auto pass = [&](std::vector<Event>& events, const auto& run_step) {
       size_t next = 0;
-      moments[next++].record(stream);
-      for (; next < moments.size(); ++next) {
+      events[next++].record(stream);
+      for (; next < events.size(); ++next) {
         run_step(next - 1);
-        moments[next].record(stream);
+        events[next].record(stream);
       }
     };
     const std::vector<int>& steps = timer->steps;
@@ -298,7 +298,7 @@ std::vector<Program::Timing> Program::time(Stream& stream) {
   const bool is_first = !impl_->timer;
   if (is_first) impl_->make_timer();
   Impl::Timer& t = *impl_->timer;
-  const auto work = [&] { impl_->run_with_moments(stream); };
+  const auto work = [&] { impl_->run_with_events(stream); };
   if (impl_->placement == Placement::guarded) {
     work();  // which waits after every step
   } else {
@@ -307,8 +307,8 @@ std::vector<Program::Timing> Program::time(Stream& stream) {
   }
   stream.synchronize();
   const Event& begin = t.forward.front();
-  const auto part = [&](const std::vector<Event>& moments, size_t k, Work done) {
-    return Timing::Part{std::move(done), ms_between(begin, moments[k]), ms_between(moments[k], moments[k + 1])};
+  const auto part = [&](const std::vector<Event>& events, size_t k, Work done) {
+    return Timing::Part{std::move(done), ms_between(begin, events[k]), ms_between(events[k], events[k + 1])};
   };
   std::vector<Timing> all;
   for (size_t k = 0; k < t.steps.size(); ++k) {
