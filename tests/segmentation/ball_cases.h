@@ -7,17 +7,11 @@
 #include "segmentation/data/preprocess.h"
 #include "segmentation/training/trainer.h"
 #include "tensor/threads.h"
+#include "tests/support/fresh_folder.h"
 
 namespace metvox {
 
 constexpr Int3 kExtent{24, 24, 24};
-
-inline Path fresh_folder(const std::string& name) {
-  const Path dir = Path(testing::TempDir()) / ("trainer_" + name);
-  std::filesystem::remove_all(dir);
-  std::filesystem::create_directories(dir);
-  return dir;
-}
 
 inline Plans small_plans() {
   Plans plans;

@@ -5,18 +5,11 @@
 
 #include "segmentation/networks/model.h"
 #include "tensor/random.h"
+#include "tests/support/fresh_folder.h"
 
 namespace metvox {
 
-// An empty folder of this test's own.
-inline Path fresh_dir(const std::string& name) {
-  const auto* info = testing::UnitTest::GetInstance()->current_test_info();
-  const Path dir =
-      Path(testing::TempDir()) / ("metvox_" + std::string(info->test_suite_name()) + "_" + info->name()) / name;
-  std::filesystem::remove_all(dir);
-  std::filesystem::create_directories(dir);
-  return dir;
-}
+inline Path fresh_dir(const std::string& name) { return fresh_folder(name); }
 
 // A progress function that tells nobody.
 inline constexpr auto silent = [](auto&&...) {};

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/support/fresh_folder.h"
+
 namespace metvox {
 namespace {
 
@@ -12,13 +14,6 @@ std::vector<std::string> numbered(int n) {
   std::vector<std::string> ids;
   for (int i = 0; i < n; ++i) ids.push_back(sentence("case_", i / 10, i % 10));
   return ids;
-}
-
-Path fresh_folder(const char* name) {
-  const Path dir = Path(testing::TempDir()) / name;
-  std::filesystem::remove_all(dir);
-  std::filesystem::create_directories(dir);
-  return dir;
 }
 
 }  // namespace

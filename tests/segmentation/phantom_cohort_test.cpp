@@ -8,17 +8,12 @@
 #include "io/nifti.h"
 #include "segmentation/data/dataset.h"
 #include "segmentation/phantom/phantom.h"
+#include "tests/support/fresh_folder.h"
 
 namespace metvox {
 namespace {
 
 namespace fs = std::filesystem;
-
-Path fresh_folder(const std::string& name) {
-  const Path dir = Path(testing::TempDir()) / ("phantom_cohort_test_" + name);
-  fs::remove_all(dir);
-  return dir;
-}
 
 PhantomOptions tiny(int64_t cases) {
   PhantomOptions options;

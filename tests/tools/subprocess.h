@@ -12,18 +12,9 @@
 #include <vector>
 
 #include "io/files.h"
+#include "tests/support/fresh_folder.h"
 
 namespace metvox {
-
-// A folder of this test's own, empty.
-inline Path fresh_folder(const std::string& name) {
-  const auto* test = testing::UnitTest::GetInstance()->current_test_info();
-  const Path folder =
-      Path(testing::TempDir()) / ("metvox-" + std::to_string(getpid())) / (test ? test->name() : "suite") / name;
-  std::filesystem::remove_all(folder);
-  std::filesystem::create_directories(folder);
-  return folder;
-}
 
 struct Outcome {
   int code = -1;  // exit code; 128 + signal when a signal ended it
@@ -35,6 +26,7 @@ struct Subprocess {
   std::vector<std::string> arguments;
   uint64_t file_limit_bytes = 0;  // RLIMIT_FSIZE; 0: none
   Path out_to = {};               // stdout goes there instead of into Outcome::out
+  bool close_err = false;         // stderr is closed, as by 2>&-
 
   pid_t pid = -1;
   Path folder = {};
@@ -61,6 +53,7 @@ struct Subprocess {
     };
     redirect(out_to.empty() ? folder / "out" : out_to, STDOUT_FILENO);
     redirect(folder / "err", STDERR_FILENO);
+    if (close_err) close(STDERR_FILENO);
     if (file_limit_bytes > 0) {
       const rlimit limit{file_limit_bytes, file_limit_bytes};
       setrlimit(RLIMIT_FSIZE, &limit);
