@@ -2,6 +2,7 @@
 #include "segmentation/crossval/accumulate.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "segmentation/evaluation/scores.h"
 
@@ -72,6 +73,8 @@ CrossValidation open_cross_validation(const Path& model, const std::vector<std::
   for (const std::string& fold : v.folds) {
     if (!is_number(fold))
       fail(Fault::usage, "fold ", fold, " is no fold of a cross-validation; folds are numbers: 0, 1, ...");
+    if (std::count(v.folds.begin(), v.folds.end(), fold) > 1)
+      fail(Fault::usage, "fold ", fold, " is given twice; its cases would count twice");
     require_validated(model, fold);
     add_cases(v, fold);
   }
@@ -79,11 +82,15 @@ CrossValidation open_cross_validation(const Path& model, const std::vector<std::
   return v;
 }
 
-std::vector<std::string> accumulate(const CrossValidation& v, const Path& dir) {
+void begin_new_folder(const Path& dir, const Path& model) {
   make_folder(dir);
   if (!fs::is_empty(dir))
     fail(Fault::usage, dir.string(), " holds files already, which would be counted too; give a new folder");
-  for (const char* name : {"dataset.json", "plans.json"}) write_json(dir / name, read_json(v.model / name));
+  for (const char* name : {"dataset.json", "plans.json"}) write_json(dir / name, read_json(model / name));
+}
+
+std::vector<std::string> accumulate(const CrossValidation& v, const Path& dir) {
+  begin_new_folder(dir, v.model);
   for (const auto& [id, folder] : v.folders) write_bytes(dir / (id + kEnding), read_bytes(folder / (id + kEnding)));
   return evaluate_folder(dir, v.truths, v.dataset.labels);
 }

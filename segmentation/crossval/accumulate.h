@@ -20,9 +20,12 @@ struct CrossValidation {
 // (Fault::input) for a fold that is not validated to its end, and for a case that two folds have.
 CrossValidation open_cross_validation(const Path& model, const std::vector<std::string>& folds, const Path& truths);
 
-// Copies the predictions to `dir`, with dataset.json and plans.json, and writes their summary.json. Returns a sentence
-// for each case that could not be evaluated. Throws Error (Fault::usage) where `dir` holds files already: what lies
-// there would be counted too.
+// Makes the folder for predictions of all folds, with the model's dataset.json and plans.json. Throws Error
+// (Fault::usage) where it holds files already: what lies there would be counted too.
+void begin_new_folder(const Path& dir, const Path& model);
+
+// Copies the predictions to such a folder and writes their summary.json. Returns a sentence for each case that could
+// not be evaluated.
 std::vector<std::string> accumulate(const CrossValidation& validation, const Path& dir);
 
 // Mean Dice of all targets as DIR/summary.json has it, NaN where it is not defined.

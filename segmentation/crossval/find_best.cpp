@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "segmentation/data/shell_quoted.h"
 #include "segmentation/evaluation/scores.h"
 #include "segmentation/inference/ensemble.h"
 
@@ -39,8 +40,7 @@ void require_no_faults(const std::string& name, const std::vector<std::string>& 
 }
 
 void require_same_cases(const CrossValidation& a, const CrossValidation& b) {
-  if (a.dataset.labels.labels_json() != b.dataset.labels.labels_json() ||
-      a.dataset.labels.regions_class_order != b.dataset.labels.regions_class_order)
+  if (a.dataset.labels != b.dataset.labels)
     fail(Fault::input, a.model.string(), " and ", b.model.string(),
          " have different labels; only models of the same labels can be compared");
   for (const auto& [x, y] : {std::pair{&a, &b}, std::pair{&b, &a}})
@@ -59,9 +59,7 @@ void require_probabilities(const CrossValidation& v) {
 }
 
 void average_pair(const CrossValidation& a, const CrossValidation& b, const Path& dir) {
-  make_folder(dir);
-  if (!fs::is_empty(dir)) fail(Fault::usage, dir.string(), " holds files already; give a new folder");
-  for (const char* name : {"dataset.json", "plans.json"}) write_json(dir / name, read_json(a.model / name));
+  begin_new_folder(dir, a.model);
   for (const auto& [id, folder] : a.folders)
     ensemble_case(id, {prediction_files(folder, id), prediction_files(b.folders.at(id), id)}, a.dataset.labels, dir,
                   {});
@@ -114,8 +112,8 @@ std::string predict_command(const CrossValidation& v, const std::string& output,
   const std::string from = "metvox predict -i INPUT_FOLDER -o ";
   const Path previous = previous_stage_of(v.model);
   const std::string before = output + "_PREV_STAGE";
-  return (previous.empty() ? "" : sentence(from, before, " -m ", previous.string(), " -f", folds, "\n")) +
-         sentence(from, output, " -m ", fs::absolute(v.model).lexically_normal().string(), " -f", folds,
+  return (previous.empty() ? "" : sentence(from, before, " -m ", shell_quoted(previous), " -f", folds, "\n")) +
+         sentence(from, output, " -m ", shell_quoted(fs::absolute(v.model).lexically_normal()), " -f", folds,
                   probabilities ? " --save-probabilities" : "",
                   previous.empty() ? "" : " --prev-stage-predictions " + before, "\n");
 }
@@ -178,7 +176,7 @@ std::string inference_instructions(const BestFound& found) {
   for (const PostprocessingRule& rule : found.postprocessing.rules) text += "  " + describe(rule) + "\n";
   return text + "It deletes every other metastasis of a patient who has several; for metastases leave it out.\n" +
          "metvox postprocess -i OUTPUT_FOLDER -o OUTPUT_FOLDER_PP --postprocessing " +
-         fs::absolute(best.predictions / "postprocessing.json").lexically_normal().string() + "\n";
+         shell_quoted(fs::absolute(best.predictions / "postprocessing.json").lexically_normal()) + "\n";
 }
 
 }  // namespace metvox

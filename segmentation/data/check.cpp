@@ -133,8 +133,8 @@ void warn_of_channel_names(const Path& dir, const std::vector<std::string>& name
     if (any_known && (!is_known(names[c]) || uses[sequence_key(names[c])] > 1))
       report.warnings.push_back(sentence((dir / "dataset.json").string(), ": channel ", c, " is called ", names[c],
                                          is_known(names[c]) ? ", as another is" : ", which is no sequence's name",
-                                         "; its files are found as CASE_000", c, " only, not by names such as ",
-                                         "CASE-t1c, -t1n, -t2f, -t2w"));
+                                         "; its files are found as CASE_", std::to_string(10000 + c).substr(1),
+                                         " only, not by names such as ", "CASE-t1c, -t1n, -t2f, -t2w"));
 }
 
 }  // namespace

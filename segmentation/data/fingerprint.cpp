@@ -4,6 +4,7 @@
 // of them, which is what those draws tend to. Only a case with more than its share of kPooled voxels is drawn from.
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "segmentation/data/case_fault.h"
 #include "segmentation/data/preprocess.h"

@@ -13,6 +13,7 @@ namespace metvox {
 struct LabelTarget {
   std::string name;
   std::vector<int> labels;
+  bool operator==(const LabelTarget&) const = default;
 };
 
 struct Labels {
@@ -20,6 +21,7 @@ struct Labels {
   std::vector<LabelTarget> entries;
   std::vector<int> regions_class_order;  // label written for each region, empty without regions
 
+  bool operator==(const Labels&) const = default;
   static Labels from_json(const Json& dataset_json, const Path& where);
   Json labels_json() const;  // the value of "labels"
   bool has_regions() const;

@@ -145,9 +145,7 @@ DatasetDescription ensemble_description(const std::vector<Path>& members) {
   }
   const DatasetDescription first = read_description(members.front() / "dataset.json");
   for (const Path& dir : members) {
-    const Labels other = read_description(dir / "dataset.json").labels;
-    if (other.labels_json() != first.labels.labels_json() ||
-        other.regions_class_order != first.labels.regions_class_order)
+    if (read_description(dir / "dataset.json").labels != first.labels)
       fail(Fault::input, (dir / "dataset.json").string(), " and ", (members.front() / "dataset.json").string(),
            " have different labels; only models of the same labels can be averaged");
     if (ids_with(dir, "_probabilities.safetensors").empty())
@@ -158,7 +156,7 @@ DatasetDescription ensemble_description(const std::vector<Path>& members) {
 }
 
 Predictions ensemble_folders(const std::vector<Path>& members, const Path& dir, const PredictOptions& options,
-                             const std::function<void(int64_t, int64_t, const std::string&)>& progress) {
+                             const CaseProgress& progress) {
   const DatasetDescription description = ensemble_description(members);
   std::set<std::string> ids;
   for (const Path& member : members)
@@ -168,10 +166,8 @@ Predictions ensemble_folders(const std::vector<Path>& members, const Path& dir, 
   if (fs::exists(members.front() / "plans.json"))
     write_json(dir / "plans.json", read_json(members.front() / "plans.json"));
   const std::vector<std::string> list(ids.begin(), ids.end());
-  const auto total = static_cast<int64_t>(list.size());
-  return write_cases(list, [&](int64_t i) {
+  return write_cases(list, progress, [&](int64_t i) {
     const std::string& id = list[static_cast<size_t>(i)];
-    progress(i, total, id);
     if (!options.overwrite && finished(prediction_files(dir, id), options.probabilities)) return false;
     std::vector<PredictionFiles> files;
     for (const Path& member : members) files.push_back(prediction_files(member, id));

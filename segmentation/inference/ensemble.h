@@ -18,8 +18,8 @@ void ensemble_case(const std::string& id, const std::vector<PredictionFiles>& me
 DatasetDescription ensemble_description(const std::vector<Path>& members);
 
 // Every case of the folders; one that only some of them have is a fault. The folder also gets the first member's
-// dataset.json and plans.json. progress(cases done, cases, case).
+// dataset.json and plans.json.
 Predictions ensemble_folders(const std::vector<Path>& members, const Path& dir, const PredictOptions& options,
-                             const std::function<void(int64_t, int64_t, const std::string&)>& progress);
+                             const CaseProgress& progress);
 
 }  // namespace metvox

@@ -7,7 +7,7 @@ namespace metvox {
 
 Predictions postprocess_folder(const Path& from, const Path& to, const Labels& names,
                                const std::vector<PostprocessingRule>& rules, const PredictOptions& options,
-                               const std::function<void(int64_t, int64_t, const std::string&)>& progress,
+                               const CaseProgress& progress,
                                const std::function<void(const std::string&, const Removed&)>& done) {
   const auto files = find_labels(from);
   if (files.empty()) fail(Fault::input, from.string(), ": holds no CASE.nii.gz");
@@ -16,10 +16,8 @@ Predictions postprocess_folder(const Path& from, const Path& to, const Labels& n
     if (std::filesystem::exists(from / name)) write_json(to / name, read_json(from / name));
   std::vector<std::string> ids;
   for (const auto& [id, path] : files) ids.push_back(id);
-  const auto total = static_cast<int64_t>(ids.size());
-  return write_cases(ids, [&](int64_t i) {
+  return write_cases(ids, progress, [&](int64_t i) {
     const auto& [id, path] = files[static_cast<size_t>(i)];
-    progress(i, total, id);
     if (!options.overwrite && finished(prediction_files(to, id), false)) return false;
     const Volume labels = read_nifti_labels(path);
     const Removed removed = postprocess(labels.voxels, labels.geometry, rules);

@@ -7,10 +7,10 @@
 namespace metvox {
 
 // Writes every label file of `from` as CASE.nii.gz to `to`, geometry bit for bit, and copies dataset.json and
-// plans.json where they are. progress(cases done, cases, case); done(case, what was removed of it).
+// plans.json where they are. done(case, what was removed of it).
 Predictions postprocess_folder(const Path& from, const Path& to, const Labels& names,
                                const std::vector<PostprocessingRule>& rules, const PredictOptions& options,
-                               const std::function<void(int64_t, int64_t, const std::string&)>& progress,
+                               const CaseProgress& progress,
                                const std::function<void(const std::string&, const Removed&)>& done);
 
 }  // namespace metvox

@@ -129,11 +129,14 @@ void write_prediction(const Path& dir, const LabelRestorer& restored, const Case
   write_segmentation(dir, properties.id, restored.labels(), properties.geometry, labels, note);
 }
 
-Predictions write_cases(const std::vector<std::string>& ids, const std::function<bool(int64_t)>& write) {
+Predictions write_cases(const std::vector<std::string>& ids, const CaseProgress& progress,
+                        const std::function<bool(int64_t)>& write) {
   Predictions result;
   const auto total = static_cast<int64_t>(ids.size());
   for (int64_t i = 0; i < total; ++i) {
-    const auto fault = try_case(ids[static_cast<size_t>(i)], [&] { ++(write(i) ? result.written : result.kept); });
+    const std::string& id = ids[static_cast<size_t>(i)];
+    progress(i, total, id);
+    const auto fault = try_case(id, [&] { ++(write(i) ? result.written : result.kept); });
     if (!fault) continue;
     result.memory = result.memory || fault->fault == Fault::memory;
     result.faults.push_back(fault->text);
@@ -141,6 +144,7 @@ Predictions write_cases(const std::vector<std::string>& ids, const std::function
     result.not_begun = total - i - 1;
     return result;
   }
+  progress(total, total, "");
   return result;
 }
 
@@ -153,9 +157,9 @@ Predictions predict_cases(Predictor& predictor, const ModelFolder& model, const 
   const auto total = static_cast<int64_t>(cases.size());
   std::vector<std::string> ids, warnings;
   for (const CaseFiles& files : cases) ids.push_back(files.id);
-  Predictions result = write_cases(ids, [&](int64_t i) {
+  const auto begun = [&](int64_t done, int64_t, const std::string&) { progress(done, total, 0); };
+  Predictions result = write_cases(ids, begun, [&](int64_t i) {
     const CaseFiles& files = cases[static_cast<size_t>(i)];
-    progress(i, total, 0);
     const auto share = [&](int64_t done, int64_t runs) {
       progress(i, total, static_cast<double>(done) / static_cast<double>(runs));
     };
@@ -164,7 +168,6 @@ Predictions predict_cases(Predictor& predictor, const ModelFolder& model, const 
     return true;
   });
   result.warnings = warnings;
-  if (result.not_begun == 0) progress(total, total, 0);
   return result;
 }
 

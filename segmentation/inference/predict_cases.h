@@ -49,8 +49,10 @@ struct Predictions {
 };
 
 // Runs write(i) for each of the cases: false when its files were there and are kept. A case that fails does not stop
-// the others; a folder that takes no more does.
-Predictions write_cases(const std::vector<std::string>& ids, const std::function<bool(int64_t)>& write);
+// the others; a folder that takes no more does. progress(cases done, cases, the case that is next).
+using CaseProgress = std::function<void(int64_t, int64_t, const std::string&)>;
+Predictions write_cases(const std::vector<std::string>& ids, const CaseProgress& progress,
+                        const std::function<bool(int64_t)>& write);
 
 // progress(cases done, cases, share of the case under way). The folder also gets dataset.json and plans.json of the
 // model.

@@ -132,6 +132,8 @@ void add_fold(ModelFolder& model, const std::string& fold, const Path& file) {
 void require_folds(const Path& model, const std::string& checkpoint, const std::vector<std::string>& there,
                    const std::vector<std::string>& wanted) {
   for (const std::string& fold : wanted) {
+    if (std::count(wanted.begin(), wanted.end(), fold) > 1)
+      fail(Fault::usage, "fold ", fold, " is given twice; it would count twice");
     if (std::find(there.begin(), there.end(), fold) != there.end()) continue;
     std::string names;
     for (const std::string& f : there) names += (names.empty() ? "" : ", ") + f;

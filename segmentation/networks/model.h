@@ -32,9 +32,9 @@ Path next_stage_file(const Path& model, const std::string& next_stage, const std
 std::string model_folder_name(const std::string& network, const std::string& loss, const std::string& configuration);
 // Reads no weights. Throws Error (Fault::input) naming what is missing, or the folds that are not of one model.
 // `checkpoint` is "final", "best" or "latest"; folds without that file are left out. With `wanted` no other fold is
-// looked at, and one without the file is an Error. plans.json and dataset.json must say what the checkpoints' own
-// copies say, in all that prediction rests on. With `faults` a fold that cannot be used is left out and gets a sentence
-// there; only a model without any other is then an Error.
+// looked at, and one without the file, or given twice, is an Error. plans.json and dataset.json must say what the
+// checkpoints' own copies say, in all that prediction rests on. With `faults` a fold that cannot be used is left out
+// and gets a sentence there; only a model without any other is then an Error.
 ModelFolder open_model(const Path& path, const std::string& checkpoint = "final",
                        const std::vector<std::string>& wanted = {}, std::vector<std::string>* faults = nullptr);
 // What both sides of a copy must agree on: throws Error (Fault::input) naming the first thing that prediction rests on

@@ -80,12 +80,6 @@ std::string dependencies(const std::vector<const Job*>& jobs,
 
 }  // namespace
 
-std::string shell_quoted(const std::string& word) {
-  const std::string plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./=:,+@%";
-  if (!word.empty() && word.find_first_not_of(plain) == std::string::npos) return word;
-  return "'" + replaced(word, "'", "'\\''") + "'";
-}
-
 std::string command_text(const Job& job) { return "metvox" + joined(job.arguments); }
 
 void write_makefile(const std::vector<Job>& jobs, const Path& study, const Path& program) {

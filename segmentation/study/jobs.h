@@ -4,6 +4,7 @@
 // that are finished, and goes on where it was stopped, so a job may be begun again at any time. A job whose program
 // left out some cases (exit code 5) also has jobs/NAME.partial: what needs it runs, and the next run tries it again.
 #pragma once
+#include "segmentation/data/shell_quoted.h"
 #include "segmentation/study/config.h"
 #include "segmentation/study/study_scores.h"
 
@@ -73,8 +74,6 @@ int64_t noted_time(const Path& file);
 // links; a case to hold out that is not there is one too (Fault::input), and a patient who would be in both parts.
 void prepare_study(const StudyConfig& config, const Path& study);
 
-// Words of a shell command.
-std::string shell_quoted(const std::string& word);
 std::string command_text(const Job& job);  // metvox VERB ...
 
 // Makefile: `make -C STUDY -j N` runs what is not done. `program` is this program's path.

@@ -2,6 +2,8 @@
 // Checkpoints: everything that the rest of a run depends on (segmentation/networks/model.h says how it lies in the
 // file).
 #pragma once
+#include <limits>
+
 #include "segmentation/training/learner.h"
 #include "segmentation/training/metrics_log.h"
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "segmentation/training/metrics_log.h"
 
+#include <limits>
 #include <sstream>
 
 namespace metvox {

@@ -109,6 +109,7 @@ TEST(crossval, folds_that_are_none_are_refused) {
     return [&model, folds] { open_cross_validation(model, folds, {}); };
   };
   EXPECT_TRUE(holds(refusal(opened({"all"}), Fault::usage), "fold all is no fold of a cross-validation"));
+  EXPECT_TRUE(holds(refusal(opened({"0", "0"}), Fault::usage), "fold 0 is given twice"));
   EXPECT_TRUE(holds(refusal(opened({"2"})), "fold 2 of " + model.string() + " is not trained"));
   write_answer(model / "fold_1" / "validation", "a", "0000000000");
   EXPECT_TRUE(holds(refusal(opened({})), "case a was predicted by two folds"));
@@ -149,7 +150,7 @@ TEST(crossval, of_equals_the_first_is_best) {
 }
 
 TEST(crossval, the_best_is_cleaned_where_that_helps) {
-  const Path truths = write_truths(), out = fresh_dir("out");
+  const Path truths = write_truths(), out = fresh_dir("out of two words");
   const Path model = write_model(fresh_dir("m"), truths, "0999900009", "9000099990");
   const BestFound found = best_of({model}, out);
   ASSERT_EQ(found.postprocessing.rules.size(), 1u);
@@ -158,7 +159,7 @@ TEST(crossval, the_best_is_cleaned_where_that_helps) {
   EXPECT_EQ(best["result_on_crossval_post_pp"], 1);
   const std::string text = read_text(out / "inference_instructions.txt");
   EXPECT_TRUE(holds(text, "deletes every other metastasis"));
-  EXPECT_TRUE(holds(text, (out / "m" / "postprocessing.json").string()));
+  EXPECT_TRUE(holds(text, "'" + (out / "m" / "postprocessing.json").string() + "'"));
 }
 
 TEST(crossval, a_cascade_is_predicted_stage_by_stage) {

@@ -179,14 +179,18 @@ TEST(postprocessing, a_folder_keeps_its_grids) {
   write_labels(from / "a.nii.gz", "110100200000000300011", shape);
   write_labels(from / "b.nii.gz", "000000000000000300000", shape);
   write_json(from / "dataset.json", brats_description("x").json);
-  std::vector<std::string> seen;
+  std::vector<std::string> seen, begun;
   const auto run = [&](const PredictOptions& options) {
     return postprocess_folder(
-        from, to, brats_description("x").labels, {kLargest}, options, [](int64_t, int64_t, const std::string&) {},
+        from, to, brats_description("x").labels, {kLargest}, options,
+        [&](int64_t done, int64_t total, const std::string& id) {
+          begun.push_back(sentence(done, '/', total, ' ', id));
+        },
         [&](const std::string& id, const Removed& r) { seen.push_back(sentence(id, " ", r.components)); });
   };
   EXPECT_EQ(run({}).written, 2);
   EXPECT_EQ(seen, (std::vector<std::string>{"a 3", "b 0"}));
+  EXPECT_EQ(begun, (std::vector<std::string>{"0/2 a", "1/2 b", "2/2 "}));
   const Volume a = read_nifti_labels(to / "a.nii.gz");
   EXPECT_EQ(digits_of(a.voxels), "110000000000000000011");
   EXPECT_TRUE(same_grid(a.geometry, grid_of(shape)));

@@ -232,6 +232,7 @@ TEST(predictor, refuses_what_it_cannot_do) {
   const Path dir = write_fake_model(fresh_dir("results"), kPatch, 2);
   EXPECT_THROW(open_model(dir, "best"), Error);
   EXPECT_THROW(open_model(dir / "nothing"), Error);
+  EXPECT_THROW(open_model(dir, "final", {"0", "1", "0"}), Error);  // the mean would not be that of the folds
   const ModelFolder model = open_model(dir);
   EXPECT_THROW(make(model, {"4"}, false), Error);
   for (const double step_size : {0.0, 1e-9, 0.049, 1.01, std::nan("")}) try {
