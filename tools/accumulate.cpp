@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "segmentation/crossval/accumulate.h"
 
+#include "segmentation/data/case_fault.h"
 #include "tools/cli.h"
 
 namespace metvox {
@@ -11,7 +12,7 @@ int run(CommandLine& line) {
   std::vector<std::string> folds;
   line.positional("MODEL", model, "model folder that `metvox train` printed");
   line.option("folds,f", folds, "FOLD", "folds to collect; default: every numbered fold of the model");
-  line.option("output,o", out, "DIR", "new folder for CASE.nii.gz of all folds, and summary.json", Need::required);
+  line.option("out,o", out, "DIR", "new folder for CASE.nii.gz of all folds, and summary.json", Need::required);
   line.option("truth", truths, "DIR", "truths; default: those that the folds were validated with");
   line.common({Common::threads, Common::json, Common::quiet});
   if (!line.parse()) return 0;
@@ -21,7 +22,8 @@ int run(CommandLine& line) {
   if (!std::filesystem::exists(out / "summary.json")) return code(Fault::input);
   std::string names;
   for (const std::string& fold : validation.folds) names += " " + fold;
-  line.say(validation.folders.size(), " cases of folds", names, "; predictions and summary.json are in ", out.string());
+  line.say(counted(std::ssize(validation.folders), "case"), validation.folds.size() == 1 ? " of fold" : " of folds",
+           names, "; predictions and summary.json are in ", out.string());
   const double dice = foreground_dice(out);
   if (line.values().json)
     print_json({{"model", model.string()},

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tools/cli.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <boost/program_options.hpp>
 #include <charconv>
@@ -10,6 +12,7 @@
 #include "kernels/cpu/isa.h"
 #include "kernels/engines_of.h"
 #include "tools/machine.h"
+#include "tools/progress.h"
 
 namespace po = boost::program_options;
 
@@ -68,19 +71,21 @@ std::string join(const std::vector<std::string>& words, const std::string& betwe
   return all;
 }
 
-// Help text of one option, wrapped beside its name.
+// Help text of one option, wrapped beside its name, or below it where the terminal is narrow.
 void print_row(const std::string& left, const std::string& text) {
-  constexpr size_t kColumn = 34, kWidth = 110;
+  constexpr size_t kWidest = 110, kNarrow = 80;
+  const size_t columns = terminal_columns(STDOUT_FILENO), width = columns == 0 ? kWidest : std::min(columns, kWidest),
+               indent = width < kNarrow ? 8 : 34;
   std::string line = "  " + left;
-  line += line.size() + 2 > kColumn ? "\n" + std::string(kColumn, ' ') : std::string(kColumn - line.size(), ' ');
-  size_t column = kColumn;
+  line += line.size() + 2 > indent ? "\n" + std::string(indent, ' ') : std::string(indent - line.size(), ' ');
+  size_t column = indent;
   for (size_t first = 0; first < text.size();) {
     size_t last = std::min(text.find(' ', first), text.size());
-    if (column > kColumn && column + 1 + last - first > kWidth) {
-      line += "\n" + std::string(kColumn, ' ');
-      column = kColumn;
+    if (column > indent && column + 1 + last - first > width) {
+      line += "\n" + std::string(indent, ' ');
+      column = indent;
     }
-    if (column > kColumn) line += ' ', ++column;
+    if (column > indent) line += ' ', ++column;
     line += text.substr(first, last - first);
     column += last - first;
     first = last + 1;
@@ -116,7 +121,8 @@ std::string nearest(const std::string& word, const std::vector<std::string>& wor
   if (word.size() < 2) return best;
   size_t least = std::max<size_t>(2, word.size() / 3) + 1;
   for (const auto& candidate : words) {
-    const size_t distance = candidate.rfind(word, 0) == 0 ? 1 : edit_distance(word, candidate);
+    const bool begins = candidate.starts_with(word) || (candidate.size() > 2 && word.starts_with(candidate));
+    const size_t distance = begins ? 1 : edit_distance(word, candidate);
     if (distance < least) best = candidate, least = distance;
   }
   return best;

@@ -103,9 +103,9 @@ void print_notes(const CommandLine& line, const std::vector<Note>& notes, const 
     std::string about;
     for (const std::string& part : {n.system, n.sample, n.metric})
       if (!part.empty()) about += part + ": ";
-    line.warn("note: ", about, n.text);
+    line.say("note: ", about, n.text);
   }
-  if (notes.size() > most) line.warn(notes.size() - most, " more notes are in ", (out / "notes.csv").string());
+  if (notes.size() > most) line.say("note: ", notes.size() - most, " more; all are in ", (out / "notes.csv").string());
 }
 
 int run(CommandLine& line) {
@@ -114,7 +114,9 @@ int run(CommandLine& line) {
   std::string mode = "paired", reference;
   line.option("scores", texts, "MODEL:REGIME=FILE.csv",
               "a scores.csv that evaluate wrote; REGIME is fine-tuned or scratch; repeatable", Need::required);
-  line.option("out,o", out, "DIR", "folder for descriptive.csv, comparison.csv, effects.csv, omnibus.csv, notes.csv",
+  line.option("out,o", out, "DIR",
+              "folder for descriptive.csv, comparison.csv, effects.csv, omnibus.csv, challenging.csv, notes.csv, "
+              "comparison.svg",
               Need::required);
   line.choice("mode", mode, {"paper", "paired"},
               "paired: Wilcoxon by case, in each metric's direction, Holm, bootstrap intervals; paper: as published");

@@ -15,7 +15,7 @@ void refuse_same_folders(const std::vector<Path>& members, const Path& out) {
   for (size_t i = 0; i < members.size(); ++i) {
     const Path here = fs::weakly_canonical(members[i]);
     if (here == fs::weakly_canonical(out))
-      fail(Fault::usage, "--output ", out.string(), " is a member too; its predictions would be replaced");
+      fail(Fault::usage, "--out ", out.string(), " is a member too; its predictions would be replaced");
     for (size_t j = 0; j < i; ++j)
       if (here == fs::weakly_canonical(members[j]))
         fail(Fault::usage, "--input: ", members[i].string(), " is given twice; it would count twice");
@@ -38,9 +38,9 @@ int run(CommandLine& line) {
   PredictOptions options;
   line.option("input,i", members, "DIR", "folders that `metvox predict --save-probabilities` wrote, two or more",
               Need::required);
-  line.option("output,o", out, "DIR", "folder for CASE.nii.gz; finished cases are skipped", Need::required);
+  line.option("out,o", out, "DIR", "folder for CASE.nii.gz; finished cases there are kept", Need::required);
   line.option("save-probabilities", options.probabilities, "also write CASE_probabilities.safetensors, the mean");
-  line.option("overwrite", options.overwrite, "average finished cases again");
+  line.option("overwrite", options.overwrite, "average finished cases again and replace them");
   line.common({Common::threads, Common::json, Common::quiet});
   if (!line.parse()) return 0;
   refuse_same_folders(members, out);

@@ -57,7 +57,9 @@ int run(CommandLine& line) {
   Path prediction, truth, out;
   line.option("pred", prediction, "DIR", "predictions: CASE.nii.gz", Need::required);
   line.option("truth", truth, "DIR", "truths: CASE.nii.gz or CASE-seg.nii.gz, flat or a folder a case", Need::required);
-  line.option("out,o", out, "DIR", "folder for scores.csv, extended.csv, lesions.csv, summary.json", Need::required);
+  line.option("out,o", out, "DIR",
+              "folder for scores.csv, extended.csv, lesions.csv, summary.json and, of probabilities, calibration.csv",
+              Need::required);
   line.common({Common::threads, Common::json, Common::quiet});
   if (!line.parse()) return 0;
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 
+#include "segmentation/data/case_fault.h"
 #include "segmentation/study/experts.h"
 #include "segmentation/study/report.h"
 #include "tools/cli.h"
@@ -23,8 +24,8 @@ int write_form(const CommandLine& line, const StudyConfig& config, const Path& s
         "it stays, since experts have begun to fill it in, and what they say of the others counts; remove or "
         "rename ",
         (study / "experts").string(), " for a new one");
-  line.say("hand out ", form.parent_path().string(), " (", names, ", ", key.samples.size(), " cases); keep ",
-           (study / "experts" / "key.csv").string());
+  line.say("hand out ", form.parent_path().string(), " (", names, ", ", counted(std::ssize(key.samples), "case"),
+           "); keep ", (study / "experts" / "key.csv").string());
   if (line.values().json)
     print_json(
         {{"form", form.string()}, {"systems", key.systems}, {"cases", key.samples.size()}, {"stale", made.stale}});
@@ -40,7 +41,7 @@ int read_answers(const CommandLine& line, const StudyConfig& config, const Path&
   for (const ExpertRating& r : ratings)
     if (std::find(experts.begin(), experts.end(), r.expert) == experts.end()) experts.push_back(r.expert);
   const Path page = study / "report" / "index.html";
-  line.say(ratings.size(), " judgements of ", experts.size(), experts.size() == 1 ? " expert" : " experts",
+  line.say(counted(std::ssize(ratings), "judgement"), " of ", counted(std::ssize(experts), "expert"),
            "; ratings.csv and agreement.csv are in ", (study / "experts").string());
   if (line.values().json) print_json({{"report", page.string()}, {"experts", experts}, {"judgements", ratings.size()}});
   else std::printf("%s\n", page.c_str());

@@ -142,15 +142,21 @@ void add_truths(const Request& r, std::vector<CaseFiles>& cases, std::vector<std
   cases = std::move(kept);
 }
 
-std::vector<Explanation> explain_all(const CommandLine& line, const Request& r, Explainer& explainer,
-                                     const std::vector<CaseFiles>& cases, std::vector<std::string>& faults) {
+struct Outcome {
   std::vector<Explanation> done;
+  int64_t not_begun = 0;
+  bool memory = false;  // a case failed for want of it
+};
+
+Outcome explain_all(const CommandLine& line, const Request& r, Explainer& explainer,
+                    const std::vector<CaseFiles>& cases, std::vector<std::string>& faults) {
+  Outcome outcome;
   std::vector<std::string> warnings;
   Progress progress("explain", "%", line.values().quiet);
   const auto total = static_cast<double>(cases.size());
   for (size_t i = 0; i < cases.size(); ++i) {
     const auto fault = try_case(cases[i].id, [&] {
-      done.push_back(explainer.explain(cases[i], r.output, warnings, [&](double share) {
+      outcome.done.push_back(explainer.explain(cases[i], r.output, warnings, [&](double share) {
         progress.update(static_cast<int64_t>(100 * (static_cast<double>(i) + share) / total), 100, cases[i].id);
       }));
     });
@@ -158,9 +164,12 @@ std::vector<Explanation> explain_all(const CommandLine& line, const Request& r, 
     warnings.clear();
     if (!fault) continue;
     faults.push_back(fault->text);
-    if (fault->stop) break;
+    outcome.memory = outcome.memory || fault->fault == Fault::memory;
+    if (!fault->stop) continue;
+    outcome.not_begun = std::ssize(cases) - static_cast<int64_t>(i) - 1;
+    break;
   }
-  return done;
+  return outcome;
 }
 
 int run(CommandLine& line) {
@@ -186,9 +195,10 @@ int run(CommandLine& line) {
   make_folder(r.output);
   const Json config = resolved_config(r, model);
   Explainer explainer(model, predictor, grad_cam.get(), r.explain);
-  const std::vector<Explanation> done = explain_all(line, r, explainer, cases, faults);
+  const auto [done, not_begun, memory] = explain_all(line, r, explainer, cases, faults);
   for (const std::string& fault : faults) line.warn(fault);
-  if (done.empty()) return code(Fault::input);
+  if (not_begun > 0) line.warn(not_begun_sentence(not_begun, r.output));
+  if (done.empty()) return code(memory ? Fault::memory : Fault::input);
   write_explain_page(r.output, done, config);
   if (line.values().json) {
     Json list = Json::array();

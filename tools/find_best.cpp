@@ -11,7 +11,7 @@ int run(CommandLine& line) {
   Path out;
   bool single = false;
   line.positional("MODEL", options.models, "model folders that `metvox train` printed; every fold is validated");
-  line.option("output,o", out, "DIR", "new folder for the predictions of each model and pair, and the instructions",
+  line.option("out,o", out, "DIR", "new folder for the predictions of each model and pair, and the instructions",
               Need::required);
   line.option("folds,f", options.folds, "FOLD", "folds to compare; default: every numbered fold of a model");
   line.option("truth", options.truths, "DIR", "truths; default: those that the folds were validated with");

@@ -70,6 +70,11 @@ int run(CommandLine& line) {
   std::vector<std::string> faults;
   const RawDataset dataset = open_raw_dataset(r.raw, &faults);
   for (const auto& fault : faults) line.warn(fault);
+  const bool write = !line.values().dry_run;
+  if (write) {  // a folder that takes no files is told before minutes of reading
+    make_folder(r.out);
+    const AtomicFile probe(r.out / "plans.json");
+  }
   line.say("reading ", counted(static_cast<int64_t>(dataset.training.size()), "case"), " of ",
            dataset.description.name);
   std::vector<std::string> unreadable;
@@ -78,9 +83,7 @@ int run(CommandLine& line) {
   faults.insert(faults.end(), unreadable.begin(), unreadable.end());
   const Plans plans = r.like.empty() ? make_plans(fingerprint, dataset.description, r.planner)
                                      : move_plans(read_plans(r.like), dataset.description);
-  const bool write = !line.values().dry_run;
   if (write) {
-    make_folder(r.out);
     write_json(r.out / "dataset.json", dataset.description.json);
     write_json(r.out / "dataset_fingerprint.json", to_json(fingerprint));
     write_json(r.out / "plans.json", to_json(plans));

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "segmentation/data/case_fault.h"
 #include "segmentation/evaluation/scores.h"
 #include "segmentation/inference/postprocess_folder.h"
 #include "tools/cli.h"
@@ -19,23 +20,23 @@ struct Request {
 bool parse(CommandLine& line, Request& r) {
   line.option("input,i", r.input, "DIR", "predictions: CASE.nii.gz, with dataset.json", Need::required);
   line.option("truth", r.truth, "DIR", "determine the rules: truths of all these predictions, of a cross-validation");
-  line.option("output,o", r.output, "DIR", "apply the rules: folder for CASE.nii.gz; finished cases are skipped");
+  line.option("out,o", r.output, "DIR", "apply the rules: folder for CASE.nii.gz; finished cases there are kept");
   line.option("postprocessing", r.file, "FILE",
               "the rules, postprocessing.json: written with --truth (default: into --input), else read");
   line.option("min-volume", r.least_volume_mm3, "MM3",
               "apply after the rules: remove components of all labels together that are smaller; no file holds this");
-  line.option("overwrite", r.cases.overwrite, "post-process finished cases again");
+  line.option("overwrite", r.cases.overwrite, "post-process finished cases again and replace them");
   line.common({Common::threads, Common::json, Common::quiet});
   if (!line.parse()) return false;
   if (r.truth.empty() && r.output.empty())
-    fail(Fault::usage, "give --truth to determine rules, --output to apply them, or both");
+    fail(Fault::usage, "give --truth to determine rules, --out to apply them, or both");
   if (r.truth.empty() && r.file.empty() && !r.least_volume_mm3)
-    fail(Fault::usage, "--output needs rules: --postprocessing FILE, --min-volume MM3, or --truth to determine them");
-  if (r.least_volume_mm3 && r.output.empty()) fail(Fault::usage, "--min-volume is applied: it needs --output");
+    fail(Fault::usage, "--out needs rules: --postprocessing FILE, --min-volume MM3, or --truth to determine them");
+  if (r.least_volume_mm3 && r.output.empty()) fail(Fault::usage, "--min-volume is applied: it needs --out");
   if (r.least_volume_mm3 && !(*r.least_volume_mm3 > 0))
     fail(Fault::usage, "--min-volume is ", *r.least_volume_mm3, "; it is a number above 0");
   if (!r.output.empty() && fs::weakly_canonical(r.output) == fs::weakly_canonical(r.input))
-    fail(Fault::usage, "--output is --input, whose predictions would be replaced");
+    fail(Fault::usage, "--out is --input, whose predictions would be replaced");
   if (r.file.empty() && !r.truth.empty()) r.file = r.input / "postprocessing.json";
   return true;
 }
@@ -76,6 +77,10 @@ std::vector<PostprocessingRule> determine(const CommandLine& line, const Request
   return found.rules;
 }
 
+std::string text_of(const Removed& removed) {
+  return sentence(counted(removed.components, "component"), " of ", counted(removed.voxels, "voxel"));
+}
+
 int apply(const CommandLine& line, Request& r, std::vector<PostprocessingRule> rules) {
   const Labels labels = find_label_names(r.input, r.truth.empty() ? r.input : r.truth);
   if (r.least_volume_mm3) {
@@ -98,13 +103,12 @@ int apply(const CommandLine& line, Request& r, std::vector<PostprocessingRule> r
         r.input, r.output, labels, rules, r.cases,
         [&](int64_t i, int64_t n, const std::string& id) { progress.update(i, n, id); },
         [&](const std::string& id, const Removed& removed) {
-          if (removed.components > 0)
-            line.say(id, ": ", removed.components, " components of ", removed.voxels, " voxels removed");
+          if (removed.components > 0) line.say(id, ": ", text_of(removed), " removed");
           sum.components += removed.components;
           sum.voxels += removed.voxels;
         });
   }
-  line.say(sum.components, " components of ", sum.voxels, " voxels removed in all");
+  line.say(text_of(sum), " removed in all");
   return report_predictions(line, r.output, done, {});
 }
 

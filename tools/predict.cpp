@@ -28,7 +28,7 @@ struct Request {
 bool parse(CommandLine& line, Request& r) {
   line.option("input,i", r.input, "DIR", "images: CASE_0000.nii.gz or CASE-t1c.nii.gz, flat or a folder a case",
               Need::required);
-  line.option("output,o", r.output, "DIR", "folder for CASE.nii.gz; finished cases there are kept", Need::required);
+  line.option("out,o", r.output, "DIR", "folder for CASE.nii.gz; finished cases there are kept", Need::required);
   line.option("model,m", r.model, "DIR", "model folder that `metvox train` printed", Need::required);
   line.option("folds,f", r.folds, "FOLD", "folds to average; default: every fold that has the checkpoint");
   line.choice("checkpoint", r.checkpoint, {"final", "best", "latest"}, "which weights of a fold");

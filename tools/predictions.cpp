@@ -3,6 +3,7 @@
 
 #include "segmentation/data/case_fault.h"
 #include "segmentation/data/config_hash.h"
+#include "segmentation/data/shell_quoted.h"
 
 namespace metvox {
 
@@ -28,7 +29,7 @@ void require_previous_stage(const ModelFolder& model, const Path& input, const P
   const std::string name = model_folder_name(model.network, model.loss, stage);
   if (folder.empty())
     fail(Fault::usage, model.configuration, " needs the predictions of ", stage, ": `metvox predict -i ",
-         input.string(), " -o PREVIOUS -m ", (model.path / ".." / name).lexically_normal().string(),
+         shell_quoted(input), " -o PREVIOUS -m ", shell_quoted((model.path / ".." / name).lexically_normal()),
          "`, then the same as now with --prev-stage-predictions PREVIOUS");
   require_folder(folder);
 }

@@ -22,9 +22,9 @@ struct Request {
   bool one_by_one = false;  // sequences are read twice, so that one is held at a time
 };
 
-// What the cases of a data set have in common; the count of cases may grow.
-Json meaning(const DatasetDescription& d) {
-  return {d.channel_names, d.labels.labels_json(), d.labels.regions_class_order};
+// The count of cases may grow.
+bool same_channels_and_labels(const DatasetDescription& a, const DatasetDescription& b) {
+  return a.channel_names == b.channel_names && a.labels == b.labels;
 }
 
 // Folders, and plans.json and dataset.json beside the cases: what `train` reads. Cases of another plan, or with other
@@ -37,7 +37,7 @@ void prepare_folder(const Request& r, const Plans& plans, const DatasetDescripti
   else if (to_json(read_plans(kept)) != to_json(plans))
     fail(Fault::usage, kept.string(), " differs from ", r.plans.string(), "; preprocess to a folder of its own");
   const Path dataset = r.out / "dataset.json";
-  if (std::filesystem::exists(dataset) && meaning(read_description(dataset)) != meaning(description))
+  if (std::filesystem::exists(dataset) && !same_channels_and_labels(read_description(dataset), description))
     fail(Fault::usage, dataset.string(), " has other channels or labels than ", r.raw.string(),
          "; preprocess to a folder of its own");
   write_json(dataset, description.json);

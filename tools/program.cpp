@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // From argc and argv to an exit code: finds the verb, catches what it throws, cleans up on a signal.
+#include <fcntl.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -30,6 +31,14 @@ extern "C" void on_signal(int number) {
                                          : "";
   if (write(STDERR_FILENO, text, std::strlen(text)) < 0) _exit(128 + number);
   _exit(128 + number);
+}
+
+// A standard stream that the caller has closed would lend its number to the next file, which messages would then be
+// written into. So it is taken, by what can neither be read nor written.
+void occupy_standard_streams() {
+  for (const int number : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
+    if (fcntl(number, F_GETFD) < 0 && open("/dev/null", number == STDIN_FILENO ? O_WRONLY : O_RDONLY) != number)
+      _exit(code(Fault::internal));
 }
 
 void watch_signals() {
@@ -115,10 +124,12 @@ int run_arguments(const std::vector<std::string>& arguments) {
     if (verb.name == arguments[0]) return run_verb(verb, {arguments.begin() + 1, arguments.end()});
     names.push_back(verb.name);
   }
+  names.insert(names.end(), {"--help", "--version"});
   const std::string guess = nearest(arguments[0], names);
   return complain("metvox",
-                  sentence("there is no verb \"", arguments[0], "\"",
-                           guess.empty() ? ";" : "; did you mean " + guess + "?", " metvox --help lists them"),
+                  sentence("there is no ", arguments[0].starts_with('-') ? "option " : "verb ", '"', arguments[0], '"',
+                           guess.empty() ? ";" : "; did you mean " + guess + "?",
+                           " metvox --help lists the verbs, which come first"),
                   Fault::usage);
 }
 
@@ -127,6 +138,7 @@ int run_arguments(const std::vector<std::string>& arguments) {
 VerbEntry::VerbEntry(Verb verb) { verbs().push_back(std::move(verb)); }
 
 int run_program(int argc, char** argv) {
+  occupy_standard_streams();
   watch_signals();
   const int result = run_arguments({argv + std::min(argc, 1), argv + argc});
   // A write that failed before this last one has left its mark too, but not its reason.

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tools/progress.h"
 
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <mutex>
@@ -33,6 +35,31 @@ std::string duration_text(double seconds) {
   return text;
 }
 
+size_t terminal_columns(int descriptor) {
+  winsize size{};
+  return ioctl(descriptor, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
+}
+
+namespace {
+
+// One line of the terminal at most: what goes beyond it is never wiped away.
+std::string bar_line(const std::string& label, double share, const std::string& tail, size_t columns) {
+  constexpr size_t kWidest = 30, kNarrowest = 5;
+  const size_t most = columns == 0 ? SIZE_MAX : columns - 1, text = label.size() + tail.size() + 4;
+  const size_t width = std::min(kWidest, most - std::min(most, text));
+  if (width >= kNarrowest) {
+    const auto filled = static_cast<size_t>(std::clamp(share, 0.0, 1.0) * static_cast<double>(width));
+    return label + " [" + std::string(filled, '=') + std::string(width - filled, ' ') + "] " + tail;
+  }
+  std::string line = label + " " + tail;
+  size_t end = std::min(line.size(), most);
+  const auto inside = [&] { return end < line.size() && (static_cast<unsigned char>(line[end]) & 0xC0) == 0x80; };
+  while (end > 0 && inside()) --end;  // no letter of UTF-8 is cut
+  return line.substr(0, end);
+}
+
+}  // namespace
+
 Progress::Progress(std::string label, std::string unit, bool quiet) : state_(std::make_unique<State>()) {
   state_->label = std::move(label);
   state_->unit = std::move(unit);
@@ -59,16 +86,14 @@ void Progress::update(int64_t done, int64_t total, const std::string& note) {
   const std::string time = ended   ? duration_text(passed_s)
                            : known ? duration_text(passed_s / double(done - s.first) * double(total - done)) + " left"
                                    : "";
-  const std::string tail =
-      sentence(done, '/', total, ' ', s.unit, time.empty() ? "" : ", ", time, note.empty() ? "" : ", ", note);
+  const std::string count = s.unit == "%" ? sentence(done, " %") : sentence(done, '/', total, ' ', s.unit);
+  const std::string tail = sentence(count, time.empty() ? "" : ", ", time, note.empty() ? "" : ", ", note);
   if (!s.terminal) {
     std::fprintf(stderr, "%s: %s\n", s.label.c_str(), tail.c_str());
     return;
   }
-  constexpr int64_t kWidth = 30;
-  const auto filled = static_cast<size_t>(total > 0 ? std::clamp(done * kWidth / total, int64_t{0}, kWidth) : 0);
-  std::fprintf(stderr, "\r\033[K%s [%s%s] %s", s.label.c_str(), std::string(filled, '=').c_str(),
-               std::string(kWidth - filled, ' ').c_str(), tail.c_str());
+  const double share = total > 0 ? static_cast<double>(done) / static_cast<double>(total) : 0;
+  std::fprintf(stderr, "\r\033[K%s", bar_line(s.label, share, tail, terminal_columns(STDERR_FILENO)).c_str());
   s.bar_on_line = true;
   std::fflush(stderr);
 }

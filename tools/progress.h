@@ -2,7 +2,7 @@
 // Progress on stderr: a bar with the time left on a terminal, else a line every few seconds. Safe to call from any
 // thread.
 #pragma once
-#include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -13,9 +13,12 @@ namespace metvox {
 // "1 h 05 min", "3 min 20 s", "12 s".
 std::string duration_text(double seconds);
 
+// How many characters a line of the terminal behind this file descriptor has; 0 where there is no terminal.
+size_t terminal_columns(int descriptor);
+
 class Progress {
  public:
-  // label: what is being done, such as "phantom"; unit: what is counted, such as "cases".
+  // label: what is being done, such as "phantom"; unit: what is counted, such as "cases"; "%" of 100.
   Progress(std::string label, std::string unit, bool quiet);
   ~Progress();  // ends the bar's line
   Progress(const Progress&) = delete;

@@ -18,17 +18,15 @@ struct Request {
 bool parse(CommandLine& line, Request& r) {
   line.positional("CONFIG.json", r.config, "data sets, models, folds, budgets; docs/study.md has every key");
   line.option("out,o", r.out, "DIR", "the study's folder; run it again to go on where it stopped", Need::required);
-  line.option(
-      "scale", r.scale, "demo|paper",
-      "what the file leaves out: small enough for two CPU cores, or as published (the file's \"scale\", else paper)");
+  line.choice("scale", r.scale, {"demo", "paper"},
+              "what the file leaves out: small enough for two CPU cores, or as published; default: the file's "
+              "\"scale\", else paper");
   line.choice("jobs", r.jobs, {"here", "make", "slurm"},
               "run the jobs one after the other, or write DIR/Makefile, or DIR/slurm/*.sbatch and submit.sh");
   line.option("report", r.report, "only write DIR/report/index.html, from what is there");
   line.common({Common::device, Common::engine, Common::precision, Common::threads, Common::json, Common::quiet,
                Common::dry_run});
   if (!line.parse()) return false;
-  if (!r.scale.empty() && r.scale != "demo" && r.scale != "paper")
-    fail(Fault::usage, "--scale: \"", r.scale, "\" is not demo or paper");
   if (r.report && (line.given("jobs") || line.values().dry_run))
     fail(Fault::usage, "--report writes the page and runs nothing; leave out --jobs and --dry-run");
   return true;
@@ -70,7 +68,7 @@ int dry_run(const CommandLine& line, const StudyConfig& config, const std::vecto
                               : "",
                   command_text(job).c_str());
   }
-  for (const std::string& note : estimate.notes) line.warn("note: ", note);
+  for (const std::string& note : estimate.notes) line.say("note: ", note);
   if (line.values().json)
     print_json({{"jobs", list}, {"seconds", to_do}, {"most_bytes", most}, {"notes", estimate.notes}});
   else

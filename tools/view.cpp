@@ -50,7 +50,9 @@ int run(CommandLine& line) {
   }
   if (line.values().json)
     print_json({{"out", out.string()}, {"written", written}, {"lesions", lesions}, {"faults", faults}});
-  else line.say(written, " cases with ", lesions, " lesions are in ", out.string());
+  else
+    line.say(counted(written, "case"), " with ", counted(lesions, "lesion"), written == 1 ? " is in " : " are in ",
+             out.string());
   return faults.empty() ? 0 : code(written ? Fault::partial : Fault::input);
 }
 

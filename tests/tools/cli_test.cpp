@@ -1,10 +1,62 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
+#include <pty.h>
+
+#include <algorithm>
+#include <cstring>
+#include <sstream>
 
 #include "io/json.h"
 #include "tests/tools/subprocess.h"
 
 namespace metvox {
+
+namespace {
+
+// Verbs as `metvox --help` lists them, in its order.
+std::vector<std::string> listed_verbs(const std::string& help) {
+  std::vector<std::string> verbs;
+  std::istringstream lines(help);
+  for (std::string line; std::getline(lines, line);)
+    if (line.starts_with("  ") && line[2] >= 'a' && line[2] <= 'z')
+      verbs.push_back(line.substr(2, line.find(' ', 2) - 2));
+  return verbs;
+}
+
+// What the program says on a terminal of so many columns.
+std::string on_terminal(std::vector<std::string> arguments, size_t columns) {
+  winsize size{24, static_cast<unsigned short>(columns), 0, 0};
+  int terminal = -1;
+  const pid_t pid = forkpty(&terminal, nullptr, nullptr, &size);
+  EXPECT_GE(pid, 0);
+  if (pid == 0) {
+    std::vector<char*> argv{const_cast<char*>(METVOX_PROGRAM)};
+    for (auto& argument : arguments) argv.push_back(argument.data());
+    argv.push_back(nullptr);
+    execv(METVOX_PROGRAM, argv.data());
+    _exit(127);
+  }
+  std::string text;
+  char part[4096];
+  for (ssize_t n = 0; (n = read(terminal, part, sizeof part)) > 0;) text.append(part, static_cast<size_t>(n));
+  int status = 0;
+  EXPECT_EQ(waitpid(pid, &status, 0), pid);
+  EXPECT_EQ(status, 0) << text;
+  close(terminal);
+  return text;
+}
+
+// Of what is written between two ends of a line, or over a line from its begin.
+size_t longest_line(const std::string& text) {
+  size_t longest = 0, length = 0;
+  for (const char c : text) {
+    length = c == '\n' || c == '\r' ? 0 : length + 1;
+    longest = std::max(longest, length);
+  }
+  return longest;
+}
+
+}  // namespace
 
 TEST(cli, help_lists_the_verbs_and_each_verb_shows_an_example_first) {
   const Outcome help = metvox_run({"--help"});
@@ -16,6 +68,10 @@ TEST(cli, help_lists_the_verbs_and_each_verb_shows_an_example_first) {
     ASSERT_TRUE(says(help.out, "\n  " + verb + " "));
     EXPECT_GT(help.out.find("\n  " + verb + " "), last) << verb << " is not in the order of work";
     last = help.out.find("\n  " + verb + " ");
+  }
+  const std::vector<std::string> verbs = listed_verbs(help.out);
+  EXPECT_GT(verbs.size(), 15u);
+  for (const std::string& verb : verbs) {
     const Outcome o = metvox_run({verb, "--help"});
     EXPECT_EQ(o.code, 0) << verb;
     EXPECT_TRUE(begins(o.out, "Example:\n  metvox " + verb)) << verb;
@@ -23,9 +79,38 @@ TEST(cli, help_lists_the_verbs_and_each_verb_shows_an_example_first) {
   }
 }
 
+TEST(cli, options_have_one_name_in_all_verbs) {
+  for (const std::string& verb : listed_verbs(metvox_run({"--help"}).out)) {
+    const std::string help = metvox_run({verb, "--help"}).out;
+    for (const auto& [letter, name] : {std::pair{"-o", "--out "}, {"-i", "--input "}, {"-m", "--model "}}) {
+      const size_t at = help.find(sentence("\n  ", letter, ", "));
+      if (at == std::string::npos) continue;
+      EXPECT_EQ(help.find(name, at), at + std::strlen("\n  -o, ")) << verb;
+    }
+  }
+}
+
+TEST(cli, a_narrow_terminal_is_not_overrun) {
+  EXPECT_GT(longest_line(metvox_run({"predict", "--help"}).out), 80u);
+  for (const size_t columns : {60, 90}) {
+    const std::string help = on_terminal({"predict", "--help"}, columns);
+    const std::string options = help.substr(help.find("\n  -i, --input"));
+    EXPECT_LE(longest_line(options), columns) << options;
+  }
+  const std::string wiped = "\033[K";
+  for (const size_t columns : {12, 40, 200}) {
+    const Path out = fresh_folder("out" + std::to_string(columns));
+    const std::string bar = on_terminal({"phantom", "--out", out, "--size", "32x40x32"}, columns);
+    const std::string shown = bar.substr(0, bar.find('\n'));
+    EXPECT_TRUE(says(shown, wiped + "phantom"));
+    EXPECT_EQ(shown.find('[', shown.rfind(wiped) + wiped.size()) != std::string::npos, columns > 12) << shown;
+    EXPECT_LT(longest_line(shown), columns + wiped.size()) << shown;
+  }
+}
+
 TEST(cli, help_shows_both_names_of_an_option) {
   const std::string help = metvox_run({"predict", "--help"}).out;
-  EXPECT_TRUE(says(help, "Usage: metvox predict -i|--input DIR -o|--output DIR -m|--model DIR [options]"));
+  EXPECT_TRUE(says(help, "Usage: metvox predict -i|--input DIR -o|--out DIR -m|--model DIR [options]"));
   EXPECT_TRUE(says(help, "\n  -i, --input DIR "));
 }
 
@@ -37,6 +122,11 @@ TEST(cli, a_wrong_command_line_is_a_sentence_on_stderr_and_exit_2) {
       {{}, "Usage: metvox VERB"},
       {{"phantmo"}, "there is no verb \"phantmo\"; did you mean phantom?"},
       {{"xyzzy"}, "there is no verb \"xyzzy\"; metvox --help"},
+      {{"training"}, "did you mean train?"},
+      {{"help"}, "did you mean --help?"},
+      {{"--versoin"}, "there is no option \"--versoin\"; did you mean --version?"},
+      {{"--quiet", "predict"}, "the verbs, which come first"},
+      {{"predict", "--output", "x"}, "there is no option --output; did you mean --out?"},
       {{"phantom", "--out", "x", "--caces", "3"}, "there is no option --caces; did you mean --cases?"},
       {{"phantom", "--out", "x", "-z"}, "there is no option -z"},
       {{"phantom"}, "--out is missing"},
@@ -103,6 +193,16 @@ TEST(cli, an_answer_that_cannot_be_written_is_an_error) {
     EXPECT_EQ(o.code, 3) << arguments[0];
     EXPECT_TRUE(says(o.err, "cannot write to standard output")) << arguments[0];
   }
+}
+
+// Else the first file that is opened would get its number, and messages.
+TEST(cli, a_closed_stream_stays_closed_to_files) {
+  Subprocess process{{"check", "/proc/self/fd/2"}};
+  process.close_err = true;
+  process.start();
+  const Outcome o = process.wait();
+  EXPECT_EQ(o.code, 3);
+  EXPECT_TRUE(says(o.out, "fault: "));
 }
 
 TEST(cli, every_engine_can_be_named) {

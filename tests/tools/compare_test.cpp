@@ -99,8 +99,12 @@ TEST(compare, of_many_notes_the_first_are_said) {
                                 "a:scratch=" + (folder / "empty.csv").string(), "--out", folder / "out"});
   EXPECT_EQ(o.code, 0);
   EXPECT_TRUE(says(o.err, "note: a:scratch: case0: DICE_et: not a number"));
-  EXPECT_TRUE(says(o.err, "4 more notes are in"));
+  EXPECT_TRUE(says(o.err, "note: 4 more; all are in"));
   EXPECT_EQ(read_csv(folder / "out/notes.csv").rows.size(), 24u);
+  EXPECT_EQ(metvox_run({"compare", "--scores", "a:fine-tuned=" + good, "a:scratch=" + (folder / "empty.csv").string(),
+                        "--out", folder / "quiet", "--quiet"})
+                .err,
+            "");
 }
 
 TEST(compare, wrong_usage_is_exit_2) {

@@ -85,6 +85,18 @@ TEST(explain, writes_maps_on_the_images_grid_and_a_page) {
   EXPECT_TRUE(fs::exists(few / "one"));
 }
 
+TEST(explain, says_what_a_full_disk_leaves_undone) {
+  const Path images = fresh_folder("images"), truths = fresh_folder("truths"), out = fresh_folder("out");
+  const Path model = write_fake_model(fresh_folder("results"), {8, 8, 12}, 1);
+  for (const char* id : {"one", "two", "three"}) write_case(images, truths, id);
+  Subprocess full{{"explain", "-i", images, "-m", model, "-o", out, "--disable-tta"}, 100};
+  full.start();
+  const Outcome o = full.wait();
+  EXPECT_EQ(o.code, 3);
+  EXPECT_TRUE(says(o.err, "cannot write"));
+  EXPECT_TRUE(says(o.err, "2 more cases were not begun; make room in " + out.string()));
+}
+
 TEST(explain, options_that_cannot_be_are_usage) {
   const Path images = fresh_folder("images"), truths = fresh_folder("truths"), out = fresh_folder("out");
   const Path model = write_fake_model(fresh_folder("results"), {8, 8, 12}, 1);

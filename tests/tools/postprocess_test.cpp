@@ -43,7 +43,7 @@ TEST(postprocess, determines_applies_and_warns) {
   const Outcome applied = metvox_run({"postprocess", "-i", pred, "-o", out, "--postprocessing", file});
   EXPECT_EQ(applied.code, 0) << applied.err;
   EXPECT_TRUE(says(applied.err, "deletes every other metastasis"));
-  EXPECT_TRUE(says(applied.err, "a: 1 components of 1 voxels removed"));
+  EXPECT_TRUE(says(applied.err, "a: 1 component of 1 voxel removed"));
   EXPECT_EQ(row_of(out / "a.nii.gz"), "0033300000");
   EXPECT_EQ(row_of(pred / "a.nii.gz"), "0033300020");
 
