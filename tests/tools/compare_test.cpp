@@ -60,7 +60,7 @@ TEST(compare, writes_tables_and_prints_them) {
   for (const char* name : {"effects.csv", "omnibus.csv", "notes.csv", "comparison.svg"})
     EXPECT_TRUE(std::filesystem::exists(folder / "paired" / name));
 
-  const Outcome paper = run("paper", {"--mode", "paper", "--json", "--quiet"});
+  const Outcome paper = run("paper", {"--mode", "paper", "--json"});
   ASSERT_EQ(paper.code, 0) << paper.err;
   const Json answer = Json::parse(paper.out);
   EXPECT_EQ(answer["mode"], "paper");

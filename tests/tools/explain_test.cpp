@@ -89,7 +89,7 @@ TEST(explain, says_what_a_full_disk_leaves_undone) {
   const Path images = fresh_folder("images"), truths = fresh_folder("truths"), out = fresh_folder("out");
   const Path model = write_fake_model(fresh_folder("results"), {8, 8, 12}, 1);
   for (const char* id : {"one", "two", "three"}) write_case(images, truths, id);
-  Subprocess full{{"explain", "-i", images, "-m", model, "-o", out, "--disable-tta"}, 100};
+  Subprocess full{{"explain", "-i", images, "-m", model, "-o", out, "--disable-tta"}, 1000};  // stderr fits, maps do not
   full.start();
   const Outcome o = full.wait();
   EXPECT_EQ(o.code, 3);
