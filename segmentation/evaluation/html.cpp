@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "segmentation/evaluation/html.h"
 
+#include <algorithm>
+#include <cctype>
 #include <cmath>
 #include <cstdio>
 
@@ -39,7 +41,7 @@ summary{cursor:pointer;color:var(--accent)}
 .wide+.wide{margin-top:12px}
 table{border-collapse:collapse;width:100%;font-size:.9rem;font-variant-numeric:tabular-nums}
 th,td{padding:7px 9px;text-align:right;white-space:nowrap;border-bottom:1px solid var(--line)}
-th:first-child,td:first-child{text-align:left}
+.text{text-align:left}
 tr:last-child td{border-bottom:0}
 th{color:var(--soft);font-weight:600;white-space:normal;vertical-align:bottom}
 @media(max-width:640px){
@@ -96,12 +98,20 @@ std::string image(const Picture& picture, const std::string& alternative) {
 }
 
 std::string table(const CsvTable& table) {
+  // Words stand on the left, numbers on the right; the first column names its row.
+  std::vector<std::string> begin(table.columns.size());
+  for (size_t c = 0; c < begin.size(); ++c) {
+    const bool words = std::ranges::all_of(table.rows, [&](const auto& row) {
+      return row[c].empty() || std::isalpha(static_cast<unsigned char>(row[c][0]));
+    });
+    begin[c] = c == 0 || words ? " class=\"text\">" : ">";
+  }
   std::string out = "<div class=\"wide\"><table><tr>";
-  for (const std::string& name : table.columns) out += "<th>" + escape(name) + "</th>";
+  for (size_t c = 0; c < begin.size(); ++c) out += "<th" + begin[c] + escape(table.columns[c]) + "</th>";
   out += "</tr>\n";
   for (const auto& row : table.rows) {
     out += "<tr>";
-    for (const std::string& cell : row) out += "<td>" + escape(cell) + "</td>";
+    for (size_t c = 0; c < begin.size(); ++c) out += "<td" + begin[c] + escape(row[c]) + "</td>";
     out += "</tr>\n";
   }
   return out + "</table></div>\n";

@@ -153,25 +153,41 @@ CsvTable tests_table(const StudyComparison& c, const std::string& comparison) {
   return table;
 }
 
-// What tests that are adjusted together can say at all.
-std::string reach_text(const std::vector<PairTest>& tests, const std::string& name) {
-  const double least = smallest_p_holm(tests);
-  const std::string start = sentence(tests.size(), " tests", name.empty() ? "" : " of ", html::escape(name));
-  if (least < 0.05) return "<li>" + start + ": p Holm can be as small as " + p_text(least) + ".</li>\n";
+// Groups of as many tests that are adjusted together, and what they can say at all.
+struct Reach {
+  size_t tests = 0;
+  double smallest = 0;              // p Holm
+  std::vector<std::string> groups;  // empty: all tests are one group
+};
+
+std::string reach_text(const Reach& r) {
+  std::string start = sentence(r.tests, " tests", r.groups.size() > 1 ? " each" : "", r.groups.empty() ? "" : " of ");
+  for (size_t i = 0; i < r.groups.size(); ++i)
+    start += (i == 0 ? "" : i + 1 == r.groups.size() ? " and " : ", ") + html::escape(r.groups[i]);
+  if (r.smallest < 0.05) return "<li>" + start + ": p Holm can be as small as " + p_text(r.smallest) + ".</li>\n";
   return "<li><b>" + start + " cannot reach 0.05</b>, however large the differences: the smallest p Holm is " +
-         p_text(least) + ".</li>\n";
+         p_text(r.smallest) + ".</li>\n";
 }
 
-// A line a family of tests; `by_group`: groups are adjusted on their own.
+// A line for all groups that can say as much; `by_group`: groups are adjusted on their own.
 std::string reach_list(const StudyComparison& c, const std::string& comparison, bool by_group) {
   const std::vector<PairTest> all = tests_of(c, comparison, "");
-  std::string out, group;
-  if (!by_group) out = reach_text(all, "");
+  std::vector<Reach> list;
+  if (!by_group) list.push_back({all.size(), smallest_p_holm(all), {}});
+  std::string group;
   for (const PairTest& t : all) {
-    if (by_group && t.group != group) out += reach_text(tests_of(c, comparison, t.group), group_text(t));
+    if (!by_group || t.group == group) continue;
     group = t.group;
+    const std::vector<PairTest> tests = tests_of(c, comparison, group);
+    const double smallest = smallest_p_holm(tests);
+    const auto like = std::ranges::find_if(
+        list, [&](const Reach& r) { return r.tests == tests.size() && r.smallest == smallest; });
+    Reach& r = like != list.end() ? *like : list.emplace_back(Reach{tests.size(), smallest, {}});
+    r.groups.push_back(group_text(t));
   }
-  return sentence("<p>What ", counted(c.cases, "case"), " can show:</p>\n<ul>\n", out, "</ul>\n");
+  std::string lines;
+  for (const Reach& r : list) lines += reach_text(r);
+  return sentence("<p>What ", counted(c.cases, "case"), " can show:</p>\n<ul>\n", lines, "</ul>\n");
 }
 
 std::string folded(const std::string& summary, const std::string& inside) {

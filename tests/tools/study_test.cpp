@@ -259,7 +259,7 @@ TEST_F(study, experts_judge_without_knowing_whom) {
   ASSERT_EQ(o.code, 0) << o.err;
   EXPECT_EQ(Json::parse(o.out)["judgements"], 6);
   const std::string report = read_text(out / "report/index.html");
-  EXPECT_TRUE(says(report, "<td>" + key.rows[0][3] + "</td><td>3</td><td>5.00</td>")) << report.size();
+  EXPECT_TRUE(says(report, "<td class=\"text\">" + key.rows[0][3] + "</td><td>3</td><td>5.00</td>")) << report.size();
   EXPECT_FALSE(says(report, "<b>A</b>"));
   EXPECT_EQ(read_csv(out / "experts/ratings.csv").rows.size(), 6u);
   // The same form again; another one only where this one, which is begun, is taken away.
@@ -285,7 +285,7 @@ TEST_F(study, experts_judge_without_knowing_whom) {
   const std::string anew = read_text(out / "report/index.html");
   EXPECT_TRUE(says(anew, "Left out: 1 judgement of outlines that the study does not predict any more: " + sample));
   EXPECT_TRUE(says(anew, "The form is older than the study"));
-  EXPECT_TRUE(says(anew, "<td>" + system + "</td><td>2</td><td>5.00</td>"));
+  EXPECT_TRUE(says(anew, "<td class=\"text\">" + system + "</td><td>2</td><td>5.00</td>"));
 
   form.rows[1][form.column("overall", "")] = "6";
   write_csv(answers, form);
