@@ -180,8 +180,8 @@ std::string reach_list(const StudyComparison& c, const std::string& comparison, 
     group = t.group;
     const std::vector<PairTest> tests = tests_of(c, comparison, group);
     const double smallest = smallest_p_holm(tests);
-    const auto like = std::ranges::find_if(
-        list, [&](const Reach& r) { return r.tests == tests.size() && r.smallest == smallest; });
+    const auto like =
+        std::ranges::find_if(list, [&](const Reach& r) { return r.tests == tests.size() && r.smallest == smallest; });
     Reach& r = like != list.end() ? *like : list.emplace_back(Reach{tests.size(), smallest, {}});
     r.groups.push_back(group_text(t));
   }
