@@ -71,6 +71,10 @@ Evaluation evaluate(const Path& prediction_dir, const Path& truth_dir, const Lab
                     const std::function<void(int64_t, int64_t)>& progress) {
   Evaluation result;
   const auto pairs = pair_files(prediction_dir, truth_dir, result.faults, result.faults);
+  if (!pairs.empty()) {  // a folder that takes nothing is told before the work, not after it
+    make_folder(out);
+    const AtomicFile probe(out / "scores.csv");
+  }
   std::vector<CaseScores> scores;
   std::vector<SummaryCase> summary;
   Probabilities probabilities(labels);
@@ -105,7 +109,6 @@ Evaluation evaluate(const Path& prediction_dir, const Path& truth_dir, const Lab
   json["overview"]["calibration"] = calibration_json(probabilities.calibrations());
   json["overview"]["not_evaluated"] = result.faults;
   json["overview"]["notes"] = result.notes;
-  make_folder(out);
   write_csv(out / "scores.csv", table);
   write_csv(out / "extended.csv", extended);
   write_csv(out / "lesions.csv", lesions_table(scores));

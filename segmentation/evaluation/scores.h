@@ -19,7 +19,8 @@ struct Evaluation {
 // the truth's world lattice in another axis order is turned to it; on any other grid the case is a fault, as is a case
 // that only one folder has, or with labels that `labels` does not define. Where every evaluated case has probabilities
 // beside its prediction (predict --save-probabilities), summary.json also has the FROC and the calibration, and there
-// is calibration.csv. Throws Error (Fault::input or memory) and writes nothing when no case could be evaluated.
+// is calibration.csv. Throws Error (Fault::input) before the first case when `out` takes no files; (Fault::input or
+// memory), and writes no file, when no case could be evaluated.
 Evaluation evaluate(const Path& prediction_dir, const Path& truth_dir, const Labels& labels, const Path& out,
                     const std::function<void(int64_t, int64_t)>& progress);
 

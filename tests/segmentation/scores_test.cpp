@@ -177,6 +177,17 @@ TEST(scores, nothing_to_evaluate_writes_nothing) {
   EXPECT_FALSE(std::filesystem::exists(out));
 }
 
+TEST(scores, a_folder_that_takes_nothing_is_told_before_the_work) {
+  const Path pred = fresh_dir("pred"), truth = fresh_dir("truth"), file = fresh_dir("r") / "file";
+  for (const Path& dir : {pred, truth}) write_nifti(dir / "a.nii.gz", truth_labels(), grid_at(0));
+  write_text(file, "");
+  for (const Path& out : {file, Path("/proc")}) {  // nobody writes to the latter, root neither
+    int64_t cases = 0;
+    EXPECT_THROW(evaluate(pred, truth, brats_labels(), out, [&](int64_t, int64_t) { ++cases; }), Error) << out;
+    EXPECT_EQ(cases, 0) << out;
+  }
+}
+
 // A prediction stored in another axis order on the same lattice scores as the one it is.
 TEST(scores, turned_predictions_are_turned_back) {
   const Path pred = fresh_dir("pred"), truth = fresh_dir("truth"), out = fresh_dir("out");
