@@ -109,8 +109,8 @@ void note_values(const std::string& system, const std::string& id, const Row& ro
       notes.push_back({system, metric, id, "not a number: left out of the means and tests of this metric"});
     else if (std::isinf(value))
       notes.push_back({system, metric, id,
-                       "infinite: left out of descriptive.csv's mean and interval; worse than every finite distance in "
-                       "tests, whose means are then inf"});
+                       "infinite: left out of descriptive.csv's mean and interval; in tests, whose means are then inf, "
+                       "worse than every finite distance and equal to the other side's infinite one"});
   }
 }
 
