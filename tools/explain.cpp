@@ -175,6 +175,7 @@ Outcome explain_all(const CommandLine& line, const Request& r, Explainer& explai
 int run(CommandLine& line) {
   Request r;
   if (!parse(line, r)) return 0;
+  give_back_what_is_freed();
   const ModelFolder model = open_model(r.model, r.checkpoint, r.folds);
   require_previous_stage(model, r.input, r.explain.previous_stage);
   if (r.folds.empty()) r.folds = model.folds;

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "segmentation/data/case_fault.h"
+#include "segmentation/data/system_memory.h"
 #include "tools/cli.h"
 #include "tools/progress.h"
 
@@ -53,6 +54,7 @@ int run(CommandLine& line) {
   if (options.cases < 1 || options.cases > kMostCases)
     fail(Fault::usage, "--cases: ", options.cases, " is not from 1 to ", kMostCases);
   if (!line.values().dry_run) {
+    give_back_what_is_freed();
     Progress progress("phantom", "cases", line.values().quiet);
     write_phantoms(out, options, layout, progress.callback());
   }

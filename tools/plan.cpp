@@ -2,6 +2,7 @@
 #include "segmentation/data/plans.h"
 
 #include "segmentation/data/case_fault.h"
+#include "segmentation/data/system_memory.h"
 #include "tools/cli.h"
 
 namespace metvox {
@@ -67,6 +68,7 @@ int run(CommandLine& line) {
   declare(line, r);
   if (!line.parse()) return 0;
   refuse_nonsense(line, r);
+  give_back_what_is_freed();
   std::vector<std::string> faults;
   const RawDataset dataset = open_raw_dataset(r.raw, &faults);
   for (const auto& fault : faults) line.warn(fault);
