@@ -43,9 +43,7 @@ MachineFlags machine_flags(const CommandLine& line) {
   return flags;
 }
 
-std::string size_text(const std::optional<size_t>& bytes) {
-  return bytes ? sentence((*bytes + (size_t{1} << 19)) >> 20, " MiB") : "";
-}
+std::string size_text(size_t bytes) { return sentence((bytes + (size_t{1} << 19)) >> 20, " MiB"); }
 
 int dry_run(const CommandLine& line, const StudyConfig& config, const std::vector<Job>& jobs, const Path& out) {
   const StudyEstimate estimate = estimate_study(config, jobs, out, line.target());
@@ -53,13 +51,12 @@ int dry_run(const CommandLine& line, const StudyConfig& config, const std::vecto
   double to_do = 0;
   size_t most = 0;
   for (const Job& job : jobs) {
-    const auto found = estimate.jobs.find(job.name);
-    const JobEstimate e = found == estimate.jobs.end() ? JobEstimate{} : found->second;
+    const JobEstimate& e = estimate.jobs.at(job.name);
     const bool done = job_done(job, out);
     if (!done) to_do += e.seconds.value_or(0);
-    most = std::max(most, e.bytes.value_or(0));
+    most = std::max(most, e.bytes);
     list.push_back({{"name", job.name}, {"done", done}, {"needs", job.needs}, {"command", command_text(job)}});
-    list.back()["bytes"] = e.bytes ? Json(*e.bytes) : Json();
+    list.back()["bytes"] = e.bytes;
     list.back()["seconds"] = e.seconds ? Json(*e.seconds) : Json();
     if (!line.values().json)
       std::printf("%-30s %10s  %12s  %s\n", job.name.c_str(), size_text(e.bytes).c_str(),
@@ -80,12 +77,27 @@ int dry_run(const CommandLine& line, const StudyConfig& config, const std::vecto
   return 0;
 }
 
-int write_jobs(const Request& r, const std::vector<Job>& jobs, const Path& program) {
+// What Slurm is asked for: of jobs that a GPU computes, what they need beside its memory is not known here.
+std::map<std::string, size_t> bytes_by_job(const CommandLine& line, const StudyConfig& config,
+                                           const std::vector<Job>& jobs, const Path& out) {
+  const Target target = line.target();
+  std::map<std::string, size_t> bytes;
+  for (const auto& [name, estimate] : estimate_study(config, jobs, out, target, false).jobs)
+    bytes[name] = estimate.bytes;
+  if (!target.device.is_cpu())
+    for (const Job& job : jobs)
+      if (job.arguments[0] == "train" || job.arguments[0] == "predict" || job.arguments[0] == "explain")
+        bytes.erase(job.name);
+  return bytes;
+}
+
+int write_jobs(const CommandLine& line, const StudyConfig& config, const Request& r, const std::vector<Job>& jobs,
+               const Path& program) {
   if (r.jobs == "make") {
     write_makefile(jobs, r.out, program);
     std::printf("make -k -C %s -j 1\n", shell_quoted(r.out).c_str());
   } else {
-    write_slurm(jobs, r.out, program);
+    write_slurm(jobs, bytes_by_job(line, config, jobs, r.out), r.out, program);
     std::printf("bash %s\n", shell_quoted(r.out / "slurm" / "submit.sh").c_str());
   }
   return 0;
@@ -156,7 +168,7 @@ int run(CommandLine& line) {
   line.target();  // refuses here what every training would refuse
   prepare_study(config, r.out);
   const Path program = std::filesystem::read_symlink("/proc/self/exe");
-  return r.jobs == "here" ? run_here(line, r, jobs, program) : write_jobs(r, jobs, program);
+  return r.jobs == "here" ? run_here(line, r, jobs, program) : write_jobs(line, config, r, jobs, program);
 }
 
 const VerbEntry entry{{"study", Stage::results, "the whole experiment: does fine-tuning help, with which model?",

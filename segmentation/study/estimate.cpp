@@ -8,7 +8,11 @@
 #include "io/nifti.h"
 #include "segmentation/data/preprocess.h"
 #include "segmentation/data/system_memory.h"
+#include "segmentation/evaluation/calibration.h"
+#include "segmentation/evaluation/case_scores.h"
+#include "segmentation/evaluation/froc.h"
 #include "segmentation/inference/sliding_window.h"
+#include "segmentation/study/compare.h"
 #include "segmentation/training/learner.h"
 #include "tensor/threads.h"
 
@@ -16,6 +20,16 @@ namespace metvox {
 namespace {
 
 namespace at = study_paths;
+
+// Painting a voxel: four sequences i16, tissues, lesions, an image in two stages f32.
+constexpr size_t kPhantomBytes = 20;
+// Evaluation of a voxel, where masks span the image: two label maps, the components of both, a region's masks; with
+// probabilities three of them, and those of the region at hand.
+constexpr size_t kScoreBytes = 14, kProbabilityBytes = 16;
+// Of the program on phantoms of 96 x 112 x 96 voxels on a core of 2.5 GHz, for each voxel, case and system: pictures
+// are most of it.
+constexpr double kFormSeconds = 1.5e-7, kReportSeconds = 8e-8;
+constexpr size_t kFormBytes = size_t{4} << 20, kReportBytes = size_t{8} << 20;  // of a case's pictures, and as text
 
 double seconds_of(const std::function<void()>& work) {
   const auto start = std::chrono::steady_clock::now();
@@ -28,11 +42,13 @@ struct Sample {
   DatasetDescription description;
   int64_t cases = 0;
   CaseImages images;
-  Tensor labels;               // empty: none
-  double make_seconds = 0;     // of a phantom
+  Tensor labels;            // empty: none
+  double make_seconds = 0;  // of a phantom
+  double read_seconds = 0;
   double prepare_seconds = 0;  // reading and preprocessing it
   Int3 shape{};                // as preprocessed
   size_t raw_bytes() const { return images.data.bytes(); }
+  int64_t raw_voxels() const { return images.data.size() / images.data.shape()[0]; }
   size_t prepared_bytes() const {
     return static_cast<size_t>(volume(shape)) * (sizeof(float) * description.channel_names.size() + 1);
   }
@@ -52,13 +68,25 @@ CaseImages images_of(const PhantomCase& p) {
   return join_sequences(p.id, names, std::move(volumes));
 }
 
+// Of what is on no disk yet: packing goes to `make_seconds`, unpacking to `read_seconds`.
+void time_files(const PhantomCase& p, Sample& s) {
+  for (const Tensor& sequence : p.sequences) {
+    const auto bytes = std::as_bytes(std::span(sequence.data<int16_t>(), static_cast<size_t>(sequence.size())));
+    Bytes packed;
+    s.make_seconds += seconds_of([&] { packed = gzip(bytes); });
+    s.read_seconds += seconds_of([&] { gunzip(packed, bytes.size(), p.id); });
+  }
+}
+
 Sample phantom_sample(const PhantomOptions& options) {
   Sample s;
   s.description = brats_description("");
   s.cases = s.description.num_training = options.cases;
   PhantomCase made;
   s.make_seconds = seconds_of([&] { made = make_phantom(options, 0); });
-  s.images = images_of(made);
+  time_files(made, s);
+  s.read_seconds += seconds_of([&] { s.images = images_of(made); });
+  s.prepare_seconds = s.read_seconds;
   s.labels = made.labels;
   return s;
 }
@@ -67,7 +95,7 @@ Sample file_sample(const CaseFiles& files, const DatasetDescription& description
   Sample s;
   s.description = description;
   s.cases = static_cast<int64_t>(cases);
-  s.prepare_seconds = seconds_of([&] { s.images = read_case(files); });
+  s.read_seconds = s.prepare_seconds = seconds_of([&] { s.images = read_case(files); });
   if (!files.label.empty()) s.labels = read_case_labels(files, s.images.geometry, description.labels);
   return s;
 }
@@ -127,6 +155,9 @@ struct Pace {
   LearnerMemory memory;
   size_t loader_bytes = 0;
   double train_seconds = 0, validate_seconds = 0;  // a batch; 0: not measured
+  size_t step_bytes() const {
+    return memory.arena + memory.weights + memory.gradients + memory.optimizer + memory.packed + loader_bytes;
+  }
 };
 
 Batch noise_batch(const Configuration& c, int channels) {
@@ -148,7 +179,7 @@ double pace_of(const std::function<void()>& run) {
 }
 
 Pace pace_of(const StudyModel& m, const Configuration& c, const Labels& labels, int channels, const Target& target,
-             std::vector<std::string>& notes) {
+             bool with_times, std::vector<std::string>& notes) {
   Pace pace;
   Learner learner({m.network, m.loss, channels, target}, c, labels);
   pace.memory = learner.memory();
@@ -159,8 +190,8 @@ Pace pace_of(const StudyModel& m, const Configuration& c, const Labels& labels, 
   loader.patch = c.patch();
   loader.workers = threads();
   pace.loader_bytes = loader.bytes();
-  const size_t bytes = pace.memory.arena + pace.memory.weights + pace.memory.gradients + pace.memory.optimizer +
-                       pace.memory.packed + pace.loader_bytes;
+  if (!with_times) return pace;
+  const size_t bytes = pace.step_bytes();
   if (const size_t there = system_memory().available; target.device.is_cpu() && there > 0 && bytes > there) {
     notes.push_back(sentence(m.name, ": a step needs ", bytes >> 20, " MiB, this machine has ", there >> 20,
                              " MiB to spare; no time is given"));
@@ -173,9 +204,44 @@ Pace pace_of(const StudyModel& m, const Configuration& c, const Labels& labels, 
   return pace;
 }
 
+// The labels of a case as a prediction of it that is a voxel off.
+double evaluation_seconds(const Sample& s, bool with_probabilities) {
+  Tensor prediction = s.labels.clone();
+  uint8_t* first = prediction.data<uint8_t>();
+  std::rotate(first, first + 1, first + prediction.size());
+  const auto& mm = s.images.geometry.spacing_mm;
+  return seconds_of([&] {
+    score_case("estimate", prediction, s.labels, s.images.geometry);
+    if (!with_probabilities) return;
+    for (const LabelTarget& region : challenge_regions()) {
+      const Tensor mask = region_mask(prediction, region), truth = region_mask(s.labels, region);
+      Tensor p = Tensor::empty(mask.shape(), DType::f32);
+      std::copy_n(mask.data<uint8_t>(), mask.size(), p.data<float>());
+      Froc().add(p, truth);
+      Calibration().add(p, truth, {mm[2], mm[1], mm[0]});
+    }
+  });
+}
+
+// Scores made up, of as many cases and systems.
+double compare_seconds(const StudyConfig& config, int64_t cases, CompareMode mode) {
+  StudyScores scores;
+  Random random(0, 0);
+  for (int64_t i = 0; i < cases; ++i) scores.samples.push_back(phantom_id(i));
+  for (const StudySystem& system : study_systems(config)) {
+    SystemScores& of = scores.systems.emplace_back();
+    of.model = system.model.name;
+    of.regime = system.regime;
+    for (const std::string& metric : study_metrics())
+      for (int64_t i = 0; i < cases; ++i) of.values[metric].push_back(random.uniform(0, 1));
+  }
+  return seconds_of([&] { compare(scores, mode, mode == CompareMode::paired ? config.reference : "", config.seed); });
+}
+
 class Estimator {
  public:
-  Estimator(const StudyConfig& config, const Path& study, const Target& target) : c_(config), target_(target) {
+  Estimator(const StudyConfig& config, const Path& study, const Target& target, bool with_times)
+      : c_(config), target_(target) {
     public_ = set_sample(c_.public_data, c_);
     private_ = set_sample(c_.private_data, c_);
     held_out_ = held_out_sample(c_, private_);
@@ -183,8 +249,9 @@ class Estimator {
     configuration_ = plans_.configuration(c_.configuration, "the plan");
     for (Sample* s : {&public_, &private_, &held_out_}) prepare(*s, plans_, configuration_, c_.seed);
     for (const StudyModel& m : c_.models)
-      paces_[m.name] = pace_of(m, configuration_, private_.description.labels,
-                               static_cast<int>(private_.description.channel_names.size()), target_, out_.notes);
+      paces_[m.name] =
+          pace_of(m, configuration_, private_.description.labels,
+                  static_cast<int>(private_.description.channel_names.size()), target_, with_times, out_.notes);
   }
 
   StudyEstimate estimate(const std::vector<Job>& jobs) {
@@ -192,6 +259,8 @@ class Estimator {
       if (job.name == "data-public") phantoms(job, public_);
       if (job.name == "data-private") phantoms(job, private_);
       if (job.name == "data-held-out") phantoms(job, held_out_);
+      if (job.name == "plan-public") planning(job, public_);
+      if (job.name == "plan-private") planning(job, private_);
       if (job.name == "preprocess-public") preprocessing(job, public_);
       if (job.name == "preprocess-private") preprocessing(job, private_);
     }
@@ -203,15 +272,28 @@ class Estimator {
           training(stage + m.name + "-" + fold, m, private_, fold, c_.training_epochs);
     }
     for (const StudySystem& system : study_systems(c_)) prediction(system);
+    results();
     return std::move(out_);
   }
 
  private:
   void phantoms(const Job& job, const Sample& s) {
-    out_.jobs[job.name] = {s.raw_bytes(), s.make_seconds * static_cast<double>(s.cases)};
+    out_.jobs[job.name] = {kProcessRoom + static_cast<size_t>(s.raw_voxels()) * kPhantomBytes,
+                           s.make_seconds * static_cast<double>(s.cases)};
   }
   // Reading holds every sequence twice.
-  static size_t preparing_bytes(const Sample& s) { return s.raw_bytes() + std::max(s.raw_bytes(), s.prepared_bytes()); }
+  static size_t preparing_bytes(const Sample& s) {
+    return kProcessRoom + s.raw_bytes() + std::max(s.raw_bytes(), s.prepared_bytes());
+  }
+  void planning(const Job& job, const Sample& s) {
+    constexpr int64_t kPooled = 4'000'000;  // labelled voxels whose values make_fingerprint() keeps, at most
+    const int64_t labelled =
+        s.labels.size() - std::count(s.labels.data<uint8_t>(), s.labels.data<uint8_t>() + s.labels.size(), uint8_t{0});
+    const size_t pooled = static_cast<size_t>(std::min(kPooled, labelled * s.cases)) * 2 * sizeof(float) *
+                          s.description.channel_names.size();
+    const double seconds = s.read_seconds + seconds_of([&] { fingerprint_of(s); });
+    out_.jobs[job.name] = {preparing_bytes(s) + pooled, seconds * static_cast<double>(s.cases)};
+  }
   void preprocessing(const Job& job, const Sample& s) {
     out_.jobs[job.name] = {preparing_bytes(s), s.prepare_seconds * static_cast<double>(s.cases)};
   }
@@ -231,25 +313,52 @@ class Estimator {
     const Pace& pace = paces_.at(m.name);
     const int64_t validated = fold == "all" ? s.cases : (s.cases + kFolds - 1) / kFolds;
     JobEstimate& job = out_.jobs[name];
-    job.bytes = pace.memory.arena + pace.memory.weights + pace.memory.gradients + pace.memory.optimizer +
-                pace.memory.packed + pace.loader_bytes + static_cast<size_t>(s.cases) * s.prepared_bytes();
+    const int64_t mapped = s.cases + s.cases / 10 + 1;  // others may be larger; one more while it is read
+    job.bytes = kProcessRoom + pace.step_bytes() + static_cast<size_t>(mapped) * s.prepared_bytes();
     if (pace.train_seconds > 0)
       job.seconds = static_cast<double>(epochs) * (static_cast<double>(c_.iterations) * pace.train_seconds +
                                                    static_cast<double>(c_.val_iterations) * pace.validate_seconds) +
                     static_cast<double>(validated) * windows_seconds(m, s, true, 0.5, 1);
   }
 
+  // Of the regions: logits of a fold and their mean, probabilities of a fold, of its mirror images and over the folds,
+  // their squares; entropy and disagreement on the grid of the images.
+  static size_t maps_bytes(const Sample& s) {
+    const auto voxels = static_cast<size_t>(6 * volume(s.shape) + 2 * s.raw_voxels());
+    return voxels * sizeof(float) * s.description.labels.heads().size();
+  }
   void prediction(const StudySystem& system) {
     const Pace& pace = paces_.at(system.model.name);
     JobEstimate& job = out_.jobs["predict-" + system.name()];
     job.bytes = pace.memory.validation_arena + pace.memory.weights * (1 + c_.folds.size()) + preparing_bytes(held_out_);
+    const std::string explain = "explain-" + system.name();
+    if (c_.folds.size() > 1) out_.jobs[explain].bytes = job.bytes + maps_bytes(held_out_);
     if (pace.validate_seconds == 0) return;
     const double of_case = held_out_.prepare_seconds +
                            windows_seconds(system.model, held_out_, c_.mirroring, c_.step_size, c_.folds.size());
     job.seconds = static_cast<double>(held_out_.cases) * of_case;
     if (c_.folds.size() > 1)
-      out_.jobs["explain-" + system.name()] = {
-          job.bytes, static_cast<double>(std::min(held_out_.cases, kChallengingShown)) * of_case};
+      out_.jobs[explain].seconds = static_cast<double>(std::min(held_out_.cases, kChallengingShown)) * of_case;
+  }
+
+  // What is made of the predictions.
+  void results() {
+    const auto cases = static_cast<double>(held_out_.cases), systems = static_cast<double>(study_systems(c_).size());
+    const auto voxels = static_cast<double>(held_out_.raw_voxels());
+    const Sample& labelled = held_out_.labels ? held_out_ : private_;
+    const double of_voxel =
+        evaluation_seconds(labelled, c_.probabilities) / static_cast<double>(labelled.labels.size());
+    for (const StudySystem& system : study_systems(c_))
+      out_.jobs["evaluate-" + system.name()] = {
+          kProcessRoom + static_cast<size_t>(voxels) * (kScoreBytes + (c_.probabilities ? kProbabilityBytes : 0)),
+          cases * (voxels * of_voxel + held_out_.read_seconds / 4)};  // label maps are no larger than a sequence
+    for (const auto& [name, mode] :
+         {std::pair{"compare-paired", CompareMode::paired}, {"compare-paper", CompareMode::paper}})
+      out_.jobs[name] = {kProcessRoom, compare_seconds(c_, held_out_.cases, mode)};
+    const size_t images = kProcessRoom + 2 * held_out_.raw_bytes();
+    const auto pages = static_cast<size_t>(held_out_.cases);
+    out_.jobs["experts"] = {images + pages * kFormBytes, cases * voxels * 2 * kFormSeconds};
+    out_.jobs["report"] = {images + pages * kReportBytes, cases * voxels * systems * kReportSeconds};
   }
 
   const StudyConfig& c_;
@@ -264,8 +373,8 @@ class Estimator {
 }  // namespace
 
 StudyEstimate estimate_study(const StudyConfig& config, const std::vector<Job>& jobs, const Path& study,
-                             const Target& target) {
-  return Estimator(config, study, target).estimate(jobs);
+                             const Target& target, bool with_times) {
+  return Estimator(config, study, target, with_times).estimate(jobs);
 }
 
 }  // namespace metvox

@@ -4,6 +4,8 @@
 // that are finished, and goes on where it was stopped, so a job may be begun again at any time. A job whose program
 // left out some cases (exit code 5) also has jobs/NAME.partial: what needs it runs, and the next run tries it again.
 #pragma once
+#include <map>
+
 #include "segmentation/data/shell_quoted.h"
 #include "segmentation/study/config.h"
 #include "segmentation/study/study_scores.h"
@@ -76,9 +78,13 @@ void prepare_study(const StudyConfig& config, const Path& study);
 
 std::string command_text(const Job& job);  // metvox VERB ...
 
-// Makefile: `make -C STUDY -j N` runs what is not done. `program` is this program's path.
+// Makefile: `make -C STUDY -j N` runs what is not done; a job that another run is at fails. `program` is this program's
+// path.
 void write_makefile(const std::vector<Job>& jobs, const Path& study, const Path& program);
-// slurm/STAGE.sbatch, an array each, and slurm/submit.sh, which hands them in with what they depend on.
-void write_slurm(const std::vector<Job>& jobs, const Path& study, const Path& program);
+// slurm/STAGE.sbatch, an array each, and slurm/submit.sh, which hands them in with what they depend on. `bytes`: what a
+// job needs, by name. A stage asks for what its largest job needs and half as much again; where one is not named, for
+// nothing.
+void write_slurm(const std::vector<Job>& jobs, const std::map<std::string, size_t>& bytes, const Path& study,
+                 const Path& program);
 
 }  // namespace metvox

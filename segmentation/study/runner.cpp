@@ -5,6 +5,7 @@
 #include <omp.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -12,6 +13,7 @@
 #include <chrono>
 #include <cstring>
 #include <set>
+#include <thread>
 
 #include "segmentation/study/lock.h"
 
@@ -35,13 +37,13 @@ cpu_set_t all_cores() {
 }
 
 // In the child: only what is async-signal-safe until it is another program. Exit code 127 when it cannot be.
-[[noreturn]] void become(const Path& program, char** arguments, const Path& study, const Path& log,
-                         const cpu_set_t& cores, pid_t parent) {
+[[noreturn]] void become(const Path& program, char** arguments, const Path& study, int out, const cpu_set_t& cores,
+                         pid_t parent) {
   prctl(PR_SET_PDEATHSIG, SIGTERM);
   sched_setaffinity(0, sizeof cores, &cores);
   if (getppid() != parent || chdir(study.c_str()) != 0) _exit(127);
-  const int out = open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0666), in = open("/dev/null", O_RDONLY);
-  if (out < 0 || in < 0) _exit(127);
+  const int in = open("/dev/null", O_RDONLY);
+  if (in < 0) _exit(127);
   dup2(in, STDIN_FILENO);
   dup2(out, STDOUT_FILENO);
   dup2(out, STDERR_FILENO);
@@ -49,17 +51,31 @@ cpu_set_t all_cores() {
   _exit(127);
 }
 
-int run_job(const Job& job, const Path& study, const Path& program) {
+// Locked as long as a process writes to it, so that nobody else is at the job.
+int open_log(const Job& job, const Path& study) {
+  const Path log = study / study_paths::log(job.name);
+  const int out = open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+  if (out < 0) fail(Fault::input, log.string(), ": cannot be written: ", std::strerror(errno));
+  constexpr int kTries = 50;  // 5 s: of a run that was killed the job ends a little later
+  for (int i = 0; i < kTries; ++i) {
+    if (flock(out, LOCK_EX | LOCK_NB) == 0) return out;
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  }
+  close(out);
+  fail(Fault::usage, study.string(), ": another run, such as make, is at the job ", job.name, "; let it end first");
+}
+
+int run_job(const Job& job, const Path& study, const Path& program, int log) {
   std::vector<std::string> words{program.string()};
   words.insert(words.end(), job.arguments.begin(), job.arguments.end());
   std::vector<char*> arguments;
   for (std::string& word : words) arguments.push_back(word.data());
   arguments.push_back(nullptr);
-  const Path log = study_paths::log(job.name);
   const cpu_set_t cores = all_cores();
   const pid_t parent = getpid(), child = fork();
   if (child < 0) fail(Fault::memory, "job ", job.name, " cannot be started: ", std::strerror(errno));
   if (child == 0) become(program, arguments.data(), study, log, cores, parent);
+  close(log);
   int status = 0;
   while (waitpid(child, &status, 0) < 0)
     if (errno != EINTR) fail(Fault::internal, "job ", job.name, " cannot be waited for: ", std::strerror(errno));
@@ -68,12 +84,13 @@ int run_job(const Job& job, const Path& study, const Path& program) {
 
 // Runs the job and leaves its notes in jobs/.
 JobResult run_noted(const Job& job, const Path& study, const Path& program) {
+  const int log = open_log(job, study);
   for (const Path& note : {study_paths::done(job.name), study_paths::partial(job.name)})
     std::filesystem::remove(study / note);
   note_time(study / study_paths::begun(job.name));
   const auto start = std::chrono::steady_clock::now();
   JobResult result;
-  result.exit_code = run_job(job, study, program);
+  result.exit_code = run_job(job, study, program, log);
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   const bool written = std::filesystem::exists(study / job.output);
   const bool partial = job.may_be_partial && result.exit_code == static_cast<int>(Fault::partial);

@@ -24,8 +24,8 @@ struct RunEvents {
 };
 
 // Runs what is not done, and what needs a job that was run now, in order; a job's messages go to jobs/NAME.log. A job
-// that fails leaves only those that need it. One run at a time in a folder, else an Error (Fault::usage). When this
-// process ends, so does its job.
+// that fails leaves only those that need it. One run at a time in a folder, and none of a job that a make is at, else
+// an Error (Fault::usage). When this process ends, so does its job.
 std::vector<JobResult> run_jobs(const std::vector<Job>& jobs, const Path& study, const Path& program,
                                 const RunEvents& events);
 

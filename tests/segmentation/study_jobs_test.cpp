@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "segmentation/study/jobs.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/file.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <set>
@@ -239,18 +242,24 @@ TEST(study_jobs, words_survive_the_shell) {
 
 TEST(study_jobs, slurm_waits_for_stages_or_for_the_like_number) {
   const Path study = fresh("slurm");
-  write_slurm(study_jobs(phantoms(), {}), study, "/opt/metvox");
+  write_slurm(study_jobs(phantoms(), {}), {{"plan-private", size_t{500} << 20}, {"report", 1}}, study, "/opt/metvox");
   std::string submit = read_text(study / "slurm/submit.sh");
   EXPECT_NE(
       submit.find("fine_tune=$(submit ${COMPUTE_OPTIONS:-} \"--dependency=afterok:$preprocess,aftercorr:$pretrain\""),
       std::string::npos)
       << submit;
   const std::string tuning = read_text(study / "slurm/fine-tune.sbatch");
+  const auto has_line = [&](const char* stage, const char* wanted) {
+    return read_text(study / "slurm" / (std::string(stage) + ".sbatch")).find(wanted) != std::string::npos;
+  };
+  EXPECT_TRUE(has_line("plan-private", "\n#SBATCH --mem=768M\n"));  // 750 in steps of 256
+  EXPECT_TRUE(has_line("report", "\n#SBATCH --mem=256M\n"));
+  EXPECT_FALSE(has_line("fine-tune", "--mem"));
   EXPECT_NE(tuning.find("#SBATCH --array=0-14\n"), std::string::npos);
   EXPECT_NE(tuning.find("  7) needs='preprocess-private pretrain-tverskybce-2' run fine-tune-tverskybce-2 train "
                         "preprocessed/private --fold 2"),
             std::string::npos);
-  write_slurm(study_jobs(phantoms({{"pretraining", {{"fold", "all"}}}}), {}), study, "/opt/metvox");
+  write_slurm(study_jobs(phantoms({{"pretraining", {{"fold", "all"}}}}), {}), {}, study, "/opt/metvox");
   submit = read_text(study / "slurm/submit.sh");
   EXPECT_NE(submit.find("afterok:$preprocess,afterok:$pretrain"), std::string::npos) << submit;
   EXPECT_EQ(submit.find("aftercorr:$pretrain"), std::string::npos);
@@ -304,7 +313,7 @@ TEST(study_jobs, make_and_slurm_take_what_left_out_cases_too) {
   jobs[0].may_be_partial = true;
   jobs[1].stage = "after";
   write_makefile(jobs, study, "/bin/sh");
-  write_slurm({jobs[0]}, study, "/bin/sh");
+  write_slurm({jobs[0]}, {}, study, "/bin/sh");
   const std::string folder = shell_quoted(study);
   const auto run = [&](const std::string& command) { return std::system((command + " > /dev/null 2>&1").c_str()); };
   for (const char* expected : {"a\n", "a\na\n"}) {
@@ -318,7 +327,7 @@ TEST(study_jobs, make_and_slurm_take_what_left_out_cases_too) {
   EXPECT_TRUE(fs::exists(study / "jobs/a.done"));
   EXPECT_TRUE(fs::exists(study / "jobs/a.partial"));
   jobs[0].arguments[1] = "echo a > a.txt";
-  write_slurm({jobs[0]}, study, "/bin/sh");
+  write_slurm({jobs[0]}, {}, study, "/bin/sh");
   EXPECT_EQ(run(task), 0);  // tried again, though it was done but for some cases
   EXPECT_FALSE(fs::exists(study / "jobs/a.partial"));
   write_text(study / "jobs/a.partial", "1\n");
@@ -326,7 +335,7 @@ TEST(study_jobs, make_and_slurm_take_what_left_out_cases_too) {
   EXPECT_EQ(run("make -C " + folder), 0);
   EXPECT_FALSE(fs::exists(study / "jobs/a.partial"));
   jobs[0].arguments[1] = "exit 4";
-  write_slurm({jobs[0]}, study, "/bin/sh");
+  write_slurm({jobs[0]}, {}, study, "/bin/sh");
   fs::remove(study / "jobs/a.done");
   EXPECT_NE(run(task), 0);
   EXPECT_FALSE(fs::exists(study / "jobs/a.done"));
@@ -339,6 +348,26 @@ TEST(study_jobs, one_run_at_a_time) {
   const RunEvents twice{[&](const Job&) { EXPECT_THROW(states(jobs, study), Error); },
                         [](const Job&, const JobResult&) {}};
   EXPECT_EQ(run_jobs(jobs, study, "/bin/sh", twice).front().state, JobState::done);
+}
+
+TEST(study_jobs, a_job_is_run_by_one_at_a_time) {
+  const Path study = fresh("at a job");
+  make_folder(study / "jobs");
+  const std::vector<Job> jobs{shell("a", "echo a > a.txt", {})};
+  write_makefile(jobs, study, "/bin/sh");
+  const std::string make = "make -C " + shell_quoted(study) + " > /dev/null 2> " + shell_quoted(study / "said");
+  {
+    const int other = open((study / "jobs/a.log").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    ASSERT_EQ(flock(other, LOCK_EX), 0);
+    EXPECT_THROW(states(jobs, study), Error);
+    EXPECT_NE(std::system(make.c_str()), 0);
+    EXPECT_NE(read_text(study / "said").find("another run is at this job"), std::string::npos);
+    EXPECT_FALSE(fs::exists(study / "a.txt"));
+    EXPECT_FALSE(fs::exists(study / "jobs/a.begun"));
+    close(other);
+  }
+  EXPECT_EQ(std::system(make.c_str()), 0);
+  EXPECT_TRUE(fs::exists(study / "a.txt"));
 }
 
 }  // namespace metvox
