@@ -32,7 +32,7 @@ function(metvox_kgpu_objects target)
   target_include_directories(${target} PRIVATE ${CMAKE_SOURCE_DIR})
   # relaxed-constexpr: constexpr functions of the standard library, such as std::bit_cast, in kernels. 177, 186, 20012:
   # unused functions of a header, comparisons that a template parameter decides, __device__ on defaulted functions.
-  target_compile_options(${target} PRIVATE --expt-relaxed-constexpr -lineinfo -Xptxas=-v -Xcompiler=-fopenmp,-Wall
+  target_compile_options(${target} PRIVATE --expt-relaxed-constexpr -lineinfo -Xptxas=-v -Xcompiler=-fopenmp,-Wall,-Wno-unknown-pragmas
                          --diag-suppress=177,186,20012)
   set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE ON
                         CUDA_RUNTIME_LIBRARY Static
