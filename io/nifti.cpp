@@ -163,16 +163,17 @@ Opened open_nifti(const Path& given) {
 
 constexpr int64_t kChunk = 1 << 16;  // voxels that are converted at once: stays in the second-level cache
 
+// Of a chunk, so that the count has no more bits than a voxel.
 template <class Real>
 int64_t count_non_finite(Real* y, int64_t n, NonFinite treatment) {
   using Bits = std::conditional_t<sizeof(Real) == 4, uint32_t, uint64_t>;
   constexpr Bits kExponent = std::bit_cast<Bits>(std::numeric_limits<Real>::infinity());
-  int64_t found = 0;
+  Bits found = 0;
   for (int64_t i = 0; i < n; ++i) found += (std::bit_cast<Bits>(y[i]) & kExponent) == kExponent;
   if (found > 0 && treatment == NonFinite::zero)
     std::replace_if(
         y, y + n, [](Real v) { return !std::isfinite(v); }, Real{0});
-  return found;
+  return static_cast<int64_t>(found);
 }
 
 struct Scaling {

@@ -42,18 +42,19 @@ void crop_in_place(const Tensor& volume, const CropBox& box, const Tensor& out) 
                    static_cast<size_t>(size[2]) * sizeof(float));
 }
 
-// Labels in the box; background outside the mask is -1.
+// A row of labels, of which background outside the mask is -1.
+void mark_outside(const uint8_t* labels, const uint8_t* mask, int64_t n, int8_t* to) {
+  for (int64_t i = 0; i < n; ++i) to[i] = static_cast<int8_t>(labels[i] - ((labels[i] | mask[i]) == 0));
+}
+
+// Labels in the box, all background where there are none.
 Tensor crop_seg(const Tensor& labels, const Tensor& mask, const CropBox& box) {
   const Int3 size = size_of(box);
   Tensor out = Tensor::empty({size[0], size[1], size[2]}, DType::i8);
-  const uint8_t* m = mask.data<uint8_t>();
-  const uint8_t* l = labels ? labels.data<uint8_t>() : nullptr;
-  int8_t* to = out.data<int8_t>();
+  const std::vector<uint8_t> background(labels ? 0 : static_cast<size_t>(size[2]));
   for_each_row(mask.shape(), box, [&](int64_t i, int64_t o) {
-    for (int64_t x = 0; x < size[2]; ++x) {
-      const uint8_t label = l ? l[i + x] : uint8_t{0};
-      to[o + x] = static_cast<int8_t>(label == 0 && !m[i + x] ? -1 : label);
-    }
+    const uint8_t* row = labels ? labels.data<uint8_t>() + i : background.data();
+    mark_outside(row, mask.data<uint8_t>() + i, size[2], out.data<int8_t>() + o);
   });
   return out;
 }
@@ -101,14 +102,26 @@ struct DrawnVoxels {
   }
 };
 
+// f(label, z, y, x) for each voxel of the foreground. Most rows have none, which is seen many voxels at a time.
+template <class F>
+void for_each_foreground(const Tensor& seg, F&& f) {
+  const Shape& n = seg.shape();
+  const int8_t* row = seg.data<int8_t>();
+  for (int64_t z = 0; z < n[0]; ++z)
+    for (int64_t y = 0; y < n[1]; ++y, row += n[2]) {
+      int8_t most = 0;
+      for (int64_t x = 0; x < n[2]; ++x) most = std::max(most, row[x]);
+      if (most == 0) continue;
+      for (int64_t x = 0; x < n[2]; ++x)
+        if (row[x] > 0) f(static_cast<size_t>(row[x]), z, y, x);
+    }
+}
+
 // Voxels of each target, up to 10 000 of them but at least one in a hundred, drawn without replacement.
 std::vector<Tensor> class_locations(const Tensor& seg, const std::vector<LabelTarget>& targets, uint64_t seed) {
-  const Shape& n = seg.shape();
-  check(seg.size() <= int64_t{UINT32_MAX}, "class_locations: ", n, " has more voxels than 32 bits count");
-  const int8_t* s = seg.data<int8_t>();
+  check(seg.size() <= int64_t{UINT32_MAX}, "class_locations: ", seg.shape(), " has more voxels than 32 bits count");
   std::array<size_t, 128> voxels{};
-  for (int64_t i = 0; i < seg.size(); ++i)
-    if (s[i] > 0) ++voxels[static_cast<size_t>(s[i])];
+  for_each_foreground(seg, [&](size_t label, int64_t, int64_t, int64_t) { ++voxels[label]; });
   std::vector<DrawnVoxels> of_target;
   std::array<std::vector<size_t>, 128> targets_of;
   for (size_t t = 0; t < targets.size(); ++t) {
@@ -119,11 +132,9 @@ std::vector<Tensor> class_locations(const Tensor& seg, const std::vector<LabelTa
     }
     of_target.emplace_back(count, Random(seed, t));
   }
-  for (int64_t z = 0; z < n[0]; ++z)
-    for (int64_t y = 0; y < n[1]; ++y)
-      for (int64_t x = 0; x < n[2]; ++x, ++s)
-        if (*s > 0)
-          for (size_t t : targets_of[static_cast<size_t>(*s)]) of_target[t].meet(z, y, x);
+  for_each_foreground(seg, [&](size_t label, int64_t z, int64_t y, int64_t x) {
+    for (size_t t : targets_of[label]) of_target[t].meet(z, y, x);
+  });
   std::vector<Tensor> out;
   for (const DrawnVoxels& d : of_target) out.push_back(d.locations);
   return out;
